@@ -1,0 +1,151 @@
+//! Every record batch that was ever built in a run, once. Logs, messages and events carry a [`BatchHandle`]; the
+//! table travels with the trace, so a checker or a screen knows each record of each replica without a look into a
+//! machine. A retry re-sends the same handle; a batch whose sequence was rewritten after an epoch bump is a new
+//! entry over the same records.
+
+use crate::base::ids::{
+    BatchHandle, GroupId, KeyId, MessageId, NodeId, Offset, PartitionId, ProducerEpoch, Sequence,
+};
+use crate::base::shared_log::SharedLog;
+
+/// What a record says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordBody {
+    /// A message of the scenario.
+    Message(MessageId),
+    /// A committed offset in `__consumer_offsets` (key: group, partition; value: offset).
+    OffsetCommit {
+        /// The committing group.
+        group: GroupId,
+        /// The partition the offset belongs to.
+        partition: PartitionId,
+        /// The next offset the group will read.
+        offset: Offset,
+    },
+    /// Group metadata in `__consumer_offsets`, written when a generation is formed or the group empties.
+    GroupMetadata {
+        /// The group.
+        group: GroupId,
+        /// The generation that was formed.
+        generation: i32,
+    },
+}
+
+/// One record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// What it says.
+    pub body: RecordBody,
+    /// Its key; [`KeyId::NONE`] for a null key.
+    pub key: KeyId,
+    /// Its size in bytes, key, value and record overhead, uncompressed.
+    pub bytes: u32,
+}
+
+/// The producer id, epoch and first sequence of an idempotent batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerState {
+    /// Kafka's producer id (PID).
+    pub id: i64,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of the batch's first record.
+    pub base_sequence: Sequence,
+}
+
+/// One batch: a run of records with one header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// Index of its first record in the table of records.
+    pub first_record: u32,
+    /// How many records it has, at least 1.
+    pub count: u32,
+    /// Size in bytes, header included.
+    pub bytes: u32,
+    /// Where it was built: a producer, or the broker for records of a coordinator.
+    pub origin: NodeId,
+    /// `None` for a batch without idempotence.
+    pub producer: Option<ProducerState>,
+}
+
+/// All batches and records of a run, append-only.
+#[derive(Clone, Default, Debug)]
+pub struct BatchTable {
+    batches: SharedLog<Batch>,
+    records: SharedLog<Record>,
+}
+
+impl BatchTable {
+    /// Adds a batch of `records` and returns its handle.
+    ///
+    /// # Panics
+    /// When `records` is empty: Kafka has no empty batch.
+    pub fn add(
+        &mut self,
+        origin: NodeId,
+        producer: Option<ProducerState>,
+        records: &[Record],
+    ) -> BatchHandle {
+        assert!(!records.is_empty(), "a batch has at least one record");
+        let first_record = self.records.len() as u32;
+        let mut bytes = Batch::HEADER_BYTES;
+        for record in records {
+            bytes += record.bytes;
+            self.records.push(*record);
+        }
+        let count = records.len() as u32;
+        self.push(Batch { first_record, count, bytes, origin, producer })
+    }
+
+    /// Adds the records of `batch` again under another producer state: an epoch bump rewrites the sequences of what
+    /// is still unsent.
+    pub fn rewrite(&mut self, batch: BatchHandle, producer: Option<ProducerState>) -> BatchHandle {
+        let batch = Batch { producer, ..self[batch] };
+        self.push(batch)
+    }
+
+    fn push(&mut self, batch: Batch) -> BatchHandle {
+        BatchHandle(self.batches.push(batch) as u32)
+    }
+
+    /// The records of `batch`, in order.
+    pub fn records(&self, batch: BatchHandle) -> impl ExactSizeIterator<Item = &Record> + '_ {
+        let Batch { first_record, count, .. } = self[batch];
+        (first_record as usize..(first_record + count) as usize).map(|i| &self.records[i])
+    }
+
+    /// Record number `n` of `batch`.
+    pub fn record(&self, batch: BatchHandle, n: u32) -> &Record {
+        &self.records[(self[batch].first_record + n) as usize]
+    }
+
+    /// The messages of `batch`, in order; records of coordinators are passed over.
+    pub fn messages(&self, batch: BatchHandle) -> impl Iterator<Item = MessageId> + '_ {
+        self.records(batch).filter_map(|record| match record.body {
+            RecordBody::Message(id) => Some(id),
+            _ => None,
+        })
+    }
+
+    /// How many batches there are.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// True before the first batch.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+impl Batch {
+    /// `DefaultRecordBatch.RECORD_BATCH_OVERHEAD`, in bytes.
+    pub const HEADER_BYTES: u32 = 61;
+}
+
+impl std::ops::Index<BatchHandle> for BatchTable {
+    type Output = Batch;
+    fn index(&self, handle: BatchHandle) -> &Batch {
+        &self.batches[handle.index()]
+    }
+}

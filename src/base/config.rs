@@ -1,0 +1,309 @@
+//! Settings under Kafka's own names, with the defaults of 4.4.0 (printed from its jars).
+//!
+//! The structs are what machines read; the table of properties behind `base::properties` is what a scenario, a
+//! variant and `explain` read. Simplified: only settings that change what the simulator does have a field; every
+//! other 4.4 setting is known by name and refused with that reason.
+
+use crate::base::time::Duration;
+
+/// `acks` of a producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acks {
+    /// `0`: no answer is asked for.
+    None,
+    /// `1`: the leader's append.
+    Leader,
+    /// `all` (`-1`): the high watermark passes the batch.
+    All,
+}
+
+/// `partitioner.class`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Partitioner {
+    /// Unset: key hash, or sticky without a key (KIP-480, KIP-794).
+    BuiltIn,
+    /// `RoundRobinPartitioner`.
+    RoundRobin,
+}
+
+/// Producer settings after validation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProducerConfig {
+    /// `acks`.
+    pub acks: Acks,
+    /// `enable.idempotence`, after Kafka's silent switch-off by `acks` or `retries`.
+    pub enable_idempotence: bool,
+    /// `max.in.flight.requests.per.connection`.
+    pub max_in_flight: u32,
+    /// `retries`.
+    pub retries: u32,
+    /// `delivery.timeout.ms`.
+    pub delivery_timeout: Duration,
+    /// `request.timeout.ms`.
+    pub request_timeout: Duration,
+    /// `retry.backoff.ms`.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`.
+    pub retry_backoff_max: Duration,
+    /// `reconnect.backoff.ms`.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`.
+    pub reconnect_backoff_max: Duration,
+    /// `linger.ms`.
+    pub linger: Duration,
+    /// `batch.size`, bytes.
+    pub batch_size: u32,
+    /// `buffer.memory`, bytes.
+    pub buffer_memory: u64,
+    /// `max.block.ms`.
+    pub max_block: Duration,
+    /// `max.request.size`, bytes.
+    pub max_request_size: u32,
+    /// `metadata.max.age.ms`.
+    pub metadata_max_age: Duration,
+    /// `partitioner.class`.
+    pub partitioner: Partitioner,
+    /// `partitioner.ignore.keys`.
+    pub partitioner_ignore_keys: bool,
+    /// `partitioner.adaptive.partitioning.enable`.
+    pub adaptive_partitioning: bool,
+}
+
+impl Default for ProducerConfig {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            enable_idempotence: true,
+            max_in_flight: 5,
+            retries: i32::MAX as u32,
+            delivery_timeout: Duration::from_millis(120_000),
+            request_timeout: Duration::from_millis(30_000),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_millis(1_000),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_millis(1_000),
+            linger: Duration::from_millis(5),
+            batch_size: 16_384,
+            buffer_memory: 33_554_432,
+            max_block: Duration::from_millis(60_000),
+            max_request_size: 1_048_576,
+            metadata_max_age: Duration::from_millis(300_000),
+            partitioner: Partitioner::BuiltIn,
+            partitioner_ignore_keys: false,
+            adaptive_partitioning: true,
+        }
+    }
+}
+
+/// `auto.offset.reset`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OffsetReset {
+    /// `earliest`: the log start.
+    Earliest,
+    /// `latest`: the end, below the high watermark.
+    Latest,
+    /// `none`: an exception.
+    None,
+}
+
+/// A client-side assignor of the classic protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AssignorName {
+    /// `RangeAssignor`.
+    Range,
+}
+
+/// Consumer settings after validation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerConfig {
+    /// `enable.auto.commit`.
+    pub enable_auto_commit: bool,
+    /// `auto.commit.interval.ms`.
+    pub auto_commit_interval: Duration,
+    /// `auto.offset.reset`.
+    pub auto_offset_reset: OffsetReset,
+    /// `session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// `heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `max.poll.interval.ms`.
+    pub max_poll_interval: Duration,
+    /// `max.poll.records`.
+    pub max_poll_records: u32,
+    /// `fetch.min.bytes`.
+    pub fetch_min_bytes: u32,
+    /// `fetch.max.wait.ms`.
+    pub fetch_max_wait: Duration,
+    /// `fetch.max.bytes`.
+    pub fetch_max_bytes: u32,
+    /// `max.partition.fetch.bytes`.
+    pub max_partition_fetch_bytes: u32,
+    /// `request.timeout.ms`.
+    pub request_timeout: Duration,
+    /// `default.api.timeout.ms`.
+    pub default_api_timeout: Duration,
+    /// `retry.backoff.ms`.
+    pub retry_backoff: Duration,
+    /// `retry.backoff.max.ms`.
+    pub retry_backoff_max: Duration,
+    /// `reconnect.backoff.ms`.
+    pub reconnect_backoff: Duration,
+    /// `reconnect.backoff.max.ms`.
+    pub reconnect_backoff_max: Duration,
+    /// `metadata.max.age.ms`.
+    pub metadata_max_age: Duration,
+    /// `partition.assignment.strategy`, in order of preference.
+    pub assignors: Vec<AssignorName>,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self {
+            enable_auto_commit: true,
+            auto_commit_interval: Duration::from_millis(5_000),
+            auto_offset_reset: OffsetReset::Latest,
+            session_timeout: Duration::from_millis(45_000),
+            heartbeat_interval: Duration::from_millis(3_000),
+            max_poll_interval: Duration::from_millis(300_000),
+            max_poll_records: 500,
+            fetch_min_bytes: 1,
+            fetch_max_wait: Duration::from_millis(500),
+            fetch_max_bytes: 52_428_800,
+            max_partition_fetch_bytes: 1_048_576,
+            request_timeout: Duration::from_millis(30_000),
+            default_api_timeout: Duration::from_millis(60_000),
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_millis(1_000),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_millis(1_000),
+            metadata_max_age: Duration::from_millis(300_000),
+            assignors: vec![AssignorName::Range],
+        }
+    }
+}
+
+/// Topic settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicConfig {
+    /// `min.insync.replicas`.
+    pub min_insync_replicas: u32,
+    /// `unclean.leader.election.enable`.
+    pub unclean_leader_election: bool,
+    /// `segment.bytes`.
+    pub segment_bytes: u32,
+    /// `max.message.bytes`.
+    pub max_message_bytes: u32,
+    /// `flush.messages`: records between forced flushes.
+    pub flush_messages: u64,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self {
+            min_insync_replicas: 1,
+            unclean_leader_election: false,
+            segment_bytes: 1_073_741_824,
+            max_message_bytes: 1_048_588,
+            flush_messages: u64::MAX,
+        }
+    }
+}
+
+/// Settings of brokers and controllers, the same for the whole cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerConfig {
+    /// `broker.session.timeout.ms`.
+    pub broker_session_timeout: Duration,
+    /// `broker.heartbeat.interval.ms`.
+    pub broker_heartbeat_interval: Duration,
+    /// `replica.lag.time.max.ms`.
+    pub replica_lag_time_max: Duration,
+    /// `replica.fetch.wait.max.ms`.
+    pub replica_fetch_wait_max: Duration,
+    /// `replica.fetch.backoff.ms`.
+    pub replica_fetch_backoff: Duration,
+    /// `replica.socket.timeout.ms`.
+    pub replica_socket_timeout: Duration,
+    /// `controlled.shutdown.enable`.
+    pub controlled_shutdown: bool,
+    /// `group.initial.rebalance.delay.ms`.
+    pub group_initial_rebalance_delay: Duration,
+    /// `group.min.session.timeout.ms`.
+    pub group_min_session_timeout: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub group_max_session_timeout: Duration,
+    /// `offsets.topic.num.partitions`.
+    pub offsets_topic_partitions: u32,
+    /// `offsets.topic.replication.factor`.
+    pub offsets_topic_replication: u32,
+    /// `offsets.commit.timeout.ms`.
+    pub offsets_commit_timeout: Duration,
+    /// `num.partitions`.
+    pub num_partitions: u32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: u32,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self {
+            broker_session_timeout: Duration::from_millis(9_000),
+            broker_heartbeat_interval: Duration::from_millis(2_000),
+            replica_lag_time_max: Duration::from_millis(30_000),
+            replica_fetch_wait_max: Duration::from_millis(500),
+            replica_fetch_backoff: Duration::from_millis(1_000),
+            replica_socket_timeout: Duration::from_millis(30_000),
+            controlled_shutdown: true,
+            group_initial_rebalance_delay: Duration::from_millis(3_000),
+            group_min_session_timeout: Duration::from_millis(6_000),
+            group_max_session_timeout: Duration::from_millis(1_800_000),
+            offsets_topic_partitions: 50,
+            offsets_topic_replication: 3,
+            offsets_commit_timeout: Duration::from_millis(5_000),
+            num_partitions: 1,
+            default_replication_factor: 1,
+        }
+    }
+}
+
+/// All settings of brokers, controllers and topics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClusterConfig {
+    /// Of brokers and controllers.
+    pub brokers: BrokerConfig,
+    /// Of topics, by [`TopicId`](crate::base::ids::TopicId).
+    pub topics: Vec<TopicConfig>,
+}
+
+/// A bug planted on purpose, to prove that the checkers see it. Tests set one; nothing else does.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Defect {
+    /// None: the simulator as it is.
+    #[default]
+    None,
+    /// The leader answers `acks=all` at once.
+    AckBeforeReplication,
+    /// The high watermark is the leader's own log end.
+    HighWatermarkIsLeaderEnd,
+    /// A dead replica stays electable: the controller elects the first replica whether in the ISR or not.
+    ElectionIgnoresIsr,
+    /// A new follower keeps its divergent tail.
+    NoTruncation,
+    /// The leader forgets producer state: no deduplication.
+    NoDeduplication,
+    /// A request with an old leader epoch is served.
+    NoEpochFencing,
+    /// Auto-commit commits the batch that this very poll returns.
+    AutoCommitTakesCurrentBatch,
+    /// The assignor gives partition 0 to every member.
+    AssignmentOverlaps,
+    /// The coordinator answers a commit before it is replicated and forgets it at failover.
+    CommitNotReplicated,
+    /// A fetch returns records above the high watermark.
+    ReadsAboveHighWatermark,
+    /// An expired member stays the owner of its partitions.
+    ExpiredMemberKept,
+    /// A retry of a non-idempotent batch is acknowledged without an append.
+    RetryAckedUnwritten,
+}

@@ -1,0 +1,178 @@
+//! Kafka's error codes (`org.apache.kafka.common.protocol.Errors`) and the exceptions its Java clients raise.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $exception:literal, $retriable:literal;)*) => {
+        /// An error code on the wire, by Kafka's name. Only codes the simulator can produce are listed.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl ErrorCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// Kafka's name: `NOT_ENOUGH_REPLICAS`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The Java exception the code maps to: `NotEnoughReplicasException`.
+            pub const fn exception(self) -> &'static str {
+                match self { $(Self::$variant => $exception,)* }
+            }
+
+            /// True when Kafka's exception class extends `RetriableException`.
+            pub const fn is_retriable(self) -> bool {
+                match self { $(Self::$variant => $retriable,)* }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// No error.
+    #[default]
+    None = "NONE", "", false;
+    /// The broker could not say what went wrong.
+    UnknownServerError = "UNKNOWN_SERVER_ERROR", "UnknownServerException", false;
+    /// The offset is outside the log.
+    OffsetOutOfRange = "OFFSET_OUT_OF_RANGE", "OffsetOutOfRangeException", false;
+    /// The broker does not host the partition.
+    UnknownTopicOrPartition = "UNKNOWN_TOPIC_OR_PARTITION", "UnknownTopicOrPartitionException", true;
+    /// There is no leader just now.
+    LeaderNotAvailable = "LEADER_NOT_AVAILABLE", "LeaderNotAvailableException", true;
+    /// This broker is not the leader (or not a replica).
+    NotLeaderOrFollower = "NOT_LEADER_OR_FOLLOWER", "NotLeaderOrFollowerException", true;
+    /// The request waited longer than it allowed.
+    RequestTimedOut = "REQUEST_TIMED_OUT", "TimeoutException", true;
+    /// The broker asked for is not there.
+    BrokerNotAvailable = "BROKER_NOT_AVAILABLE", "BrokerNotAvailableException", false;
+    /// The batch is larger than the topic allows.
+    MessageTooLarge = "MESSAGE_TOO_LARGE", "RecordTooLargeException", false;
+    /// The connection broke before the answer came.
+    NetworkException = "NETWORK_EXCEPTION", "NetworkException", true;
+    /// The coordinator still loads its state.
+    CoordinatorLoadInProgress = "COORDINATOR_LOAD_IN_PROGRESS", "CoordinatorLoadInProgressException", true;
+    /// There is no coordinator just now.
+    CoordinatorNotAvailable = "COORDINATOR_NOT_AVAILABLE", "CoordinatorNotAvailableException", true;
+    /// This broker is not the coordinator of that group.
+    NotCoordinator = "NOT_COORDINATOR", "NotCoordinatorException", true;
+    /// The ISR is smaller than `min.insync.replicas`; nothing was written.
+    NotEnoughReplicas = "NOT_ENOUGH_REPLICAS", "NotEnoughReplicasException", true;
+    /// The ISR shrank below `min.insync.replicas` after the append.
+    NotEnoughReplicasAfterAppend = "NOT_ENOUGH_REPLICAS_AFTER_APPEND", "NotEnoughReplicasAfterAppendException", true;
+    /// The member's generation is not the group's.
+    IllegalGeneration = "ILLEGAL_GENERATION", "IllegalGenerationException", false;
+    /// The members share no assignor or protocol type.
+    InconsistentGroupProtocol = "INCONSISTENT_GROUP_PROTOCOL", "InconsistentGroupProtocolException", false;
+    /// The group id is missing.
+    InvalidGroupId = "INVALID_GROUP_ID", "InvalidGroupIdException", false;
+    /// The coordinator does not know the member.
+    UnknownMemberId = "UNKNOWN_MEMBER_ID", "UnknownMemberIdException", false;
+    /// `session.timeout.ms` is outside the broker's bounds.
+    InvalidSessionTimeout = "INVALID_SESSION_TIMEOUT", "InvalidSessionTimeoutException", false;
+    /// The group is rebalancing; join again.
+    RebalanceInProgress = "REBALANCE_IN_PROGRESS", "RebalanceInProgressException", false;
+    /// The offset has no valid value to be committed.
+    InvalidCommitOffsetSize = "INVALID_COMMIT_OFFSET_SIZE", "InvalidCommitOffsetSizeException", false;
+    /// The member must join again with the id it was given.
+    MemberIdRequired = "MEMBER_ID_REQUIRED", "MemberIdRequiredException", false;
+    /// The sequence number is not the next one.
+    OutOfOrderSequenceNumber = "OUT_OF_ORDER_SEQUENCE_NUMBER", "OutOfOrderSequenceException", false;
+    /// The batch was appended before; an answer without an offset.
+    DuplicateSequenceNumber = "DUPLICATE_SEQUENCE_NUMBER", "DuplicateSequenceException", false;
+    /// The producer's epoch is old.
+    InvalidProducerEpoch = "INVALID_PRODUCER_EPOCH", "InvalidProducerEpochException", false;
+    /// The broker has no state for the producer id.
+    UnknownProducerId = "UNKNOWN_PRODUCER_ID", "UnknownProducerIdException", false;
+    /// The leader epoch in the request is old.
+    FencedLeaderEpoch = "FENCED_LEADER_EPOCH", "FencedLeaderEpochException", true;
+    /// The leader epoch in the request is newer than the broker's.
+    UnknownLeaderEpoch = "UNKNOWN_LEADER_EPOCH", "UnknownLeaderEpochException", true;
+    /// The leader does not know its high watermark well enough yet.
+    OffsetNotAvailable = "OFFSET_NOT_AVAILABLE", "OffsetNotAvailableException", true;
+    /// Another member uses this `group.instance.id`.
+    FencedInstanceId = "FENCED_INSTANCE_ID", "FencedInstanceIdException", false;
+    /// Another broker with this id is registered and alive.
+    DuplicateBrokerRegistration = "DUPLICATE_BROKER_REGISTRATION", "DuplicateBrokerRegistrationException", false;
+    /// The controller does not know this broker id.
+    BrokerIdNotRegistered = "BROKER_ID_NOT_REGISTERED", "BrokerIdNotRegisteredException", false;
+    /// The broker epoch is old.
+    StaleBrokerEpoch = "STALE_BROKER_EPOCH", "StaleBrokerEpochException", false;
+    /// This node is not the active controller.
+    NotController = "NOT_CONTROLLER", "NotControllerException", true;
+    /// The partition epoch in the request is old, or the change is impossible.
+    InvalidUpdateVersion = "INVALID_UPDATE_VERSION", "InvalidUpdateVersionException", false;
+    /// The change names a replica that may not join the ISR.
+    IneligibleReplica = "INELIGIBLE_REPLICA", "IneligibleReplicaException", false;
+    /// The controller changed the partition meanwhile.
+    NewLeaderElected = "NEW_LEADER_ELECTED", "NewLeaderElectedException", false;
+    /// `acks` is not 0, 1 or all.
+    InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
+}
+
+impl ErrorCode {
+    /// The code called `name` (`NOT_ENOUGH_REPLICAS`).
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+/// What a Java client throws or completes a future with, by simple class name. Errors of the wire become
+/// [`Exception::Wire`]; the rest exist only in the client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Exception {
+    /// The exception of an error code.
+    Wire(ErrorCode),
+    /// `TimeoutException`: `delivery.timeout.ms`, `max.block.ms`, `default.api.timeout.ms` or a request timed out.
+    Timeout,
+    /// `NetworkException`: the connection broke and there is no retry left.
+    Network,
+    /// `BufferExhaustedException`, a `TimeoutException`: `buffer.memory` stayed full for `max.block.ms`.
+    BufferExhausted,
+    /// `RecordTooLargeException`: the record exceeds `max.request.size` or `buffer.memory`.
+    RecordTooLarge,
+    /// `CommitFailedException`: the member is not in the group any more.
+    CommitFailed,
+    /// `RetriableCommitFailedException`: an asynchronous commit met a retriable error.
+    RetriableCommitFailed,
+    /// `NoOffsetForPartitionException`: no committed offset and `auto.offset.reset=none`.
+    NoOffsetForPartition,
+    /// `LogTruncationException`: the log was truncated below the position and `auto.offset.reset=none`.
+    LogTruncation,
+    /// `InvalidGroupIdException`: a group operation without `group.id`.
+    InvalidGroupId,
+    /// `IllegalStateException`.
+    IllegalState,
+    /// `IllegalArgumentException`.
+    IllegalArgument,
+    /// `ConfigException`.
+    Config,
+    /// `KafkaException`.
+    Kafka,
+}
+
+impl Exception {
+    /// The simple name of the Java class.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wire(code) => code.exception(),
+            Self::Timeout => "TimeoutException",
+            Self::Network => "NetworkException",
+            Self::BufferExhausted => "BufferExhaustedException",
+            Self::RecordTooLarge => "RecordTooLargeException",
+            Self::CommitFailed => "CommitFailedException",
+            Self::RetriableCommitFailed => "RetriableCommitFailedException",
+            Self::NoOffsetForPartition => "NoOffsetForPartitionException",
+            Self::LogTruncation => "LogTruncationException",
+            Self::InvalidGroupId => "InvalidGroupIdException",
+            Self::IllegalState => "IllegalStateException",
+            Self::IllegalArgument => "IllegalArgumentException",
+            Self::Config => "ConfigException",
+            Self::Kafka => "KafkaException",
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Words without behaviour: ids, offsets, time, broker sets, Kafka's error codes, settings, names. No layer below.
+
+pub mod batch;
+pub mod broker_set;
+pub mod chooser;
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod names;
+pub mod shared_log;
+pub mod time;

@@ -1,0 +1,154 @@
+//! What things are called and which partitions exist: the one table that turns dense ids into words. It grows when
+//! a partition is added and never shrinks. Machines use it for structure (which partitions has a topic), never for
+//! spelling.
+
+use crate::base::broker_set::ReplicaList;
+use crate::base::ids::{
+    BrokerId, EventSeq, GroupId, KeyId, MemberId, NodeId, PartitionId, TopicId,
+};
+
+/// One topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its partitions by index. Of `__consumer_offsets` only the partitions that groups of the run hash to exist
+    /// here, so position and index differ there: use [`Partition::index`].
+    pub partitions: Vec<PartitionId>,
+    /// True for `__consumer_offsets`.
+    pub internal: bool,
+    /// Kafka's partition count: what a key hash is taken modulo of. Equals `partitions.len()` but for internal topics.
+    pub partition_count: u32,
+}
+
+/// One partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// Its topic.
+    pub topic: TopicId,
+    /// Its number within the topic.
+    pub index: u32,
+    /// Its replicas at creation, in assignment order.
+    pub replicas: ReplicaList,
+}
+
+/// One client process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Client {
+    /// Its name in the scenario, also its `client.id`.
+    pub name: String,
+    /// The group of a consumer, if it has one.
+    pub group: Option<GroupId>,
+    /// A consumer's place when the names of all consumers, each followed by `-`, are sorted: the upper half of its
+    /// member ids, from 1.
+    pub rank: u16,
+}
+
+/// All names of a run.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Names {
+    /// How many controllers there are.
+    pub controllers: u8,
+    /// How many brokers there are: 1 to this number.
+    pub brokers: u8,
+    /// Topics by id.
+    pub topics: Vec<Topic>,
+    /// Partitions by id.
+    pub partitions: Vec<Partition>,
+    /// Producers by number.
+    pub producers: Vec<Client>,
+    /// Consumers by number.
+    pub consumers: Vec<Client>,
+    /// Group names by id.
+    pub groups: Vec<String>,
+    /// The `__consumer_offsets` partition of each group (Kafka's hash), by id.
+    pub group_partitions: Vec<PartitionId>,
+    /// Record keys by id, as bytes.
+    pub keys: Vec<Vec<u8>>,
+    /// Names of messages that have one of their own, sorted by id; all others are `m0`, `m1`, …
+    pub messages: Vec<(crate::base::ids::MessageId, String)>,
+}
+
+impl Names {
+    /// `orders-0`.
+    pub fn partition(&self, id: PartitionId) -> String {
+        match self.partitions.get(id.index()) {
+            Some(p) => format!("{}-{}", self.topics[p.topic.index()].name, p.index),
+            None => "?".to_owned(),
+        }
+    }
+
+    /// The name of a message: `m7`, or what the scenario calls it.
+    pub fn message(&self, id: crate::base::ids::MessageId) -> String {
+        match self.messages.binary_search_by_key(&id, |(m, _)| *m) {
+            Ok(at) => self.messages[at].1.clone(),
+            Err(_) => id.to_string(),
+        }
+    }
+
+    /// The message called `name`, if any.
+    pub fn find_message(&self, name: &str) -> Option<crate::base::ids::MessageId> {
+        if let Some((id, _)) = self.messages.iter().find(|(_, n)| n == name) {
+            return Some(*id);
+        }
+        let id = crate::base::ids::MessageId(name.strip_prefix('m')?.parse().ok()?);
+        (self.message(id) == name).then_some(id)
+    }
+
+    /// `b1`, `ctl1`, or the client's name.
+    pub fn node(&self, node: NodeId) -> String {
+        let client = |list: &[Client], n: u16| {
+            list.get(usize::from(n)).map_or_else(|| "?".to_owned(), |c| c.name.clone())
+        };
+        match node {
+            NodeId::Controller(n) => format!("ctl{n}"),
+            NodeId::Broker(id) => id.to_string(),
+            NodeId::Producer(n) => client(&self.producers, n),
+            NodeId::Consumer(n) => client(&self.consumers, n),
+            NodeId::Script => "script".to_owned(),
+        }
+    }
+
+    /// The group's name.
+    pub fn group(&self, id: GroupId) -> &str {
+        self.groups.get(id.index()).map_or("?", String::as_str)
+    }
+
+    /// The topic called `name`.
+    pub fn find_topic(&self, name: &str) -> Option<TopicId> {
+        self.topics.iter().position(|t| t.name == name).map(|i| TopicId(i as u16))
+    }
+
+    /// Partition `index` of `topic`.
+    pub fn find_partition(&self, topic: &str, index: u32) -> Option<PartitionId> {
+        let topic = &self.topics[self.find_topic(topic)?.index()];
+        topic.partitions.iter().copied().find(|p| self.partitions[p.index()].index == index)
+    }
+
+    /// The topic a partition belongs to.
+    pub fn topic_of(&self, id: PartitionId) -> &Topic {
+        &self.topics[self.partitions[id.index()].topic.index()]
+    }
+
+    /// The bytes of a key; `None` for the null key.
+    pub fn key(&self, id: KeyId) -> Option<&[u8]> {
+        self.keys.get(id.index()).map(Vec::as_slice)
+    }
+
+    /// The consumer a member id belongs to.
+    pub fn consumer_of(&self, member: MemberId) -> Option<NodeId> {
+        let rank = (member.0 >> 16) as u16;
+        let n = self.consumers.iter().position(|c| c.rank == rank && rank > 0)?;
+        Some(NodeId::Consumer(n as u16))
+    }
+
+    /// All brokers, 1 to the last.
+    pub fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + use<> {
+        (1..=self.brokers).map(BrokerId)
+    }
+}
+
+/// `ev 148`, the way screens and transcripts name an event.
+pub fn event_label(seq: EventSeq) -> String {
+    if seq == EventSeq::NONE { "the start".to_owned() } else { format!("ev {}", seq.0) }
+}

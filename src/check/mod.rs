@@ -1,0 +1,1 @@
+//! Judging a run from its events alone.

@@ -1,0 +1,1 @@
+//! Re-enacting recordings of real Kafka and comparing facts.

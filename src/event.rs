@@ -1,0 +1,394 @@
+//! The one record of everything observable: what a Kafka operator with eyes everywhere could see, nothing of our
+//! internals. Checkers, narration, screens, exports and goldens read events (with the batch table) and never a machine.
+//!
+//! An event is `Copy` and at most 48 bytes. `cause` links it to the event that made it happen, so a fate can be
+//! explained by walking back. Event kinds whose name starts with `Wire` are left out of the trace hash.
+
+use crate::base::broker_set::BrokerSet;
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::ids::{
+    BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
+    Offset, PartitionId, ProducerEpoch,
+};
+use crate::base::time::Time;
+
+/// One thing that happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event {
+    /// When.
+    pub at: Time,
+    /// What made it happen: the event during whose handling, or by whose message or timer, it came about.
+    pub cause: EventSeq,
+    /// Where.
+    pub node: NodeId,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// The request or response a wire message is, by Kafka's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Api {
+    /// `Produce`.
+    Produce,
+    /// `Fetch`, of a consumer or a follower.
+    Fetch,
+    /// `ListOffsets`.
+    ListOffsets,
+    /// `Metadata`.
+    Metadata,
+    /// `OffsetForLeaderEpoch`.
+    OffsetForLeaderEpoch,
+    /// `InitProducerId`.
+    InitProducerId,
+    /// `FindCoordinator`.
+    FindCoordinator,
+    /// `JoinGroup`.
+    JoinGroup,
+    /// `SyncGroup`.
+    SyncGroup,
+    /// `Heartbeat`.
+    Heartbeat,
+    /// `LeaveGroup`.
+    LeaveGroup,
+    /// `OffsetCommit`.
+    OffsetCommit,
+    /// `OffsetFetch`.
+    OffsetFetch,
+    /// `AlterPartition`.
+    AlterPartition,
+    /// `BrokerRegistration`.
+    BrokerRegistration,
+    /// `BrokerHeartbeat`.
+    BrokerHeartbeat,
+    /// `Fetch` of the metadata log by a broker (an observer of the quorum).
+    MetadataFetch,
+}
+
+impl Api {
+    /// Every API, in the order of declaration.
+    pub const ALL: [Self; 17] = [
+        Self::Produce,
+        Self::Fetch,
+        Self::ListOffsets,
+        Self::Metadata,
+        Self::OffsetForLeaderEpoch,
+        Self::InitProducerId,
+        Self::FindCoordinator,
+        Self::JoinGroup,
+        Self::SyncGroup,
+        Self::Heartbeat,
+        Self::LeaveGroup,
+        Self::OffsetCommit,
+        Self::OffsetFetch,
+        Self::AlterPartition,
+        Self::BrokerRegistration,
+        Self::BrokerHeartbeat,
+        Self::MetadataFetch,
+    ];
+
+    /// Kafka's name (`ApiKeys`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Produce => "Produce",
+            Self::Fetch => "Fetch",
+            Self::ListOffsets => "ListOffsets",
+            Self::Metadata => "Metadata",
+            Self::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+            Self::InitProducerId => "InitProducerId",
+            Self::FindCoordinator => "FindCoordinator",
+            Self::JoinGroup => "JoinGroup",
+            Self::SyncGroup => "SyncGroup",
+            Self::Heartbeat => "Heartbeat",
+            Self::LeaveGroup => "LeaveGroup",
+            Self::OffsetCommit => "OffsetCommit",
+            Self::OffsetFetch => "OffsetFetch",
+            Self::AlterPartition => "AlterPartition",
+            Self::BrokerRegistration => "BrokerRegistration",
+            Self::BrokerHeartbeat => "BrokerHeartbeat",
+            Self::MetadataFetch => "MetadataFetch",
+        }
+    }
+}
+
+/// The part of a wire message that a screen shows: what it is, about which partition, with which number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WireLabel {
+    /// Request or response of this API.
+    pub api: Api,
+    /// True for the answer.
+    pub response: bool,
+    /// The error of an answer (the first, where it has several).
+    pub error: ErrorCode,
+    /// The partition concerned: of several, the first that carries data. `None` when it is about none.
+    pub partition: Option<PartitionId>,
+    /// `Produce` and answers of `Fetch`: the (first) batch carried, or [`BatchHandle::NONE`].
+    pub batch: BatchHandle,
+    /// `Fetch`: the fetch offset; answers of `Produce`: the base offset; else -1. Saturates at 2³¹−1.
+    pub offset: i32,
+}
+
+/// Why a wire message did not arrive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LossReason {
+    /// A rule of the script dropped it.
+    Dropped,
+    /// The connection was closed before it arrived.
+    ConnectionClosed,
+    /// The receiver was down.
+    ReceiverDown,
+    /// The network between the two is partitioned.
+    CutOff,
+}
+
+/// What takes a process down, or lets it go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FaultKind {
+    /// `kill -9`: memory is gone, the disk (and the page cache) stay.
+    Kill,
+    /// Power loss: what was not flushed is gone too.
+    PowerLoss,
+    /// `SIGSTOP`: the process stands still; its sockets stay open.
+    Freeze,
+    /// `SIGCONT`.
+    Thaw,
+    /// `SIGTERM`: an orderly shutdown begins.
+    Stop,
+    /// An orderly shutdown is complete.
+    Stopped,
+    /// The process is started.
+    Start,
+    /// The disk of a stopped broker was emptied.
+    WipeDisk,
+    /// The tail of a partition's log was cut off on a stopped broker.
+    CutLog,
+    /// The node can exchange messages with nobody (or not with some).
+    CutOff,
+    /// The network of the node is whole again.
+    Reconnect,
+}
+
+impl FaultKind {
+    /// True when the fault hurts, false when it heals.
+    pub const fn harms(self) -> bool {
+        !matches!(self, Self::Thaw | Self::Start | Self::Reconnect)
+    }
+}
+
+/// How an offset commit came about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum CommitKind {
+    /// `commitSync`.
+    Sync,
+    /// `commitAsync`.
+    Async,
+    /// Auto-commit inside `poll()`, after `auto.commit.interval.ms`.
+    AutoPoll,
+    /// Auto-commit before a rebalance.
+    AutoRebalance,
+    /// Auto-commit inside `close()`.
+    AutoClose,
+}
+
+/// The callbacks of a `ConsumerRebalanceListener`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RebalanceCallback {
+    /// `onPartitionsAssigned`.
+    Assigned,
+    /// `onPartitionsRevoked`.
+    Revoked,
+    /// `onPartitionsLost`.
+    Lost,
+}
+
+/// The state of a classic group (`ClassicGroupState`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum GroupState {
+    /// No members.
+    #[default]
+    Empty,
+    /// Waiting for all members to join.
+    PreparingRebalance,
+    /// Waiting for the leader's assignment.
+    CompletingRebalance,
+    /// Every member has its assignment.
+    Stable,
+    /// Removed.
+    Dead,
+}
+
+impl GroupState {
+    /// Kafka's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::PreparingRebalance => "PreparingRebalance",
+            Self::CompletingRebalance => "CompletingRebalance",
+            Self::Stable => "Stable",
+            Self::Dead => "Dead",
+        }
+    }
+}
+
+/// Why a member is not in the group any more.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LeaveReason {
+    /// It said so: `close()` or `unsubscribe()`.
+    Left,
+    /// No heartbeat for `session.timeout.ms`.
+    SessionTimeout,
+    /// It did not rejoin within the rebalance timeout.
+    RebalanceTimeout,
+    /// Its own heartbeat thread left because `poll()` was not called for `max.poll.interval.ms`.
+    PollTimeout,
+}
+
+/// Why a fetch position was set other than by reading on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PositionReason {
+    /// The committed offset.
+    Committed,
+    /// `auto.offset.reset=earliest`.
+    ResetEarliest,
+    /// `auto.offset.reset=latest`.
+    ResetLatest,
+    /// `seek()`.
+    Seek,
+    /// The log was truncated below the position (leader epoch check).
+    Truncation,
+}
+
+/// What happened. The node of the event is the actor; partitions, batches and offsets are as the actor sees them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant explains its fields")]
+#[rustfmt::skip]
+pub enum EventKind {
+    // --- producer (node: the producer) -----------------------------------------------------------------------------
+    /// The application called `send()`; the record waits in the accumulator of `partition` (`None`: not placed yet,
+    /// there is no metadata).
+    Sent { message: MessageId, partition: Option<PartitionId> },
+    /// A batch was closed and is handed to the sender: its records and sequence are in the batch table.
+    BatchReady { batch: BatchHandle, partition: PartitionId },
+    /// An idempotent producer got its producer id and epoch.
+    ProducerIdAssigned { producer_id: i64, epoch: ProducerEpoch },
+    /// The application was told that a batch is stored; `base_offset` is -1 under `acks=0` and after an answer
+    /// without an offset.
+    Acknowledged { batch: BatchHandle, partition: PartitionId, base_offset: Offset },
+    /// The application was told that a whole batch failed.
+    BatchFailed { batch: BatchHandle, partition: PartitionId, exception: Exception },
+    /// The application was told that one record failed before it came into a batch.
+    SendFailed { message: MessageId, exception: Exception },
+    /// A batch will be sent again after `error`; `replaces` is another handle when its sequence was rewritten.
+    Retry { batch: BatchHandle, partition: PartitionId, error: ErrorCode, replaces: BatchHandle },
+
+    // --- replication (node: the broker) ----------------------------------------------------------------------------
+    /// A batch was appended to this replica's log, by a leader or by a follower.
+    Appended { partition: PartitionId, batch: BatchHandle, base_offset: Offset, leader_epoch: LeaderEpoch },
+    /// A produce request was answered from the producer state: the batch is in the log already at `base_offset`.
+    Deduplicated { partition: PartitionId, batch: BatchHandle, base_offset: Offset },
+    /// The leader refused to append a batch.
+    AppendRefused { partition: PartitionId, batch: BatchHandle, error: ErrorCode },
+    /// This replica's high watermark moved.
+    HighWatermark { partition: PartitionId, offset: Offset },
+    /// This replica's log start moved.
+    LogStart { partition: PartitionId, offset: Offset },
+    /// This replica removed everything from `to` on; `epoch` is the epoch whose end the leader named.
+    Truncated { partition: PartitionId, to: Offset, epoch: LeaderEpoch },
+    /// This replica's disk holds everything below `offset`.
+    Flushed { partition: PartitionId, offset: Offset },
+    /// This broker acts as leader from now on; its log ends at `end`.
+    BecameLeader { partition: PartitionId, leader_epoch: LeaderEpoch, end: Offset },
+    /// This broker follows `leader` from now on (`None`: there is no leader).
+    BecameFollower { partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch },
+    /// The leader asks the controller for another ISR.
+    IsrProposed { partition: PartitionId, isr: BrokerSet },
+
+    // --- controller (node: the active controller) ------------------------------------------------------------------
+    /// A broker registered; it stays fenced until it has caught up with the metadata.
+    BrokerRegistered { broker: BrokerId, epoch: i64 },
+    /// A broker may lead and be in ISRs.
+    BrokerUnfenced { broker: BrokerId },
+    /// A broker's session ran out, or it is shutting down.
+    BrokerFenced { broker: BrokerId },
+    /// The registration of a partition changed. `isr` and `elr` are complete, not differences.
+    PartitionChanged { partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch, isr: BrokerSet, elr: BrokerSet },
+
+    // --- consumer (node: the consumer) -----------------------------------------------------------------------------
+    /// `poll()` was called.
+    PollCalled,
+    /// `poll()` returned without records.
+    PollEmpty,
+    /// `poll()` returned records `first .. first + count` of a batch that starts at `base_offset`. One event a slice.
+    Polled { partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16 },
+    /// The application finished these records of a slice it was handed.
+    Processed { partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16 },
+    /// The fetch position was set other than by reading on.
+    PositionSet { partition: PartitionId, offset: Offset, reason: PositionReason },
+    /// An offset commit was sent. One event a partition.
+    CommitSent { partition: PartitionId, offset: Offset, kind: CommitKind },
+    /// The commit was answered; `exception` is what the application gets (`None`: it is stored).
+    CommitAnswered { partition: PartitionId, offset: Offset, kind: CommitKind, exception: Option<Exception> },
+    /// A rebalance callback runs; `count` events [`EventKind::CallbackPartition`] follow.
+    Callback { callback: RebalanceCallback, count: u16 },
+    /// One partition of the callback before.
+    CallbackPartition { callback: RebalanceCallback, partition: PartitionId },
+    /// A call of the application threw.
+    Threw { exception: Exception },
+    /// `close()` returned.
+    Closed,
+
+    // --- group coordinator (node: the coordinating broker) ----------------------------------------------------------
+    /// The group is in another state, or the same state with another generation.
+    GroupChanged { group: GroupId, state: GroupState, generation: Generation },
+    /// A member is known to the coordinator.
+    MemberJoined { group: GroupId, member: MemberId, leader: bool },
+    /// A member is removed.
+    MemberLeft { group: GroupId, member: MemberId, reason: LeaveReason },
+    /// The new assignment gives `partition` to `member`. One event a partition, after the leader's SyncGroup.
+    MemberAssigned { group: GroupId, member: MemberId, partition: PartitionId },
+    /// A committed offset is stored and replicated: the group will restart here.
+    OffsetCommitted { group: GroupId, partition: PartitionId, offset: Offset },
+    /// This broker coordinates the group from now on, with the offsets it loaded.
+    CoordinatorLoaded { group: GroupId },
+
+    // --- faults and the script --------------------------------------------------------------------------------------
+    /// A fault hit this node, or it was healed.
+    Fault { kind: FaultKind },
+    /// A step of the script began; `step` counts from 0 in document order.
+    Step { step: u16 },
+    /// A question of the lesson is put; `question` counts from 0.
+    Question { question: u16 },
+    /// `Observe` number `observation` took its fact.
+    Observed { observation: u16 },
+    /// `Quiesce` is satisfied: everything settled.
+    Quiesced,
+    /// `Quiesce` gave up: something is stuck.
+    Stuck,
+    /// The run is over.
+    Ended,
+
+    // --- the wire (not in the trace hash) ---------------------------------------------------------------------------
+    /// A message left this node for `to`; it will arrive after `arrives_in` µs unless something happens to it
+    /// (`u32::MAX`: it is held).
+    WireSent { wire: u32, to: NodeId, arrives_in: u32, label: WireLabel },
+    /// The message arrived at this node.
+    WireArrived { wire: u32 },
+    /// The message will not arrive.
+    WireLost { wire: u32, reason: LossReason },
+}
+
+impl EventKind {
+    /// True for what only the network sees; left out of the trace hash and of step-by-step playing.
+    pub const fn is_wire(&self) -> bool {
+        matches!(self, Self::WireSent { .. } | Self::WireArrived { .. } | Self::WireLost { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_stays_small() {
+        assert!(size_of::<Event>() <= 48, "{} bytes", size_of::<Event>());
+    }
+}

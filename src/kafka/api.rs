@@ -1,0 +1,318 @@
+//! What travels between nodes: Kafka's requests and responses, reduced to what changes behaviour.
+//!
+//! A [`Message`] is `Copy` and at most 32 bytes; lists inside it live in the [`Pools`](crate::kafka::effects::Pools)
+//! of the run and are freed when the message has been handled.
+
+use crate::base::broker_set::{BrokerSet, ReplicaList};
+use crate::base::error::ErrorCode;
+use crate::base::ids::{
+    BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
+    ProducerEpoch, TopicId,
+};
+use crate::kafka::effects::List;
+
+/// A request or a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "the sentence of a variant explains its fields")]
+#[rustfmt::skip]
+pub enum Message {
+    // --- clients and brokers ----------------------------------------------------------------------------------------
+    /// Asks for the whole metadata (Kafka's clients ask for their topics; the whole is simpler and no fact depends on it).
+    Metadata,
+    /// `brokers`: those that are registered and not fenced, as this broker's metadata has it.
+    MetadataResponse { brokers: BrokerSet, partitions: List<PartitionMetadata> },
+    /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`.
+    Produce { acks: i8, timeout_ms: u32, batches: List<ProduceBatch> },
+    /// Not sent under `acks=0`.
+    ProduceResponse { results: List<ProduceResult> },
+    /// `replica` names the fetching follower and its broker epoch; `None` for a consumer.
+    Fetch { replica: Option<BrokerId>, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition> },
+    /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
+    FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
+    /// Earliest (-2) or latest (-1) of partitions, for a client.
+    ListOffsets { partitions: List<ListOffsetsPartition> },
+    /// Answers in the order of the question.
+    ListOffsetsResponse { results: List<ListOffsetsResult> },
+    /// Where does `epoch` end? Asked by a consumer that validates its position.
+    OffsetForLeaderEpoch { partition: PartitionId, current_leader_epoch: LeaderEpoch, epoch: LeaderEpoch },
+    /// `epoch` is the largest known epoch ≤ the one asked for; `end` where it ends.
+    OffsetForLeaderEpochResponse { partition: PartitionId, error: ErrorCode, epoch: LeaderEpoch, end: Offset },
+    /// A plain idempotent producer asks for a producer id (any broker answers), or for an epoch bump of its own.
+    InitProducerId { producer_id: i64, epoch: ProducerEpoch },
+    /// A producer id and epoch.
+    InitProducerIdResponse { error: ErrorCode, producer_id: i64, epoch: ProducerEpoch },
+
+    // --- groups -----------------------------------------------------------------------------------------------------
+    /// Who coordinates this group?
+    FindCoordinator { group: GroupId },
+    /// The leader of the group's `__consumer_offsets` partition.
+    FindCoordinatorResponse { error: ErrorCode, coordinator: Option<BrokerId> },
+    /// Timeouts in ms; `topics` is the subscription.
+    JoinGroup { group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, topics: List<TopicId> },
+    /// `members` is filled for the leader only: one row a member and topic, in member order.
+    JoinGroupResponse { error: ErrorCode, generation: Generation, leader: MemberId, member: MemberId, members: List<MemberTopic> },
+    /// `assignment` is filled by the leader only.
+    SyncGroup { group: GroupId, member: MemberId, generation: Generation, assignment: List<MemberPartition> },
+    /// The partitions of this member, in the assignor's order.
+    SyncGroupResponse { error: ErrorCode, assignment: List<PartitionId> },
+    /// Classic heartbeat.
+    Heartbeat { group: GroupId, member: MemberId, generation: Generation },
+    /// Its answer.
+    HeartbeatResponse { error: ErrorCode },
+    /// The member goes.
+    LeaveGroup { group: GroupId, member: MemberId, poll_timeout: bool },
+    /// Its answer.
+    LeaveGroupResponse { error: ErrorCode },
+    /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member).
+    OffsetCommit { group: GroupId, member: MemberId, generation: Generation, offsets: List<PartitionOffset> },
+    /// One error for the whole commit: the simulator has no topic-level authorization that could tell partitions apart.
+    OffsetCommitResponse { error: ErrorCode },
+    /// The committed offsets of partitions.
+    OffsetFetch { group: GroupId, partitions: List<PartitionId> },
+    /// Offset -1 where nothing is committed.
+    OffsetFetchResponse { error: ErrorCode, offsets: List<PartitionOffset> },
+
+    // --- brokers and controllers --------------------------------------------------------------------------------------
+    /// `incarnation` is new at each start; `clean_epoch` is the broker epoch of the last clean shutdown, or -1;
+    /// `directory` the id of the log directory (another one after a disk was replaced).
+    BrokerRegistration { incarnation: u32, clean_epoch: i64, directory: u32 },
+    /// The broker epoch to use from now on.
+    BrokerRegistrationResponse { error: ErrorCode, broker_epoch: i64 },
+    /// `metadata_offset` is the last metadata record the broker has applied.
+    BrokerHeartbeat { broker_epoch: i64, metadata_offset: i64, want_fence: bool, want_shut_down: bool },
+    /// The controller's view of the broker.
+    BrokerHeartbeatResponse { error: ErrorCode, is_fenced: bool, is_caught_up: bool, should_shut_down: bool },
+    /// The leader asks for another ISR of partitions.
+    AlterPartition { broker_epoch: i64, changes: List<IsrChange> },
+    /// The outcome of each.
+    AlterPartitionResponse { error: ErrorCode, results: List<IsrResult> },
+    /// A broker asks for metadata records from `offset` on (long poll).
+    MetadataFetch { offset: i64 },
+    /// Records from `first` on, all below the metadata log's high watermark.
+    MetadataFetchResponse { error: ErrorCode, first: i64, records: List<MetadataRecord> },
+}
+
+/// One partition as a broker's metadata cache has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionMetadata {
+    /// Which one.
+    pub partition: PartitionId,
+    /// Its leader, if it has one that is alive.
+    pub leader: Option<BrokerId>,
+    /// Its leader epoch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One batch of a produce request; a request has at most one a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProduceBatch {
+    /// Where to.
+    pub partition: PartitionId,
+    /// What.
+    pub batch: BatchHandle,
+}
+
+/// The outcome for one batch. With an error that moves the leader, `leader` and `leader_epoch` tell the client where
+/// to go (KIP-951).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProduceResult {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Which batch.
+    pub batch: BatchHandle,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// Where the batch is; -1 with an error.
+    pub base_offset: Offset,
+    /// The leader the broker knows of, with `NOT_LEADER_OR_FOLLOWER`.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One partition of a fetch request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FetchPartition {
+    /// Which one.
+    pub partition: PartitionId,
+    /// The next offset wanted.
+    pub offset: Offset,
+    /// The leader epoch the fetcher knows; [`LeaderEpoch::NONE`] when it does not say.
+    pub current_leader_epoch: LeaderEpoch,
+    /// The epoch of the last record the fetcher has before `offset` (KIP-595: finds divergence).
+    pub last_fetched_epoch: LeaderEpoch,
+    /// A follower's own log start.
+    pub log_start: Offset,
+    /// Bytes wanted at most.
+    pub max_bytes: u32,
+}
+
+/// One partition of a fetch response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FetchResult {
+    /// Which one.
+    pub partition: PartitionId,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// The leader's high watermark.
+    pub high_watermark: Offset,
+    /// The leader's log start.
+    pub log_start: Offset,
+    /// Set when the fetcher's log and the leader's diverge: truncate to `diverging_end`, where epoch
+    /// `diverging_epoch` ends at the leader.
+    pub diverging_epoch: LeaderEpoch,
+    /// See `diverging_epoch`; -1 when there is no divergence.
+    pub diverging_end: Offset,
+    /// The leader this broker knows of, with an error that says it moved (KIP-951).
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// How many entries of the response's slices belong to this partition.
+    pub slice_count: u16,
+}
+
+/// One batch in a fetch response. Kafka always returns whole batches; a consumer drops what is below its position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FetchedSlice {
+    /// The batch.
+    pub batch: BatchHandle,
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The leader epoch it was appended under.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// One question of `ListOffsets`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListOffsetsPartition {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The leader epoch the client knows.
+    pub current_leader_epoch: LeaderEpoch,
+    /// -2 earliest, -1 latest.
+    pub timestamp: i64,
+}
+
+/// One answer of `ListOffsets`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListOffsetsResult {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// The offset asked for.
+    pub offset: Offset,
+    /// The leader epoch of that offset.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// A committed offset, or one to be committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionOffset {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The next offset to read.
+    pub offset: Offset,
+}
+
+/// A member subscribes to a topic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberTopic {
+    /// The member.
+    pub member: MemberId,
+    /// The topic.
+    pub topic: TopicId,
+}
+
+/// A member is to own a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemberPartition {
+    /// The member.
+    pub member: MemberId,
+    /// The partition.
+    pub partition: PartitionId,
+}
+
+/// A wanted ISR (KIP-497: leader and controller agree by epochs).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IsrChange {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The leader epoch of the asking leader.
+    pub leader_epoch: LeaderEpoch,
+    /// The partition epoch it bases the change on.
+    pub partition_epoch: i32,
+    /// The wanted ISR. Broker epochs of its members (KIP-903) are checked by the controller through `epochs_of`.
+    pub isr: BrokerSet,
+}
+
+/// The controller's answer to an [`IsrChange`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IsrResult {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// The leader now.
+    pub leader: Option<BrokerId>,
+    /// Its epoch now.
+    pub leader_epoch: LeaderEpoch,
+    /// The ISR now.
+    pub isr: BrokerSet,
+    /// The partition epoch now.
+    pub partition_epoch: i32,
+}
+
+/// A record of the metadata log (`__cluster_metadata`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetadataRecord {
+    /// `RegisterBrokerRecord`: registered and fenced.
+    RegisterBroker {
+        /// Who.
+        broker: BrokerId,
+        /// Its broker epoch: the offset of this record.
+        epoch: i64,
+    },
+    /// `BrokerRegistrationChangeRecord`: fenced or not.
+    FenceBroker {
+        /// Who.
+        broker: BrokerId,
+        /// The new state.
+        fenced: bool,
+        /// True when it is in controlled shutdown.
+        shutting_down: bool,
+    },
+    /// `PartitionRecord` or `PartitionChangeRecord`: the whole registration.
+    Partition(PartitionRegistration),
+}
+
+/// What the controller knows of a partition (`org.apache.kafka.metadata.PartitionRegistration`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionRegistration {
+    /// Which one.
+    pub partition: PartitionId,
+    /// Replicas in assignment order.
+    pub replicas: ReplicaList,
+    /// The leader, if any.
+    pub leader: Option<BrokerId>,
+    /// The leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Bumped at each change.
+    pub partition_epoch: i32,
+    /// In-sync replicas.
+    pub isr: BrokerSet,
+    /// Eligible leader replicas (KIP-966).
+    pub elr: BrokerSet,
+    /// The last known eligible leader.
+    pub last_known_leader: Option<BrokerId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_stays_small() {
+        assert!(size_of::<Message>() <= 32, "{} bytes", size_of::<Message>());
+    }
+}

@@ -1,0 +1,13 @@
+//! The machines: what Kafka's processes do, as pure values. Each takes `(now, input, effects)`; none sees the world,
+//! a clock, luck other than through [`effects::Effects`], or another machine's fields.
+
+pub mod api;
+pub mod broker;
+pub mod consumer;
+pub mod controller;
+pub mod effects;
+pub mod group;
+pub mod log;
+pub mod network_client;
+pub mod partitioner;
+pub mod producer;

@@ -1,0 +1,1 @@
+//! What producers and consumers share: metadata, connections, requests in flight.

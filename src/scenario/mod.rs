@@ -1,0 +1,1 @@
+//! Scenario files: the language, loading with located errors, running a script.

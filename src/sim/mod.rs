@@ -1,0 +1,1 @@
+//! The kernel: event queue, network, faults, the world and its one step.

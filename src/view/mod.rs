@@ -1,0 +1,1 @@
+//! Folding events into what a person sees: cluster view, narration, exports.
