@@ -5,6 +5,7 @@ pub mod broker_set;
 pub mod chooser;
 pub mod config;
 pub mod error;
+pub mod fingerprint;
 pub mod ids;
 pub mod names;
 pub mod shared_log;
