@@ -310,7 +310,9 @@ pub enum EventKind {
     /// A broker's session ran out, or it is shutting down.
     BrokerFenced { broker: BrokerId },
     /// The registration of a partition changed. `isr` and `elr` are complete, not differences.
-    PartitionChanged { partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch, isr: BrokerSet, elr: BrokerSet },
+    PartitionChanged {
+        partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch, isr: BrokerSet, elr: BrokerSet,
+    },
 
     // --- consumer (node: the consumer) -----------------------------------------------------------------------------
     /// `poll()` was called.

@@ -17,7 +17,7 @@ use crate::kafka::effects::List;
 #[rustfmt::skip]
 pub enum Message {
     // --- clients and brokers ----------------------------------------------------------------------------------------
-    /// Asks for the whole metadata (Kafka's clients ask for their topics; the whole is simpler and no fact depends on it).
+    /// Asks for the whole metadata (Kafka's clients ask for their topics; no fact depends on it).
     Metadata,
     /// `brokers`: those that are registered and not fenced, as this broker's metadata has it.
     MetadataResponse { brokers: BrokerSet, partitions: List<PartitionMetadata> },
@@ -26,7 +26,9 @@ pub enum Message {
     /// Not sent under `acks=0`.
     ProduceResponse { results: List<ProduceResult> },
     /// `replica` names the fetching follower and its broker epoch; `None` for a consumer.
-    Fetch { replica: Option<BrokerId>, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition> },
+    Fetch {
+        replica: Option<BrokerId>, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition>,
+    },
     /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
     FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
     /// Earliest (-2) or latest (-1) of partitions, for a client.
@@ -48,9 +50,13 @@ pub enum Message {
     /// The leader of the group's `__consumer_offsets` partition.
     FindCoordinatorResponse { error: ErrorCode, coordinator: Option<BrokerId> },
     /// Timeouts in ms; `topics` is the subscription.
-    JoinGroup { group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, topics: List<TopicId> },
+    JoinGroup {
+        group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, topics: List<TopicId>,
+    },
     /// `members` is filled for the leader only: one row a member and topic, in member order.
-    JoinGroupResponse { error: ErrorCode, generation: Generation, leader: MemberId, member: MemberId, members: List<MemberTopic> },
+    JoinGroupResponse {
+        error: ErrorCode, generation: Generation, leader: MemberId, member: MemberId, members: List<MemberTopic>,
+    },
     /// `assignment` is filled by the leader only.
     SyncGroup { group: GroupId, member: MemberId, generation: Generation, assignment: List<MemberPartition> },
     /// The partitions of this member, in the assignor's order.
@@ -72,7 +78,7 @@ pub enum Message {
     /// Offset -1 where nothing is committed.
     OffsetFetchResponse { error: ErrorCode, offsets: List<PartitionOffset> },
 
-    // --- brokers and controllers --------------------------------------------------------------------------------------
+    // --- brokers and controllers ------------------------------------------------------------------------------------
     /// `incarnation` is new at each start; `clean_epoch` is the broker epoch of the last clean shutdown, or -1;
     /// `directory` the id of the log directory (another one after a disk was replaced).
     BrokerRegistration { incarnation: u32, clean_epoch: i64, directory: u32 },
