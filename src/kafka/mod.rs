@@ -2,7 +2,9 @@
 //! a clock, luck other than through [`effects::Effects`], or another machine's fields.
 
 pub mod api;
+pub mod backoff;
 pub mod broker;
+pub mod client_metadata;
 pub mod consumer;
 pub mod controller;
 pub mod effects;

@@ -1,0 +1,269 @@
+//! What a client believes about the cluster: which brokers there are, who leads which partition, and when to ask again.
+//!
+//! Kafka: `Metadata`, `MetadataSnapshot` and the rules of `NetworkClient.DefaultMetadataUpdater` about when an update
+//! is due. Leaders named in an answer (KIP-951) enter through [`ClientMetadata::update_leader`].
+//! Simplified: the client asks for all topics, so a full and a partial update are one; the answer of a broker that
+//! does not know a partition leaves the older knowledge in place.
+
+use crate::base::broker_set::BrokerSet;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::kafka::api::PartitionMetadata;
+use crate::kafka::backoff::ExponentialBackoff;
+use crate::kafka::effects::Effects;
+
+/// What is known of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct KnownPartition {
+    /// Its leader, if it has one.
+    pub leader: Option<BrokerId>,
+    /// Its leader epoch; [`LeaderEpoch::NONE`] when the partition is not known at all.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl KnownPartition {
+    const UNKNOWN: Self = Self { leader: None, leader_epoch: LeaderEpoch::NONE };
+}
+
+/// The metadata cache of one client.
+#[derive(Clone, Debug)]
+pub struct ClientMetadata {
+    all: BrokerSet,
+    brokers: BrokerSet,
+    partitions: Vec<KnownPartition>,
+    version: u32,
+    backoff: ExponentialBackoff,
+    max_age: Duration,
+    /// Somebody asked for an update.
+    needed: bool,
+    in_progress: bool,
+    failures: u32,
+    equivalent_responses: u32,
+    last_success: Option<Time>,
+    /// Not before this moment: the back-off after the last answer or failure.
+    allowed_at: Time,
+}
+
+impl ClientMetadata {
+    /// Of a client whose `bootstrap.servers` are brokers 1 to `brokers`. An update is due at once.
+    pub fn new(brokers: u8, backoff: ExponentialBackoff, max_age: Duration) -> Self {
+        let all: BrokerSet = (1..=brokers).map(BrokerId).collect();
+        Self {
+            all,
+            brokers: all,
+            partitions: Vec::new(),
+            version: 0,
+            backoff,
+            max_age,
+            needed: true,
+            in_progress: false,
+            failures: 0,
+            equivalent_responses: 0,
+            last_success: None,
+            allowed_at: Time::ZERO,
+        }
+    }
+
+    /// The brokers the client may talk to: those of the last answer, or all of `bootstrap.servers`.
+    pub fn brokers(&self) -> BrokerSet {
+        self.brokers
+    }
+
+    /// How many answers were taken in; 0 means that nothing is known yet.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What is known of `partition`; `None` when it never appeared in an answer.
+    pub fn partition(&self, partition: PartitionId) -> Option<KnownPartition> {
+        let known = *self.partitions.get(partition.index())?;
+        (known != KnownPartition::UNKNOWN).then_some(known)
+    }
+
+    /// The leader of `partition`, where one is known.
+    pub fn leader(&self, partition: PartitionId) -> Option<BrokerId> {
+        self.partition(partition).and_then(|known| known.leader)
+    }
+
+    /// The leader epoch of `partition`, or [`LeaderEpoch::NONE`].
+    pub fn leader_epoch(&self, partition: PartitionId) -> LeaderEpoch {
+        self.partition(partition).map_or(LeaderEpoch::NONE, |known| known.leader_epoch)
+    }
+
+    /// Asks for an update as soon as the back-off allows. `progress` says that something new is expected, which ends
+    /// the growing back-off after answers without news (`requestUpdate(resetEquivalentResponseBackoff)`).
+    pub fn request_update(&mut self, progress: bool) {
+        self.needed = true;
+        if progress {
+            self.equivalent_responses = 0;
+        }
+    }
+
+    /// Asks for an update now: a topic was named that is not in the cache (`requestUpdateForNewTopics`).
+    pub fn request_update_for_new_topic(&mut self) {
+        self.needed = true;
+        self.equivalent_responses = 0;
+        self.allowed_at = Time::ZERO;
+    }
+
+    /// When the next request is due; never while one is on its way.
+    pub fn next_update(&self) -> Time {
+        if self.in_progress {
+            return Time::NEVER;
+        }
+        let wanted = match self.last_success {
+            Some(at) if !self.needed => at + self.max_age,
+            _ => Time::ZERO,
+        };
+        wanted.max(self.allowed_at)
+    }
+
+    /// True when a request should go out now. Kafka holds every other request back until it did.
+    pub fn is_update_due(&self, now: Time) -> bool {
+        self.next_update() <= now
+    }
+
+    /// A request was sent.
+    pub fn sent(&mut self) {
+        self.in_progress = true;
+    }
+
+    /// The request on its way was lost, or could not be sent.
+    pub fn failed(&mut self, now: Time, fx: &mut Effects) {
+        self.in_progress = false;
+        self.allowed_at = now + self.backoff.backoff(self.failures, fx);
+        self.failures += 1;
+    }
+
+    /// Takes an answer in. An older leader epoch than the one known is not believed.
+    pub fn update(
+        &mut self,
+        now: Time,
+        brokers: BrokerSet,
+        partitions: &[PartitionMetadata],
+        fx: &mut Effects,
+    ) {
+        if brokers.is_empty() {
+            // A broker that is only starting knows nobody yet.
+            self.failed(now, fx);
+            return;
+        }
+        let mut news = self.brokers != brokers || self.version == 0;
+        self.brokers = brokers;
+        for p in partitions {
+            let leader = p.leader.filter(|leader| brokers.contains(*leader));
+            news |= self.learn(p.partition, leader, p.leader_epoch);
+        }
+        self.version += 1;
+        self.in_progress = false;
+        self.needed = false;
+        self.failures = 0;
+        self.last_success = Some(now);
+        self.equivalent_responses = if news { 0 } else { self.equivalent_responses + 1 };
+        let wait = self.backoff.backoff(self.equivalent_responses.saturating_sub(1), fx);
+        self.allowed_at = now + wait;
+    }
+
+    /// A produce or fetch answer named a newer leader (KIP-951). Returns true when that was news.
+    pub fn update_leader(
+        &mut self,
+        partition: PartitionId,
+        leader: BrokerId,
+        epoch: LeaderEpoch,
+    ) -> bool {
+        let newer = self.partition(partition).is_some_and(|known| known.leader_epoch < epoch);
+        if newer {
+            self.brokers = self.brokers.with(leader);
+            self.learn(partition, Some(leader), epoch);
+        }
+        newer
+    }
+
+    /// Forgets the brokers and falls back on `bootstrap.servers` (KIP-899, `metadata.recovery.strategy=rebootstrap`).
+    pub fn rebootstrap(&mut self) {
+        self.brokers = self.all;
+        self.needed = true;
+    }
+
+    fn learn(
+        &mut self,
+        partition: PartitionId,
+        leader: Option<BrokerId>,
+        leader_epoch: LeaderEpoch,
+    ) -> bool {
+        if self.partitions.len() <= partition.index() {
+            self.partitions.resize(partition.index() + 1, KnownPartition::UNKNOWN);
+        }
+        let known = &mut self.partitions[partition.index()];
+        let new = KnownPartition { leader, leader_epoch };
+        let news = leader_epoch >= known.leader_epoch && *known != new;
+        if news {
+            *known = new;
+        }
+        news
+    }
+
+    /// Adds this cache to a fingerprint.
+    pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        into.add((self.brokers, &self.partitions, self.needed, self.in_progress));
+        into.add((self.failures, self.equivalent_responses, self.version.min(1)));
+        into.add_time(now, self.allowed_at.max(now));
+        if let Some(at) = self.last_success {
+            into.add_time(now, at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::chooser::Chooser;
+    use crate::base::names::Names;
+    use std::sync::Arc;
+
+    const P: PartitionId = PartitionId(0);
+
+    fn answer(leader: Option<u8>, epoch: i32) -> [PartitionMetadata; 1] {
+        let leader = leader.map(BrokerId);
+        [PartitionMetadata { partition: P, leader, leader_epoch: LeaderEpoch(epoch) }]
+    }
+
+    fn metadata() -> (ClientMetadata, Effects) {
+        let backoff =
+            ExponentialBackoff::new(Duration::from_millis(100), Duration::from_millis(1_000));
+        let fx = Effects::new(Arc::new(Names::default()), Chooser::seeded(1));
+        (ClientMetadata::new(3, backoff, Duration::from_secs(300)), fx)
+    }
+
+    #[test]
+    fn an_older_leader_epoch_is_not_believed() {
+        let (mut metadata, mut fx) = metadata();
+        let all = metadata.brokers();
+        metadata.update(Time::ZERO, all, &answer(Some(2), 5), &mut fx);
+        metadata.update(Time::ZERO, all, &answer(Some(1), 4), &mut fx);
+        assert_eq!(metadata.leader(P), Some(BrokerId(2)));
+        metadata.update(Time::ZERO, all, &answer(None, 6), &mut fx);
+        assert_eq!(metadata.leader(P), None);
+        assert!(!metadata.update_leader(P, BrokerId(3), LeaderEpoch(6)), "not newer");
+        assert!(metadata.update_leader(P, BrokerId(3), LeaderEpoch(7)));
+        assert_eq!(metadata.leader(P), Some(BrokerId(3)));
+    }
+
+    #[test]
+    fn an_update_waits_for_the_back_off_but_for_a_new_topic() {
+        let (mut metadata, mut fx) = metadata();
+        assert!(metadata.is_update_due(Time::ZERO), "a new client asks at once");
+        metadata.sent();
+        assert!(!metadata.is_update_due(Time::ZERO), "one is on its way");
+        let all = metadata.brokers();
+        metadata.update(Time::ZERO, all, &answer(Some(1), 0), &mut fx);
+        assert_eq!(metadata.next_update(), Time::ZERO + Duration::from_secs(300));
+        metadata.request_update(false);
+        let due = metadata.next_update();
+        let (low, high) = (Duration::from_millis(80), Duration::from_millis(120));
+        assert!(Time::ZERO + low <= due && due <= Time::ZERO + high, "{due}");
+        metadata.request_update_for_new_topic();
+        assert!(metadata.is_update_due(Time::ZERO));
+    }
+}
