@@ -1,0 +1,175 @@
+//! What comes from outside: process faults, cuts, rules, and the calls of applications.
+
+use crate::base::ids::{EventSeq, NodeId};
+use crate::base::time::Time;
+use crate::event::{EventKind, FaultKind};
+use crate::sim::command::{Command, WireRule};
+use crate::sim::network::{ActiveRule, Item};
+use crate::sim::node::NodeState;
+use crate::sim::simulation::Simulation;
+
+impl Simulation {
+    /// Does what the command says, at the present virtual time.
+    pub fn apply(&mut self, command: &Command) {
+        let cause = self.script_cause;
+        match command {
+            Command::Fault { node, kind } => self.fault(*node, *kind),
+            Command::Wipe { broker, keep_directory } => {
+                let node = NodeId::Broker(*broker);
+                if self.node_state(node) == NodeState::Down {
+                    self.record(cause, node, EventKind::Fault { kind: FaultKind::WipeDisk });
+                    self.world.brokers[broker.index() - 1].wipe(*keep_directory);
+                }
+            }
+            Command::CutLog { broker, partition, records } => {
+                let node = NodeId::Broker(*broker);
+                if self.node_state(node) == NodeState::Down {
+                    self.record(cause, node, EventKind::Fault { kind: FaultKind::CutLog });
+                    self.world.brokers[broker.index() - 1].cut_log(*partition, *records);
+                }
+            }
+            Command::CutOff { left, right } => {
+                for node in left {
+                    self.record(cause, *node, EventKind::Fault { kind: FaultKind::CutOff });
+                }
+                self.network.cut(left.clone(), right.clone());
+            }
+            Command::HealNetwork => self.heal_network(),
+            Command::AddRule { name, rule } => {
+                self.remove_rule(*name);
+                self.add_rule(*name, rule.clone());
+            }
+            Command::Release { name } => self.release(*name),
+            Command::RemoveRule { name } => self.remove_rule(*name),
+            Command::Send { producer, request } => {
+                let node = NodeId::Producer(*producer);
+                if self.node_state(node) != NodeState::Down {
+                    let machine = &mut self.world.producers[usize::from(*producer)];
+                    machine.send(self.now, *request, &mut self.effects);
+                    self.carry_out(node, cause);
+                }
+            }
+            Command::Flush { producer } => {
+                let machine = &mut self.world.producers[usize::from(*producer)];
+                machine.flush(self.now, &mut self.effects);
+                self.carry_out(NodeId::Producer(*producer), cause);
+            }
+            Command::CloseProducer { producer } => {
+                let machine = &mut self.world.producers[usize::from(*producer)];
+                machine.close(self.now, &mut self.effects);
+                self.carry_out(NodeId::Producer(*producer), cause);
+            }
+            Command::Consumer { consumer, call } => {
+                let node = NodeId::Consumer(*consumer);
+                if self.node_state(node) == NodeState::Running {
+                    let machine = &mut self.world.consumers[usize::from(*consumer)];
+                    machine.call(self.now, call.clone(), &mut self.effects);
+                    self.carry_out(node, cause);
+                }
+            }
+        }
+    }
+
+    fn fault(&mut self, node: NodeId, kind: FaultKind) {
+        use NodeState::{Down, Frozen, Running};
+        let state = self.node_state(node);
+        let possible = match kind {
+            FaultKind::Kill | FaultKind::PowerLoss => state != Down,
+            FaultKind::Freeze | FaultKind::Stop => state == Running,
+            FaultKind::Thaw => state == Frozen,
+            FaultKind::Start => state == Down,
+            FaultKind::Stopped
+            | FaultKind::WipeDisk
+            | FaultKind::CutLog
+            | FaultKind::CutOff
+            | FaultKind::Reconnect => false,
+        };
+        if !possible {
+            return;
+        }
+        let said = self.record(self.script_cause, node, EventKind::Fault { kind });
+        let at = self.layout.index(node);
+        match kind {
+            FaultKind::Freeze => self.nodes[at].state = Frozen,
+            FaultKind::Thaw => {
+                self.nodes[at].state = Running;
+                for item in std::mem::take(&mut self.nodes[at].inbox) {
+                    self.queue.push(self.now, item);
+                }
+            }
+            FaultKind::Start => self.launch(node),
+            FaultKind::Stop => {
+                self.world.stop(node, self.now, &mut self.effects);
+                self.carry_out(node, said);
+            }
+            _ => {
+                if let (FaultKind::PowerLoss, NodeId::Broker(id)) = (kind, node) {
+                    self.world.brokers[id.index() - 1].power_loss();
+                }
+                self.take_down(node, said);
+            }
+        }
+    }
+
+    /// A process starts.
+    pub(super) fn launch(&mut self, node: NodeId) {
+        let at = self.layout.index(node);
+        self.nodes[at].reset(NodeState::Running);
+        let incarnation = self.nodes[at].incarnation;
+        self.queue.push(self.now, Item::Start { node, incarnation });
+    }
+
+    /// The process is gone and its connections with it; peers learn that as their network lets them.
+    pub(super) fn take_down(&mut self, node: NodeId, cause: EventSeq) {
+        let at = self.layout.index(node);
+        for item in std::mem::take(&mut self.nodes[at].inbox) {
+            if let Item::Packet(packet) = item {
+                self.lose(&packet, crate::event::LossReason::ReceiverDown);
+            }
+        }
+        self.nodes[at].reset(NodeState::Down);
+        for connection in self.network.close_all(at) {
+            self.tell_peer_gone(node, connection.peer, connection.latest_there, cause);
+        }
+        let nodes: Vec<NodeId> = self.layout.nodes().collect();
+        for opener in self.network.openers_to(node) {
+            self.tell_disconnected(nodes[opener], node, cause);
+        }
+        let spec = std::sync::Arc::clone(&self.spec);
+        self.world.kill(&spec, node);
+    }
+
+    fn heal_network(&mut self) {
+        for node in self.network.heal() {
+            self.record(self.script_cause, node, EventKind::Fault { kind: FaultKind::Reconnect });
+        }
+        // In the order they were sent: later ones must not overtake on their connection.
+        let mut at = self.now;
+        for item in std::mem::take(&mut self.network.parked) {
+            at = at.max(self.now + self.network.hop(self.effects.chooser()));
+            self.queue.push(at, item);
+        }
+    }
+
+    fn add_rule(&mut self, name: u16, rule: WireRule) {
+        let held = Vec::new();
+        self.network.rules.push(ActiveRule { name, rule, seen: 0, acted: 0, held });
+    }
+
+    fn release(&mut self, name: u16) {
+        let rule = self.network.rules.iter_mut().find(|r| r.name == name);
+        for packet in rule.map(|r| std::mem::take(&mut r.held)).unwrap_or_default() {
+            self.transmit(packet, crate::base::time::Duration::ZERO, true);
+        }
+    }
+
+    fn remove_rule(&mut self, name: u16) {
+        self.release(name);
+        self.network.rules.retain(|r| r.name != name);
+    }
+
+    /// Asks for a step at `at`, so that a script that waits for a moment is looked at then.
+    pub fn wake_at(&mut self, at: Time) {
+        self.queue.push(at.max(self.now), Item::Wakeup);
+    }
+}
