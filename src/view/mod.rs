@@ -1,1 +1,7 @@
-//! Folding events into what a person sees: cluster view, narration, exports.
+//! Folding events into what a person sees: cluster view, narration, exports. Everything here is a pure function of
+//! events, the batch table and the names; nothing here has ever seen a machine.
+
+pub mod cluster;
+pub mod paged;
+#[cfg(test)]
+pub(crate) mod story;

@@ -1,0 +1,399 @@
+//! How each kind of event changes the view: one function for each kind of node.
+
+use crate::base::batch::{BatchTable, RecordBody};
+use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, MessageId, NodeId, Offset, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::event::{Event, EventKind, FaultKind, RebalanceCallback};
+use crate::view::cluster::group::HandedSlice;
+use crate::view::cluster::message::{Processing, Told};
+use crate::view::cluster::replica::{Acting, Cut, CutReason, LogEntry, ReplicaView};
+use crate::view::cluster::{ClusterView, ProcessState, WireMessage};
+
+impl ClusterView {
+    pub(super) fn apply_wire(&mut self, seq: EventSeq, event: &Event) {
+        match event.kind {
+            EventKind::WireSent { wire, to, arrives_in, label } => {
+                let arrives_at =
+                    (arrives_in != u32::MAX).then(|| event.at + Duration(u64::from(arrives_in)));
+                let from = event.node;
+                let message =
+                    WireMessage { wire, from, to, sent_at: event.at, arrives_at, label, seq };
+                self.wire.insert(wire, message);
+            }
+            EventKind::WireArrived { wire } | EventKind::WireLost { wire, .. } => {
+                self.wire.remove(&wire);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn apply_producer(
+        &mut self,
+        n: u16,
+        seq: EventSeq,
+        event: &Event,
+        batches: &BatchTable,
+    ) {
+        let at = event.at;
+        match event.kind {
+            EventKind::Sent { message, partition } => {
+                let m = self.messages.entry(message.index());
+                self.counts.sent += u32::from(!m.is_sent());
+                m.producer = Some(n);
+                m.partition = partition.or(m.partition);
+                (m.sent, m.sent_at, m.sends) = (seq, at, m.sends + 1);
+                (m.told, m.told_by) = (Told::Waiting, EventSeq::NONE);
+            }
+            EventKind::BatchReady { batch, partition } => {
+                for id in batches.messages(batch) {
+                    self.messages.entry(id.index()).partition = Some(partition);
+                }
+            }
+            EventKind::Acknowledged { batch, base_offset, .. } => {
+                let idempotent = batches[batch].producer.is_some();
+                for (i, record) in batches.records(batch).enumerate() {
+                    let RecordBody::Message(id) = record.body else { continue };
+                    let told = match base_offset {
+                        Offset::NONE if !idempotent => Told::NobodyAsked,
+                        Offset::NONE => Told::Acknowledged(Offset::NONE),
+                        base => Told::Acknowledged(base + i as i64),
+                    };
+                    self.tell(id, told, seq, at);
+                }
+            }
+            EventKind::BatchFailed { batch, exception, .. } => {
+                for id in batches.messages(batch) {
+                    self.tell(id, Told::Failed(exception), seq, at);
+                }
+            }
+            EventKind::SendFailed { message, exception } => {
+                self.tell(message, Told::Failed(exception), seq, at);
+            }
+            EventKind::Retry { batch, .. } => {
+                for id in batches.messages(batch) {
+                    let m = self.messages.entry(id.index());
+                    (m.retries, m.retried) = (m.retries + 1, seq);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, id: MessageId, told: Told, seq: EventSeq, at: Time) {
+        let m = self.messages.entry(id.index());
+        (m.told, m.told_by, m.told_at) = (told, seq, at);
+        match told {
+            Told::Failed(exception) => {
+                self.counts.failed += u32::from(m.failed.is_none());
+                m.failed = Some((seq, exception));
+            }
+            told if told.is_ok() => {
+                self.counts.acked += u32::from(!m.was_acked());
+                m.acked = seq;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn apply_broker(
+        &mut self,
+        b: BrokerId,
+        seq: EventSeq,
+        event: &Event,
+        batches: &BatchTable,
+    ) {
+        match event.kind {
+            EventKind::Appended { partition, batch, base_offset, leader_epoch } => {
+                let replica = self.replica_mut(partition, b);
+                replica.log.push(LogEntry { base_offset, batch, epoch: leader_epoch });
+                replica.end = base_offset + i64::from(batches[batch].count);
+                for id in batches.messages(batch) {
+                    let m = self.messages.entry(id.index());
+                    if m.stored == EventSeq::NONE {
+                        m.stored = seq;
+                    }
+                }
+            }
+            EventKind::HighWatermark { partition, offset } => {
+                self.replica_mut(partition, b).high_watermark = offset;
+            }
+            EventKind::LogStart { partition, offset } => {
+                let replica = self.replica_mut(partition, b);
+                replica.log_start = offset;
+                // An empty log starts over at the leader's log start.
+                replica.end = replica.end.max(offset);
+            }
+            EventKind::Flushed { partition, offset } => {
+                self.replica_mut(partition, b).flushed = offset;
+            }
+            EventKind::Truncated { partition, to, epoch } => {
+                self.cut((partition, b), to, epoch, CutReason::Truncated, (seq, batches));
+            }
+            EventKind::BecameLeader { partition, leader_epoch, .. } => {
+                self.replica_mut(partition, b).acting = Acting::Leader(leader_epoch);
+                self.count_leaderless(partition);
+            }
+            EventKind::BecameFollower { partition, leader, leader_epoch } => {
+                let acting = Acting::Follower { leader, epoch: leader_epoch };
+                self.replica_mut(partition, b).acting = acting;
+                self.count_leaderless(partition);
+            }
+            EventKind::CoordinatorLoaded { group } => {
+                self.groups[group.index()].coordinator = Some(b);
+            }
+            EventKind::GroupChanged { group, state, generation } => {
+                self.groups[group.index()].change(state, generation);
+                self.groups[group.index()].coordinator = Some(b);
+            }
+            EventKind::MemberJoined { group, member, leader } => {
+                self.groups[group.index()].join(member, leader);
+            }
+            EventKind::MemberLeft { group, member, .. } => {
+                self.groups[group.index()].members.retain(|m| m.member != member);
+            }
+            EventKind::MemberAssigned { group, member, partition } => {
+                self.groups[group.index()].assign(member, partition);
+            }
+            EventKind::OffsetCommitted { group, partition, offset } => {
+                self.groups[group.index()].commit(partition, offset, seq);
+            }
+            _ => {}
+        }
+    }
+
+    fn replica_mut(&mut self, partition: PartitionId, broker: BrokerId) -> &mut ReplicaView {
+        self.partitions[partition.index()].replica_mut(broker)
+    }
+
+    fn cut(
+        &mut self,
+        (partition, broker): (PartitionId, BrokerId),
+        to: Offset,
+        epoch: LeaderEpoch,
+        reason: CutReason,
+        (seq, batches): (EventSeq, &BatchTable),
+    ) {
+        let replica = self.replica_mut(partition, broker);
+        let entries = replica.cut(to, batches);
+        for id in entries.iter().flat_map(|entry| batches.messages(entry.batch)) {
+            self.messages.entry(id.index()).cut = Some((seq, reason));
+        }
+        let replica = self.replica_mut(partition, broker);
+        if !entries.is_empty() {
+            replica.last_cut = Some(Cut { to, epoch, entries, reason, seq });
+        }
+    }
+
+    pub(super) fn apply_controller(&mut self, seq: EventSeq, event: &Event) {
+        let now = event.at;
+        match event.kind {
+            EventKind::BrokerRegistered { broker, .. } => {
+                let b = &mut self.brokers[broker.index()];
+                (b.registered, b.fenced, b.since) = (true, true, now);
+            }
+            EventKind::BrokerUnfenced { broker } => {
+                let b = &mut self.brokers[broker.index()];
+                (b.registered, b.fenced, b.since) = (true, false, now);
+            }
+            EventKind::BrokerFenced { broker } => {
+                let b = &mut self.brokers[broker.index()];
+                (b.fenced, b.since) = (true, now);
+            }
+            EventKind::PartitionChanged { partition, leader, leader_epoch, isr, elr } => {
+                let p = &mut self.partitions[partition.index()];
+                (p.leader, p.leader_epoch, p.isr, p.elr) = (leader, leader_epoch, isr, elr);
+                p.changed = seq;
+                self.count_leaderless(partition);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn apply_consumer(
+        &mut self,
+        n: u16,
+        seq: EventSeq,
+        event: &Event,
+        batches: &BatchTable,
+    ) {
+        let reader = self.reader_of(n);
+        let consumer = &mut self.consumers[usize::from(n)];
+        match event.kind {
+            EventKind::Polled { partition, batch, base_offset, first, count } => {
+                let slice = HandedSlice { partition, batch, base_offset, first, count, seq };
+                consumer.partition_mut(partition).position = Some(slice.end());
+                consumer.unprocessed.push(slice);
+                self.readers[reader].lower_floor(partition, slice.start());
+                self.each_message(slice, batches, reader, |p| p.handed += 1);
+            }
+            EventKind::Processed { partition, batch, base_offset, first, count } => {
+                let slice = HandedSlice { partition, batch, base_offset, first, count, seq };
+                consumer.finish(slice);
+                self.readers[reader].processed += u64::from(count);
+                self.each_message(slice, batches, reader, |p| {
+                    if p.count == 0 {
+                        p.first = seq;
+                    }
+                    (p.count, p.last) = (p.count.saturating_add(1), seq);
+                    p.by = [Some(n), p.by[0]];
+                });
+            }
+            EventKind::PositionSet { partition, offset, .. } => {
+                let mine = consumer.partition_mut(partition);
+                (mine.position, mine.since) = (Some(offset), seq);
+                self.readers[reader].lower_floor(partition, offset);
+            }
+            EventKind::CallbackPartition { callback, partition } => match callback {
+                RebalanceCallback::Assigned => {
+                    let mine = consumer.partition_mut(partition);
+                    (mine.assigned, mine.since) = (true, seq);
+                }
+                RebalanceCallback::Revoked | RebalanceCallback::Lost => {
+                    consumer.partitions.retain(|p| p.partition != partition);
+                }
+            },
+            EventKind::Closed => {
+                consumer.partitions.clear();
+                consumer.closed = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn each_message(
+        &mut self,
+        slice: HandedSlice,
+        batches: &BatchTable,
+        reader: usize,
+        mut change: impl FnMut(&mut Processing),
+    ) {
+        for i in slice.first..slice.first + slice.count {
+            if let RecordBody::Message(id) = batches.record(slice.batch, u32::from(i)).body {
+                change(self.readers[reader].messages.entry(id.index()));
+            }
+        }
+    }
+
+    pub(super) fn apply_fault(
+        &mut self,
+        seq: EventSeq,
+        node: NodeId,
+        kind: FaultKind,
+        batches: &BatchTable,
+    ) {
+        self.clear_cuts();
+        let process = match kind {
+            FaultKind::Kill | FaultKind::PowerLoss | FaultKind::Stopped => Some(ProcessState::Down),
+            FaultKind::Freeze => Some(ProcessState::Frozen),
+            FaultKind::Stop => Some(ProcessState::Stopping),
+            FaultKind::Thaw | FaultKind::Start => Some(ProcessState::Up),
+            _ => None,
+        };
+        match node {
+            NodeId::Broker(b) => self.apply_broker_fault(seq, b, kind, process, batches),
+            NodeId::Controller(n) => {
+                let old = &mut self.controllers[usize::from(n)];
+                *old = process.unwrap_or(*old);
+            }
+            NodeId::Producer(n) => {
+                let old = &mut self.producers[usize::from(n)];
+                *old = process.unwrap_or(*old);
+                if process == Some(ProcessState::Down) {
+                    self.open_become_unknown(Some(n));
+                }
+            }
+            NodeId::Consumer(n) => {
+                let consumer = &mut self.consumers[usize::from(n)];
+                consumer.process = process.unwrap_or(consumer.process);
+                if process == Some(ProcessState::Down) {
+                    consumer.forget();
+                } else if kind == FaultKind::Start {
+                    consumer.closed = false;
+                }
+            }
+            NodeId::Script => {}
+        }
+    }
+
+    fn apply_broker_fault(
+        &mut self,
+        seq: EventSeq,
+        broker: BrokerId,
+        kind: FaultKind,
+        process: Option<ProcessState>,
+        batches: &BatchTable,
+    ) {
+        let b = &mut self.brokers[broker.index()];
+        b.process = process.unwrap_or(b.process);
+        b.since = self.now;
+        b.cut_off = match kind {
+            FaultKind::CutOff => true,
+            FaultKind::Reconnect => false,
+            _ => b.cut_off,
+        };
+        for id in (0..self.partitions.len()).map(|i| PartitionId(i as u16)) {
+            let Some(replica) = self.partition(id).replica(broker) else { continue };
+            let at = (id, broker);
+            match kind {
+                FaultKind::PowerLoss => {
+                    let to = replica.flushed;
+                    self.cut(at, to, LeaderEpoch::NONE, CutReason::PowerLoss, (seq, batches));
+                }
+                FaultKind::WipeDisk => {
+                    let to = Offset(0);
+                    self.cut(at, to, LeaderEpoch::NONE, CutReason::DiskLost, (seq, batches));
+                    self.replica_mut(id, broker).log_start = Offset(0);
+                }
+                _ => {}
+            }
+            if process == Some(ProcessState::Down) {
+                self.replica_mut(id, broker).acting = Acting::Unknown;
+            }
+            self.count_leaderless(id);
+        }
+    }
+
+    /// Starts or ends the count of the time in which nobody serves as leader.
+    fn count_leaderless(&mut self, partition: PartitionId) {
+        let brokers = &self.brokers;
+        let p = &mut self.partitions[partition.index()];
+        let serves = |replica: &ReplicaView| {
+            let process = brokers[replica.broker.index()].process;
+            matches!(process, ProcessState::Up | ProcessState::Stopping)
+                && matches!(replica.acting, Acting::Leader(_))
+        };
+        if p.leader_replica().is_some_and(serves) {
+            p.was_led = true;
+            if let Some(since) = p.leaderless_since.take() {
+                p.leaderless = p.leaderless + self.now.since(since);
+            }
+        } else if p.was_led && p.leaderless_since.is_none() {
+            p.leaderless_since = Some(self.now);
+        }
+    }
+
+    pub(super) fn clear_cuts(&mut self) {
+        for replica in self.partitions.iter_mut().flat_map(|p| p.replicas.iter_mut()) {
+            replica.last_cut = None;
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+        self.open_become_unknown(None);
+    }
+
+    /// Sends whose outcome nobody will learn any more: of one producer, or of all.
+    fn open_become_unknown(&mut self, producer: Option<u16>) {
+        for i in 0..self.messages.len() {
+            let open = self.messages.get(i).is_some_and(|m| {
+                m.is_sent()
+                    && m.told == Told::Waiting
+                    && (producer.is_none() || m.producer == producer)
+            });
+            if open {
+                self.messages.entry(i).told = Told::Unknown;
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Partitions and replicas as a person with eyes everywhere sees them: the registration of the controller, and each
+//! broker's log, whether its process is alive or not.
+
+use crate::base::batch::BatchTable;
+use crate::base::broker_set::BrokerSet;
+use crate::base::ids::{BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, Offset};
+use crate::base::time::{Duration, Time};
+use crate::view::paged::Paged;
+
+/// One batch in one replica's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogEntry {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// What it holds.
+    pub batch: BatchHandle,
+    /// The leader epoch it was appended under.
+    pub epoch: LeaderEpoch,
+}
+
+/// What a replica believes its part is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Acting {
+    /// It has not said.
+    #[default]
+    Unknown,
+    /// It serves as leader of this epoch; a deposed leader that has not heard of it still does.
+    Leader(LeaderEpoch),
+    /// It follows.
+    Follower {
+        /// Whom; `None` while there is no leader.
+        leader: Option<BrokerId>,
+        /// Under which epoch.
+        epoch: LeaderEpoch,
+    },
+}
+
+/// Why records left a replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CutReason {
+    /// The log was truncated to agree with the leader's, or cut by a fault.
+    Truncated,
+    /// The power failed before they were flushed.
+    PowerLoss,
+    /// The disk was lost.
+    DiskLost,
+}
+
+/// What the last truncation removed. Shown until the next mark.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cut {
+    /// The log ends here since.
+    pub to: Offset,
+    /// The epoch whose end the leader named; [`LeaderEpoch::NONE`] when no leader did.
+    pub epoch: LeaderEpoch,
+    /// What was removed.
+    pub entries: Vec<LogEntry>,
+    /// Why.
+    pub reason: CutReason,
+    /// The event.
+    pub seq: EventSeq,
+}
+
+/// One replica.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaView {
+    /// Where.
+    pub broker: BrokerId,
+    /// Its log by offset. The disk survives a crash, so the log of a broker that is down stays here.
+    pub log: Paged<LogEntry>,
+    /// LEO: where the next record will go.
+    pub end: Offset,
+    /// The high watermark it knows.
+    pub high_watermark: Offset,
+    /// The first offset it keeps.
+    pub log_start: Offset,
+    /// The disk holds everything below this; a power loss takes the rest.
+    pub flushed: Offset,
+    /// Its part.
+    pub acting: Acting,
+    /// The last truncation, until the next mark.
+    pub last_cut: Option<Cut>,
+}
+
+impl ReplicaView {
+    /// An empty replica on `broker`.
+    pub fn new(broker: BrokerId) -> Self {
+        Self {
+            broker,
+            log: Paged::default(),
+            end: Offset(0),
+            high_watermark: Offset(0),
+            log_start: Offset(0),
+            flushed: Offset(0),
+            acting: Acting::Unknown,
+            last_cut: None,
+        }
+    }
+
+    /// The leader epoch the replica itself knows.
+    pub fn epoch(&self) -> LeaderEpoch {
+        match self.acting {
+            Acting::Unknown => LeaderEpoch::NONE,
+            Acting::Leader(epoch) | Acting::Follower { epoch, .. } => epoch,
+        }
+    }
+
+    /// The entry that holds `offset`, if the log has it.
+    pub fn entry_at(&self, offset: Offset, batches: &BatchTable) -> Option<LogEntry> {
+        let after = self.log.partition_point(|entry| entry.base_offset <= offset);
+        let entry = *self.log.get(after.checked_sub(1)?)?;
+        let end = entry.base_offset + i64::from(batches[entry.batch].count);
+        (offset < end && offset >= self.log_start).then_some(entry)
+    }
+
+    /// Every message of the log with its offset, from `offset` on.
+    pub fn messages_from<'a>(
+        &'a self,
+        offset: Offset,
+        batches: &'a BatchTable,
+    ) -> impl Iterator<Item = (Offset, MessageId)> + 'a {
+        let first = self.log.partition_point(|entry| entry.base_offset <= offset);
+        let from = offset.max(self.log_start);
+        self.log.iter_from(first.saturating_sub(1)).flat_map(move |entry| {
+            let base = entry.base_offset;
+            batches.records(entry.batch).enumerate().filter_map(move |(n, record)| {
+                match record.body {
+                    crate::base::batch::RecordBody::Message(id) => {
+                        Some((base + n as i64, id)).filter(|(at, _)| *at >= from)
+                    }
+                    _ => None,
+                }
+            })
+        })
+    }
+
+    /// Every message of the log with its offset.
+    pub fn messages<'a>(
+        &'a self,
+        batches: &'a BatchTable,
+    ) -> impl Iterator<Item = (Offset, MessageId)> + 'a {
+        self.messages_from(self.log_start, batches)
+    }
+
+    /// Removes every batch that reaches beyond `to`, the log's new end, and returns what was removed.
+    pub(super) fn cut(&mut self, to: Offset, batches: &BatchTable) -> Vec<LogEntry> {
+        let kept = self.log.partition_point(|entry| {
+            entry.base_offset + i64::from(batches[entry.batch].count) <= to
+        });
+        let removed = self.log.iter_from(kept).copied().collect();
+        self.log.truncate(kept);
+        self.end = self.end.min(to);
+        self.flushed = self.flushed.min(to);
+        self.high_watermark = self.high_watermark.min(to);
+        removed
+    }
+}
+
+/// One partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionView {
+    /// The leader the controller has registered.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The registered ISR.
+    pub isr: BrokerSet,
+    /// The registered ELR (KIP-966).
+    pub elr: BrokerSet,
+    /// The last change of the registration.
+    pub changed: EventSeq,
+    /// Its replicas in assignment order.
+    pub replicas: Vec<ReplicaView>,
+    /// Whether it ever had a leader that served.
+    pub was_led: bool,
+    /// Since when nobody serves as its leader, although somebody did.
+    pub leaderless_since: Option<Time>,
+    /// How long nobody served, without the stretch that lasts still.
+    pub leaderless: Duration,
+}
+
+impl PartitionView {
+    /// A partition with these replicas that the controller has not spoken of yet.
+    pub fn new(replicas: &[BrokerId]) -> Self {
+        Self {
+            leader: None,
+            leader_epoch: LeaderEpoch::NONE,
+            isr: BrokerSet::EMPTY,
+            elr: BrokerSet::EMPTY,
+            changed: EventSeq::NONE,
+            replicas: replicas.iter().map(|broker| ReplicaView::new(*broker)).collect(),
+            was_led: false,
+            leaderless_since: None,
+            leaderless: Duration::ZERO,
+        }
+    }
+
+    /// The replica on `broker`.
+    pub fn replica(&self, broker: BrokerId) -> Option<&ReplicaView> {
+        self.replicas.iter().find(|replica| replica.broker == broker)
+    }
+
+    /// The replica on `broker`, to change; it is added when a reassignment brought it.
+    pub(super) fn replica_mut(&mut self, broker: BrokerId) -> &mut ReplicaView {
+        let at = self.replicas.iter().position(|replica| replica.broker == broker);
+        let at = at.unwrap_or_else(|| {
+            self.replicas.push(ReplicaView::new(broker));
+            self.replicas.len() - 1
+        });
+        &mut self.replicas[at]
+    }
+
+    /// The replica of the registered leader.
+    pub fn leader_replica(&self) -> Option<&ReplicaView> {
+        self.replica(self.leader?)
+    }
+
+    /// How long nobody served as leader up to `now`.
+    pub fn time_without_leader(&self, now: Time) -> Duration {
+        let current = self.leaderless_since.map_or(Duration::ZERO, |since| now.since(since));
+        self.leaderless + current
+    }
+}
