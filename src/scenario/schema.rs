@@ -1,0 +1,249 @@
+//! What a scenario file says, as plain values. One file is one [`Scenario`]; see `docs/scenarios.md`.
+//!
+//! Settings carry Kafka's own property names and are checked by Kafka's own rules. A scenario can be written back as
+//! RON and read again; [`crate::scenario::load`] is the only reader.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Duration;
+use crate::scenario::expect::Expectation;
+use crate::scenario::step::{CommitHow, Step};
+use crate::scenario::value::{Chance, Label, Ordered, Setting, Span, Texts, TopicPartition};
+
+/// Settings by Kafka's property names, in the order of the file.
+pub type Settings = Ordered<Setting>;
+
+/// One scenario.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Scenario {
+    /// What it is about, by language.
+    pub title: Texts,
+    /// Where it stands in the curriculum, 0 to 10.
+    pub level: u8,
+    /// What to remember, by language.
+    #[serde(skip_serializing_if = "Texts::is_empty")]
+    pub takeaway: Texts,
+    /// Ids of scenarios to know before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Label>,
+    /// The id of the scenario to go on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Label>,
+    /// The seed where a command does not name one.
+    pub seed: u64,
+    /// Brokers and controllers.
+    pub cluster: Cluster,
+    /// Topics by name.
+    pub topics: Ordered<Topic>,
+    /// Producers by name.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub producers: Ordered<Producer>,
+    /// Consumers by name.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub consumers: Ordered<Consumer>,
+    /// Groups by name: several consumers at once.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub groups: Ordered<Group>,
+    /// How messages travel.
+    pub network: Network,
+    /// What happens.
+    pub script: Vec<Step>,
+    /// What differs between variants, in the order they are shown.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub variants: Ordered<Ordered<Override>>,
+    /// What is expected of each variant.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub expect: Ordered<Vec<Expectation>>,
+    /// Sentences beyond the automatic ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub narration: Vec<Narration>,
+}
+
+/// Brokers and controllers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// How many brokers, 1 to 64.
+    pub brokers: u8,
+    /// How many controllers, 1 to 5.
+    pub controllers: u8,
+    /// Settings of all of them.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub config: Settings,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { brokers: 3, controllers: 1, config: Settings::default() }
+    }
+}
+
+/// One topic: either `replicas`, or `partitions` and `replication`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topic {
+    /// Replicas of each partition in assignment order; the first is the preferred leader.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<Vec<u8>>,
+    /// How many partitions; `num.partitions` where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
+    /// How many replicas each; `default.replication.factor` where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replication: Option<u8>,
+    /// Settings of the topic.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub config: Settings,
+}
+
+/// One producer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Producer {
+    /// Its settings.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub config: Settings,
+}
+
+/// One consumer.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Consumer {
+    /// `group.id`, if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Label>,
+    /// Topics it subscribes to when it starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<String>,
+    /// Partitions it assigns to itself when it starts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<TopicPartition>,
+    /// Its settings.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub config: Settings,
+    /// What its application does again and again. Empty: the script calls it by hand.
+    #[serde(rename = "loop", skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<LoopStep>,
+    /// When its process starts.
+    #[serde(skip_serializing_if = "StartAt::is_at_once")]
+    pub start: StartAt,
+}
+
+/// When a process starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum StartAt {
+    /// With the run.
+    #[default]
+    AtOnce,
+    /// When the script says `Start`.
+    ByScript,
+    /// At this moment.
+    At(Span),
+}
+
+impl StartAt {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_at_once(&self) -> bool {
+        *self == Self::AtOnce
+    }
+}
+
+/// Several consumers of one group that differ in nothing but their names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Group {
+    /// How many (they are called `c1`, `c2`, … over all groups), or their names.
+    pub members: Members,
+    /// Topics they subscribe to.
+    pub topics: Vec<String>,
+    /// Settings of each.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub config: Settings,
+    /// What the application of each does again and again.
+    #[serde(rename = "loop", skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<LoopStep>,
+    /// When they start.
+    #[serde(skip_serializing_if = "StartAt::is_at_once")]
+    pub start: StartAt,
+}
+
+/// How many members, or their names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Members {
+    /// So many.
+    Count(u32),
+    /// These.
+    Names(Vec<Label>),
+}
+
+/// One step of an application's loop.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub enum LoopStep {
+    /// `poll(100 ms)`; what it returns is the batch of this round.
+    Poll,
+    /// `poll()` with this time-out.
+    PollFor(Span),
+    /// Works on the records of the batch one after the other, so long each; a record is processed when its work is over.
+    Work(Span),
+    /// Work and a `commitSync` of the next offset after each record.
+    WorkAndCommitEach(Span),
+    /// Hands the batch to workers, so many and so long each record, and goes on.
+    HandOff(u32, Span),
+    /// Commits the positions.
+    Commit(CommitHow),
+    /// Commits, a partition, the lowest offset whose record is not finished.
+    CommitFinished(CommitHow),
+    /// Commits the offset of the last record in place of the next one: the classic mistake.
+    CommitLast(CommitHow),
+    /// Waits.
+    Pause(Span),
+}
+
+/// How messages travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// One way.
+    pub latency: Span,
+    /// At most so much more or less, each as likely.
+    pub jitter: Span,
+    /// The chance that a packet is lost and sent again by TCP.
+    pub loss: Chance,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            latency: Span(Duration(1_000)),
+            jitter: Span(Duration(200)),
+            loss: Chance::default(),
+        }
+    }
+}
+
+/// What a variant sets at a path.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Override {
+    /// `kind.name.kafka.property`: the value.
+    Setting(Setting),
+    /// `consumers.NAME.loop`, `groups.NAME.loop`: the loop.
+    Loop(Vec<LoopStep>),
+    /// `groups.NAME.members`: how many or who.
+    Members(Members),
+    /// `topics.NAME.partitions`, `topics.NAME.replication`: how many.
+    Count(u32),
+    /// `script.NAME`: other steps in place of the ones that `Named` gave this name.
+    Steps(Vec<Step>),
+}
+
+/// A sentence that is said each time something happens.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Narration {
+    /// What has to happen: the name of an event (`"BecameLeader"`).
+    pub on: Label,
+    /// The sentence, with holes: `{node}`, `{partition}`, `{offset}`, `{messages}`.
+    pub say: Texts,
+}
