@@ -341,7 +341,7 @@ pub enum EventKind {
     // --- group coordinator (node: the coordinating broker) ----------------------------------------------------------
     /// The group is in another state, or the same state with another generation.
     GroupChanged { group: GroupId, state: GroupState, generation: Generation },
-    /// A member is known to the coordinator.
+    /// A member is known to the coordinator; said again when an old member becomes the group's leader.
     MemberJoined { group: GroupId, member: MemberId, leader: bool },
     /// A member is removed.
     MemberLeft { group: GroupId, member: MemberId, reason: LeaveReason },
@@ -349,7 +349,8 @@ pub enum EventKind {
     MemberAssigned { group: GroupId, member: MemberId, partition: PartitionId },
     /// A committed offset is stored and replicated: the group will restart here.
     OffsetCommitted { group: GroupId, partition: PartitionId, offset: Offset },
-    /// This broker coordinates the group from now on, with the offsets it loaded.
+    /// This broker coordinates the group from now on. What it loaded follows at once, as if the group were new:
+    /// its state, members, assignment and offsets; nothing that is not said again survived.
     CoordinatorLoaded { group: GroupId },
 
     // --- faults and the script --------------------------------------------------------------------------------------

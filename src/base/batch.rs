@@ -3,8 +3,11 @@
 //! machine. A retry re-sends the same handle; a batch whose sequence was rewritten after an epoch bump is a new
 //! entry over the same records.
 
+use std::sync::Arc;
+
 use crate::base::ids::{
-    BatchHandle, GroupId, KeyId, MessageId, NodeId, Offset, PartitionId, ProducerEpoch, Sequence,
+    BatchHandle, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId, ProducerEpoch,
+    Sequence, TopicId,
 };
 use crate::base::shared_log::SharedLog;
 
@@ -28,7 +31,39 @@ pub enum RecordBody {
         group: GroupId,
         /// The generation that was formed.
         generation: i32,
+        /// The members and their assignment, as [`BatchTable::group`] has them.
+        snapshot: GroupSnapshotId,
     },
+}
+
+/// A [`GroupSnapshot`] in the table of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupSnapshotId(pub u32);
+
+/// The value of a group metadata record (`GroupMetadataValue`): all that a new coordinator knows of a group.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct GroupSnapshot {
+    /// The member that computes assignments.
+    pub leader: Option<MemberId>,
+    /// How many member ids the group has handed out. Kafka's ids are random and need no such count.
+    pub ids_given: u16,
+    /// Members in order of their ids; none when the group emptied.
+    pub members: Vec<MemberSnapshot>,
+}
+
+/// A member within a [`GroupSnapshot`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberSnapshot {
+    /// Its id.
+    pub member: MemberId,
+    /// Its `session.timeout.ms`.
+    pub session_timeout_ms: u32,
+    /// Its rebalance timeout: the consumer's `max.poll.interval.ms`.
+    pub rebalance_timeout_ms: u32,
+    /// The topics it subscribed to.
+    pub topics: Vec<TopicId>,
+    /// The partitions it was given, in the assignor's order.
+    pub assignment: Vec<PartitionId>,
 }
 
 /// One record.
@@ -73,6 +108,7 @@ pub struct Batch {
 pub struct BatchTable {
     batches: SharedLog<Batch>,
     records: SharedLog<Record>,
+    groups: SharedLog<Arc<GroupSnapshot>>,
 }
 
 impl BatchTable {
@@ -106,6 +142,16 @@ impl BatchTable {
 
     fn push(&mut self, batch: Batch) -> BatchHandle {
         BatchHandle(self.batches.push(batch) as u32)
+    }
+
+    /// Keeps the value of a group metadata record.
+    pub fn add_group(&mut self, snapshot: GroupSnapshot) -> GroupSnapshotId {
+        GroupSnapshotId(self.groups.push(Arc::new(snapshot)) as u32)
+    }
+
+    /// The value of a group metadata record.
+    pub fn group(&self, id: GroupSnapshotId) -> &Arc<GroupSnapshot> {
+        &self.groups[id.0 as usize]
     }
 
     /// The records of `batch`, in order.

@@ -80,6 +80,8 @@ error_codes! {
     InvalidCommitOffsetSize = "INVALID_COMMIT_OFFSET_SIZE", "InvalidCommitOffsetSizeException", false;
     /// The member must join again with the id it was given.
     MemberIdRequired = "MEMBER_ID_REQUIRED", "MemberIdRequiredException", false;
+    /// There is no such group.
+    GroupIdNotFound = "GROUP_ID_NOT_FOUND", "GroupIdNotFoundException", false;
     /// The sequence number is not the next one.
     OutOfOrderSequenceNumber = "OUT_OF_ORDER_SEQUENCE_NUMBER", "OutOfOrderSequenceException", false;
     /// The batch was appended before; an answer without an offset.

@@ -1,3 +1,8 @@
-//! The group coordinator.
+//! Consumer groups: the coordinator on the broker, and the assignors that a group's leader runs.
 
 pub mod assignor;
+pub mod classic;
+pub mod coordinator;
+pub mod hash;
+mod offsets;
+mod rebalance;

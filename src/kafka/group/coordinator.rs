@@ -1,0 +1,642 @@
+//! The group coordinator of one broker (`GroupCoordinatorService`, `CoordinatorRuntime`, KIP-62, KIP-394): it serves
+//! the groups whose `__consumer_offsets` partition this broker leads.
+//!
+//! A request is handled in two halves. The first decides and writes a record; the second happens when the record
+//! is replicated ([`GroupCoordinator::committed`]): only then offsets and assignments count and answers go out.
+//! Everything that a new coordinator knows comes from replaying those records ([`GroupCoordinator::elected`]).
+//! An answer that depends on nothing unwritten still waits for the writes before it, as Kafka's does.
+//!
+//! Simplified: loading takes no time (never `COORDINATOR_LOAD_IN_PROGRESS`), and what is loaded counts at once, also
+//! the records above the high watermark; each write is its own batch (Kafka gathers them for a few milliseconds,
+//! `group.coordinator.append.linger.ms`); no static members, KIP-848, share groups, or expiry of offsets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::batch::{GroupSnapshotId, Record, RecordBody};
+use crate::base::config::{ClusterConfig, Defect};
+use crate::base::error::ErrorCode;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{
+    BatchHandle, BrokerId, Generation, GroupId, KeyId, LeaderEpoch, MemberId, NodeId, Offset,
+    PartitionId,
+};
+use crate::base::time::{Duration, Time};
+use crate::event::{EventKind, LeaveReason};
+use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
+use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
+use crate::kafka::group::classic::{ClassicGroup, Parked};
+use crate::kafka::group::offsets::{Offsets, validate_commit};
+use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest};
+
+/// A batch for the leader's log of a `__consumer_offsets` partition; its fate is told to
+/// [`GroupCoordinator::committed`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CoordinatorAppend {
+    /// The partition of `__consumer_offsets`.
+    pub partition: PartitionId,
+    /// What to append.
+    pub batch: BatchHandle,
+    /// The coordinator's name for this write.
+    pub ticket: u32,
+}
+
+/// What happens when a write is replicated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum After {
+    /// Nobody waits.
+    Nothing,
+    /// The offsets of the batch count, and the commit is answered (`None`: it was answered when it timed out).
+    Commit { batch: BatchHandle, parked: Option<Parked> },
+    /// The assignment counts; members that wait for it are answered.
+    Assignment { generation: Generation, snapshot: GroupSnapshotId },
+    /// An answer that had to wait for the writes before it.
+    Answer { parked: Parked, error: ErrorCode, is_leave: bool },
+    /// Committed offsets are read.
+    Fetch { parked: Parked, partitions: Vec<PartitionId> },
+}
+
+/// Something that waits for a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Pending {
+    ticket: u32,
+    /// The `__consumer_offsets` partition.
+    partition: PartitionId,
+    group: GroupId,
+    /// `offsets.commit.timeout.ms` after it began to wait; [`Time::NEVER`] when it was answered then.
+    deadline: Time,
+    after: After,
+}
+
+/// The group coordinator of one broker.
+#[derive(Clone, Debug)]
+pub struct GroupCoordinator {
+    broker: BrokerId,
+    config: Arc<ClusterConfig>,
+    /// The `__consumer_offsets` partitions this broker leads, with the epoch it was elected under.
+    led: BTreeMap<PartitionId, LeaderEpoch>,
+    groups: BTreeMap<GroupId, ClassicGroup>,
+    offsets: Offsets,
+    /// In the order of their tickets.
+    pending: VecDeque<Pending>,
+    last_ticket: u32,
+}
+
+/// Where a step of the coordinator leaves what it wants.
+struct Output<'a> {
+    now: Time,
+    fx: &'a mut Effects,
+    appends: &'a mut Vec<CoordinatorAppend>,
+}
+
+impl GroupCoordinator {
+    /// The coordinator of `broker`; it serves nobody until it is elected.
+    pub fn new(broker: BrokerId, config: Arc<ClusterConfig>) -> Self {
+        Self {
+            broker,
+            config,
+            led: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            offsets: Offsets::default(),
+            pending: VecDeque::new(),
+            last_ticket: 0,
+        }
+    }
+
+    /// A request about a group: `JoinGroup`, `SyncGroup`, `Heartbeat`, `LeaveGroup`, `OffsetCommit` or `OffsetFetch`.
+    ///
+    /// # Panics
+    /// With any other message.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        token: Token,
+        message: Message,
+        fx: &mut Effects,
+        appends: &mut Vec<CoordinatorAppend>,
+    ) {
+        let group = group_of(message);
+        let home = fx.names.group_partitions[group.index()];
+        if !self.led.contains_key(&home) {
+            return fx.reply(token, refusal(message, ErrorCode::NotCoordinator));
+        }
+        let out = &mut Output { now, fx, appends };
+        match message {
+            Message::JoinGroup { .. } => self.join(out, token, message),
+            Message::SyncGroup { member, generation, assignment, .. } => {
+                let rows: Vec<MemberPartition> = out.fx.pools.get(assignment).to_vec();
+                let outcome = self.with_group(out, group, |g, cx| {
+                    g.sync(cx, (token, member), generation, &rows);
+                });
+                if outcome.is_none() {
+                    out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId));
+                }
+            }
+            Message::Heartbeat { member, generation, .. } => {
+                let heartbeat = |g: &mut ClassicGroup, cx: &mut Context<'_>| {
+                    g.heartbeat(cx, member, generation)
+                };
+                match self.with_group(out, group, heartbeat) {
+                    Some(Ok(error)) => self.answer_in_order(out, group, token, (error, false)),
+                    Some(Err(error)) => out.fx.reply(token, refusal(message, error)),
+                    None => out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId)),
+                }
+            }
+            Message::LeaveGroup { member, poll_timeout, .. } => {
+                let reason =
+                    if poll_timeout { LeaveReason::PollTimeout } else { LeaveReason::Left };
+                match self.with_group(out, group, |g, cx| g.leave(cx, member, reason)) {
+                    Some(error) => self.answer_in_order(out, group, token, (error, true)),
+                    None => out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId)),
+                }
+            }
+            Message::OffsetCommit { .. } => self.commit(out, token, message),
+            Message::OffsetFetch { partitions, .. } => self.fetch(out, group, token, partitions),
+            _ => unreachable!("`group_of` refused every other message"),
+        }
+    }
+
+    fn join(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
+        let Message::JoinGroup { group, member, session_timeout_ms, rebalance_timeout_ms, topics } =
+            message
+        else {
+            unreachable!("called for JoinGroup only")
+        };
+        let brokers = &self.config.brokers;
+        let session_timeout = Duration::from_millis(session_timeout_ms.into());
+        let bounds = brokers.group_min_session_timeout..=brokers.group_max_session_timeout;
+        if !bounds.contains(&session_timeout) {
+            return out.fx.reply(token, refusal(message, ErrorCode::InvalidSessionTimeout));
+        }
+        let is_new = !self.groups.contains_key(&group);
+        if is_new && member != MemberId::UNKNOWN {
+            return out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId));
+        }
+        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
+        let request = JoinRequest {
+            token,
+            member,
+            rank: match token.from {
+                NodeId::Consumer(n) => out.fx.names.consumers[usize::from(n)].rank,
+                _ => 0,
+            },
+            session_timeout,
+            rebalance_timeout: Duration::from_millis(rebalance_timeout_ms.into()),
+            topics: out.fx.pools.get(topics).to_vec(),
+        };
+        self.with_group(out, group, |g, cx| {
+            g.join(cx, request);
+            if is_new && cx.write.is_none() {
+                // The group exists from here on, for the next coordinator too.
+                let (generation, snapshot) = (g.generation(), g.snapshot());
+                *cx.write = Some(GroupWrite { generation, snapshot, is_assignment: false });
+            }
+        });
+    }
+
+    /// A timer of the coordinator ran out; its number is the group.
+    pub fn timeout(
+        &mut self,
+        now: Time,
+        timer: Timer,
+        fx: &mut Effects,
+        appends: &mut Vec<CoordinatorAppend>,
+    ) {
+        let out = &mut Output { now, fx, appends };
+        let group = GroupId(timer.number);
+        match timer.kind {
+            TimerKind::GroupJoin => {
+                self.with_group(out, group, ClassicGroup::join_timeout);
+            }
+            TimerKind::GroupSync => {
+                self.with_group(out, group, ClassicGroup::sync_timeout);
+            }
+            TimerKind::GroupSession => {
+                self.with_group(out, group, ClassicGroup::session_timeout);
+            }
+            TimerKind::GroupCommit => self.write_timeout(now, group, out.fx),
+            _ => unreachable!("not a timer of the group coordinator: {timer:?}"),
+        }
+    }
+
+    /// Lets `act` handle something on `group`, and writes the record it leaves. `None` when there is no such group.
+    fn with_group<T>(
+        &mut self,
+        out: &mut Output<'_>,
+        id: GroupId,
+        act: impl FnOnce(&mut ClassicGroup, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let group = self.groups.get_mut(&id)?;
+        let mut write = None;
+        let config = &self.config.brokers;
+        let mut cx = Context { now: out.now, config, fx: &mut *out.fx, write: &mut write };
+        let outcome = act(group, &mut cx);
+        if let Some(write) = write {
+            self.write_group(out, id, write);
+        }
+        Some(outcome)
+    }
+
+    fn write_group(&mut self, out: &mut Output<'_>, group: GroupId, write: GroupWrite) {
+        let partitions: usize = write.snapshot.members.iter().map(|m| m.assignment.len()).sum();
+        let bytes = 60 + 120 * write.snapshot.members.len() + 12 * partitions;
+        let snapshot = out.fx.batches.add_group(write.snapshot);
+        let generation = write.generation;
+        let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
+        let record = Record { body, key: KeyId::NONE, bytes: bytes as u32 };
+        let after = if write.is_assignment {
+            After::Assignment { generation, snapshot }
+        } else {
+            After::Nothing
+        };
+        self.append(out, group, &[record], |_| after);
+    }
+
+    fn append(
+        &mut self,
+        out: &mut Output<'_>,
+        group: GroupId,
+        records: &[Record],
+        after: impl FnOnce(BatchHandle) -> After,
+    ) {
+        let batch = out.fx.batches.add(NodeId::Broker(self.broker), None, records);
+        let partition = out.fx.names.group_partitions[group.index()];
+        self.last_ticket += 1;
+        let ticket = self.last_ticket;
+        self.wait(out, group, ticket, after(batch));
+        out.appends.push(CoordinatorAppend { partition, batch, ticket });
+    }
+
+    fn wait(&mut self, out: &mut Output<'_>, group: GroupId, ticket: u32, after: After) {
+        let partition = out.fx.names.group_partitions[group.index()];
+        let deadline = out.now + self.config.brokers.offsets_commit_timeout;
+        // One timer a group, set for the first that waits; it looks for the next when it runs out.
+        if !self.pending.iter().any(|p| p.group == group && p.deadline != Time::NEVER) {
+            out.fx.set_timer(TimerKind::GroupCommit, group.0, deadline);
+        }
+        self.pending.push_back(Pending { ticket, partition, group, deadline, after });
+    }
+
+    /// Answers a heartbeat or a leave once every write before it is replicated.
+    fn answer_in_order(
+        &mut self,
+        out: &mut Output<'_>,
+        group: GroupId,
+        token: Token,
+        (error, is_leave): (ErrorCode, bool),
+    ) {
+        match self.last_write(out.fx.names.group_partitions[group.index()]) {
+            Some(ticket) => {
+                let parked = Parked::new(token);
+                self.wait(out, group, ticket, After::Answer { parked, error, is_leave });
+            }
+            None => out.fx.reply(token, answer(error, is_leave)),
+        }
+    }
+
+    /// The last write to `partition` that is not replicated yet.
+    fn last_write(&self, partition: PartitionId) -> Option<u32> {
+        self.pending.iter().rev().find(|p| p.partition == partition).map(|p| p.ticket)
+    }
+
+    fn commit(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
+        let Message::OffsetCommit { group, member, generation, offsets } = message else {
+            unreachable!("called for OffsetCommit only")
+        };
+        if let Err(error) = validate_commit(self.groups.get(&group), member, generation) {
+            return out.fx.reply(token, Message::OffsetCommitResponse { error });
+        }
+        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
+        self.with_group(out, group, |g, cx| g.heard_of(cx, member));
+        let offsets: Vec<PartitionOffset> = out.fx.pools.get(offsets).to_vec();
+        if offsets.is_empty() {
+            return out.fx.reply(token, Message::OffsetCommitResponse { error: ErrorCode::None });
+        }
+        if out.fx.defect == Defect::CommitNotReplicated {
+            for PartitionOffset { partition, offset } in offsets {
+                self.offsets.set(group, partition, offset);
+                out.fx.event(EventKind::OffsetCommitted { group, partition, offset });
+            }
+            return out.fx.reply(token, Message::OffsetCommitResponse { error: ErrorCode::None });
+        }
+        let record = |PartitionOffset { partition, offset }: &PartitionOffset| Record {
+            body: RecordBody::OffsetCommit { group, partition: *partition, offset: *offset },
+            key: KeyId::NONE,
+            bytes: 100,
+        };
+        let records: Vec<Record> = offsets.iter().map(record).collect();
+        let parked = Some(Parked::new(token));
+        self.append(out, group, &records, |batch| After::Commit { batch, parked });
+    }
+
+    /// Consumers ask for stable offsets: the answer waits for the commits before it.
+    fn fetch(
+        &mut self,
+        out: &mut Output<'_>,
+        group: GroupId,
+        token: Token,
+        partitions: List<PartitionId>,
+    ) {
+        let partitions = out.fx.pools.get(partitions).to_vec();
+        match self.last_write(out.fx.names.group_partitions[group.index()]) {
+            Some(ticket) => {
+                let parked = Parked::new(token);
+                self.wait(out, group, ticket, After::Fetch { parked, partitions });
+            }
+            None => self.reply_fetch(out.fx, group, token, &partitions),
+        }
+    }
+
+    fn reply_fetch(&self, fx: &mut Effects, group: GroupId, token: Token, asked: &[PartitionId]) {
+        let read = |p: &PartitionId| PartitionOffset {
+            partition: *p,
+            offset: self.offsets.get(group, *p),
+        };
+        let rows: Vec<PartitionOffset> = asked.iter().map(read).collect();
+        let offsets = fx.keep(&rows);
+        fx.reply(token, Message::OffsetFetchResponse { error: ErrorCode::None, offsets });
+    }
+}
+
+/// Writes and their ends.
+impl GroupCoordinator {
+    /// The append called `ticket` is below the high watermark (`Ok`, with its offset), or it failed.
+    pub fn committed(
+        &mut self,
+        now: Time,
+        ticket: u32,
+        result: Result<Offset, ErrorCode>,
+        fx: &mut Effects,
+    ) {
+        while let Some(at) = self.pending.iter().position(|p| p.ticket == ticket) {
+            let Some(Pending { group, after, .. }) = self.pending.remove(at) else { return };
+            match result {
+                Ok(_) => self.complete(now, group, after, fx),
+                Err(error) => self.fail(now, group, after, response_error(error), fx),
+            }
+        }
+    }
+
+    fn complete(&mut self, now: Time, group: GroupId, after: After, fx: &mut Effects) {
+        match after {
+            After::Nothing => {}
+            After::Commit { batch, parked } => {
+                for n in 0..fx.batches[batch].count {
+                    let body = fx.batches.record(batch, n).body;
+                    if let RecordBody::OffsetCommit { group, partition, offset } = body {
+                        self.offsets.set(group, partition, offset);
+                        fx.event(EventKind::OffsetCommitted { group, partition, offset });
+                    }
+                }
+                if let Some(parked) = parked.filter(|parked| !parked.gone) {
+                    let error = ErrorCode::None;
+                    fx.reply(parked.token, Message::OffsetCommitResponse { error });
+                }
+            }
+            After::Assignment { generation, snapshot } => {
+                let snapshot = Arc::clone(fx.batches.group(snapshot));
+                self.assignment_written(now, group, generation, Ok(&snapshot), fx);
+            }
+            After::Answer { parked, error, is_leave } => {
+                if !parked.gone {
+                    fx.reply(parked.token, answer(error, is_leave));
+                }
+            }
+            After::Fetch { parked, partitions } => {
+                if !parked.gone {
+                    self.reply_fetch(fx, group, parked.token, &partitions);
+                }
+            }
+        }
+    }
+
+    fn fail(
+        &mut self,
+        now: Time,
+        group: GroupId,
+        after: After,
+        error: ErrorCode,
+        fx: &mut Effects,
+    ) {
+        let (parked, message) = match after {
+            After::Nothing => return,
+            After::Assignment { generation, .. } => {
+                return self.assignment_written(now, group, generation, Err(error), fx);
+            }
+            After::Commit { parked: None, .. } => return,
+            After::Commit { parked: Some(parked), .. } => {
+                (parked, Message::OffsetCommitResponse { error })
+            }
+            After::Answer { parked, is_leave, .. } => (parked, answer(error, is_leave)),
+            After::Fetch { parked, .. } => {
+                (parked, Message::OffsetFetchResponse { error, offsets: List::EMPTY })
+            }
+        };
+        if !parked.gone {
+            fx.reply(parked.token, message);
+        }
+    }
+
+    fn assignment_written(
+        &mut self,
+        now: Time,
+        group: GroupId,
+        generation: Generation,
+        outcome: Result<&crate::base::batch::GroupSnapshot, ErrorCode>,
+        fx: &mut Effects,
+    ) {
+        let mut appends = Vec::new();
+        let out = &mut Output { now, fx, appends: &mut appends };
+        self.with_group(out, group, |g, cx| g.assignment_written(cx, generation, outcome));
+        assert!(appends.is_empty(), "a group that waited for its assignment has members");
+    }
+
+    /// `offsets.commit.timeout.ms` is over for something: it is answered with an error, though its record may still
+    /// be replicated later, and then counts.
+    fn write_timeout(&mut self, now: Time, group: GroupId, fx: &mut Effects) {
+        let error = response_error(ErrorCode::RequestTimedOut);
+        for at in 0..self.pending.len() {
+            let pending = &mut self.pending[at];
+            if pending.group != group || pending.deadline > now {
+                continue;
+            }
+            pending.deadline = Time::NEVER;
+            let after = match pending.after {
+                After::Commit { batch, .. } => {
+                    std::mem::replace(&mut pending.after, After::Commit { batch, parked: None })
+                }
+                _ => std::mem::replace(&mut pending.after, After::Nothing),
+            };
+            self.fail(now, group, after, error, fx);
+        }
+        let own = self.pending.iter().filter(|p| p.group == group);
+        if let Some(next) = own.map(|p| p.deadline).min().filter(|next| *next != Time::NEVER) {
+            fx.set_timer(TimerKind::GroupCommit, group.0, next);
+        }
+    }
+
+    /// A connection from `peer` is closed: its requests need no answer any more.
+    pub fn peer_gone(&mut self, _now: Time, peer: NodeId, _fx: &mut Effects) {
+        let hang_up = |parked: &mut Parked| parked.gone |= parked.token.from == peer;
+        for group in self.groups.values_mut() {
+            for member in group.members.values_mut() {
+                member.awaiting_join.as_mut().into_iter().for_each(hang_up);
+                member.awaiting_sync.as_mut().into_iter().for_each(hang_up);
+            }
+        }
+        for pending in &mut self.pending {
+            match &mut pending.after {
+                After::Commit { parked, .. } => parked.as_mut().into_iter().for_each(hang_up),
+                After::Answer { parked, .. } | After::Fetch { parked, .. } => hang_up(parked),
+                After::Nothing | After::Assignment { .. } => {}
+            }
+        }
+    }
+}
+
+/// Which groups this broker coordinates.
+impl GroupCoordinator {
+    /// This broker leads `partition` of `__consumer_offsets` from now on; `log` is what is in it, in order.
+    pub fn elected(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        epoch: LeaderEpoch,
+        log: impl Iterator<Item = (Offset, BatchHandle)>,
+        fx: &mut Effects,
+    ) {
+        self.resigned(now, partition, fx);
+        self.led.insert(partition, epoch);
+        for (_, batch) in log {
+            for n in 0..fx.batches[batch].count {
+                match fx.batches.record(batch, n).body {
+                    RecordBody::OffsetCommit { group, partition, offset } => {
+                        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
+                        self.offsets.set(group, partition, offset);
+                    }
+                    RecordBody::GroupMetadata { group, generation, snapshot } => {
+                        let snapshot = fx.batches.group(snapshot);
+                        let restored =
+                            ClassicGroup::restored(group, Generation(generation), snapshot);
+                        self.groups.insert(group, restored);
+                    }
+                    RecordBody::Message(_) => {}
+                }
+            }
+        }
+        for group in groups_of(partition, fx) {
+            fx.event(EventKind::CoordinatorLoaded { group });
+            let mut appends = Vec::new();
+            let out = &mut Output { now, fx, appends: &mut appends };
+            self.with_group(out, group, ClassicGroup::loaded);
+            for (partition, offset) in self.offsets.of(group) {
+                fx.event(EventKind::OffsetCommitted { group, partition, offset });
+            }
+        }
+    }
+
+    /// This broker does not lead `partition` of `__consumer_offsets` any more: whoever waits is told.
+    pub fn resigned(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
+        if self.led.remove(&partition).is_none() {
+            return;
+        }
+        for group in groups_of(partition, fx) {
+            if let Some(mut group) = self.groups.remove(&group) {
+                group.unload(fx);
+            }
+            self.offsets.forget(group);
+            fx.cancel_timer(TimerKind::GroupCommit, group.0);
+        }
+        let (gone, kept) =
+            std::mem::take(&mut self.pending).into_iter().partition(|p| p.partition == partition);
+        self.pending = kept;
+        let gone: VecDeque<Pending> = gone;
+        for Pending { group, after, .. } in gone {
+            self.fail(now, group, after, ErrorCode::NotCoordinator, fx);
+        }
+    }
+
+    /// The group, where this broker coordinates it.
+    pub fn group(&self, group: GroupId) -> Option<&ClassicGroup> {
+        self.groups.get(&group)
+    }
+
+    /// The next offset `group` reads of `partition`; [`Offset::NONE`] without a commit.
+    pub fn committed_offset(&self, group: GroupId, partition: PartitionId) -> Offset {
+        self.offsets.get(group, partition)
+    }
+
+    /// Adds the coordinator's state to a fingerprint.
+    pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        into.add(&self.led);
+        for (id, group) in &self.groups {
+            into.add(id);
+            group.fingerprint(now, into);
+        }
+        self.offsets.fingerprint(into);
+        for pending in &self.pending {
+            // Tickets count up for ever; their distance from the last one is what matters.
+            into.add((self.last_ticket - pending.ticket, pending.partition, pending.group));
+            into.add_time(now, pending.deadline);
+        }
+    }
+}
+
+/// The groups of the run that live in `partition` of `__consumer_offsets`.
+fn groups_of(partition: PartitionId, fx: &Effects) -> Vec<GroupId> {
+    let homes = fx.names.group_partitions.iter().enumerate();
+    homes.filter(|(_, home)| **home == partition).map(|(n, _)| GroupId(n as u16)).collect()
+}
+
+fn group_of(message: Message) -> GroupId {
+    match message {
+        Message::JoinGroup { group, .. }
+        | Message::SyncGroup { group, .. }
+        | Message::Heartbeat { group, .. }
+        | Message::LeaveGroup { group, .. }
+        | Message::OffsetCommit { group, .. }
+        | Message::OffsetFetch { group, .. } => group,
+        other => unreachable!("not a request to a group coordinator: {other:?}"),
+    }
+}
+
+/// The answer to `request` that says nothing but `error`.
+fn refusal(request: Message, error: ErrorCode) -> Message {
+    match request {
+        Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
+            error,
+            generation: Generation(-1),
+            leader: MemberId::UNKNOWN,
+            member,
+            members: List::EMPTY,
+        },
+        Message::SyncGroup { .. } => Message::SyncGroupResponse { error, assignment: List::EMPTY },
+        Message::Heartbeat { .. } => Message::HeartbeatResponse { error },
+        Message::LeaveGroup { .. } => Message::LeaveGroupResponse { error },
+        Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
+        Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
+        other => unreachable!("not a request to a group coordinator: {other:?}"),
+    }
+}
+
+fn answer(error: ErrorCode, is_leave: bool) -> Message {
+    if is_leave {
+        Message::LeaveGroupResponse { error }
+    } else {
+        Message::HeartbeatResponse { error }
+    }
+}
+
+/// What a client is told when a write of the coordinator fails: it should look for the coordinator, not think that
+/// its own request was wrong (`appendGroupMetadataErrorToResponseError`).
+fn response_error(append: ErrorCode) -> ErrorCode {
+    match append {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}

@@ -1,0 +1,70 @@
+//! Committed offsets of groups (`OffsetMetadataManager`): who may commit, and what a commit leaves behind.
+//!
+//! Simplified: offsets do not expire (`offsets.retention.minutes`), carry no metadata string and no leader epoch, and
+//! there are no transactional commits.
+
+use std::collections::BTreeMap;
+
+use crate::base::error::ErrorCode;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{Generation, GroupId, MemberId, Offset, PartitionId};
+use crate::event::GroupState;
+use crate::kafka::group::classic::ClassicGroup;
+
+/// The committed offsets of the groups whose `__consumer_offsets` partitions this broker leads.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Offsets(BTreeMap<(GroupId, PartitionId), Offset>);
+
+impl Offsets {
+    /// The next offset `group` reads of `partition`; [`Offset::NONE`] without a commit.
+    pub(super) fn get(&self, group: GroupId, partition: PartitionId) -> Offset {
+        self.0.get(&(group, partition)).copied().unwrap_or(Offset::NONE)
+    }
+
+    /// Takes over a commit that is stored. Kafka does not check it against the log: it may go back, or beyond the end.
+    pub(super) fn set(&mut self, group: GroupId, partition: PartitionId, offset: Offset) {
+        self.0.insert((group, partition), offset);
+    }
+
+    /// The commits of `group`, by partition.
+    pub(super) fn of(&self, group: GroupId) -> impl Iterator<Item = (PartitionId, Offset)> + '_ {
+        let all = (group, PartitionId(0))..=(group, PartitionId(u16::MAX));
+        self.0.range(all).map(|((_, partition), offset)| (*partition, *offset))
+    }
+
+    /// Forgets everything of `group`: another broker coordinates it.
+    pub(super) fn forget(&mut self, group: GroupId) {
+        self.0.retain(|(owner, _), _| *owner != group);
+    }
+
+    /// Adds the offsets to a fingerprint.
+    pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
+        into.add(&self.0);
+    }
+}
+
+/// May `member` of `generation` commit? A client that manages its partitions itself has no member id and generation
+/// -1; it may as long as the group has no members.
+pub(super) fn validate_commit(
+    group: Option<&ClassicGroup>,
+    member: MemberId,
+    generation: Generation,
+) -> Result<(), ErrorCode> {
+    let Some(group) = group else {
+        // Without a group there is nobody the commit could disturb.
+        return if generation < Generation(0) { Ok(()) } else { Err(ErrorCode::GroupIdNotFound) };
+    };
+    if generation < Generation(0) && group.state == GroupState::Empty {
+        return Ok(());
+    }
+    if generation < Generation(0) && member == MemberId::UNKNOWN {
+        return Err(ErrorCode::UnknownMemberId);
+    }
+    group.validate(member, generation)?;
+    // The member knows the new generation but not yet its assignment. While a rebalance only begins, commits of the
+    // old generation are welcome: members give up their partitions then.
+    if group.state == GroupState::CompletingRebalance {
+        return Err(ErrorCode::RebalanceInProgress);
+    }
+    Ok(())
+}

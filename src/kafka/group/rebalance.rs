@@ -1,0 +1,547 @@
+//! The classic rebalance protocol as its coordinator plays it (`GroupMetadataManager.classicGroup…`): join, sync,
+//! heartbeat, leave, and what runs out while it waits. KIP-62 (rebalance timeout = `max.poll.interval.ms`), KIP-134
+//! (initial delay), KIP-394 (a member joins with an id).
+//!
+//! Simplified: members are dynamic, so whoever has not rejoined when the join phase ends is removed; a member's
+//! metadata is its topics (Kafka's also carries the owned partitions and their generation, so that a follower
+//! that rejoins a stable group out of turn starts a rebalance there and gets its assignment again here).
+
+use crate::base::batch::GroupSnapshot;
+use crate::base::config::{BrokerConfig, Defect};
+use crate::base::error::ErrorCode;
+use crate::base::ids::{Generation, MemberId, PartitionId, TopicId};
+use crate::base::time::{Duration, Time};
+use crate::event::{EventKind, GroupState, LeaveReason};
+use crate::kafka::api::{MemberPartition, MemberTopic, Message};
+use crate::kafka::effects::{Effects, TimerKind, Token};
+use crate::kafka::group::classic::{ClassicGroup, JoinTimer, Member, Parked};
+
+/// How long a member that is new to the group may wait for its first join to be answered
+/// (`CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
+const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A group metadata record to be written.
+pub(super) struct GroupWrite {
+    pub(super) generation: Generation,
+    pub(super) snapshot: GroupSnapshot,
+    /// True for the record of the leader's assignment: the members wait for it.
+    pub(super) is_assignment: bool,
+}
+
+/// What a group may use while it handles one input.
+pub(super) struct Context<'a> {
+    pub(super) now: Time,
+    pub(super) config: &'a BrokerConfig,
+    pub(super) fx: &'a mut Effects,
+    /// At most one record a step.
+    pub(super) write: &'a mut Option<GroupWrite>,
+}
+
+/// A `JoinGroup` request.
+pub(super) struct JoinRequest {
+    pub(super) token: Token,
+    pub(super) member: MemberId,
+    /// The rank of the asking consumer, for a member id.
+    pub(super) rank: u16,
+    pub(super) session_timeout: Duration,
+    pub(super) rebalance_timeout: Duration,
+    pub(super) topics: Vec<TopicId>,
+}
+
+/// Joining.
+impl ClassicGroup {
+    /// `JoinGroup`.
+    pub(super) fn join(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
+        if request.member == MemberId::UNKNOWN {
+            return self.give_member_id(cx, &request);
+        }
+        if self.pending_join.remove(&request.member).is_some() {
+            return self.add_then_rebalance(cx, request);
+        }
+        let Some(member) = self.members.get(&request.member) else {
+            return join_error(cx, request.token, request.member, ErrorCode::UnknownMemberId);
+        };
+        let same = member.topics == request.topics;
+        let leads = self.leader == Some(request.member);
+        match self.state {
+            GroupState::PreparingRebalance => self.update_then_rebalance(cx, request),
+            // It did not get the answer to its join: give it again.
+            GroupState::CompletingRebalance if same => {
+                self.reply_join(cx, request.token, request.member);
+            }
+            GroupState::Stable if same && !leads => {
+                self.reply_join(cx, request.token, request.member);
+            }
+            // The leader of a stable group rejoins because something changed that members do not say.
+            GroupState::CompletingRebalance | GroupState::Stable => {
+                self.update_then_rebalance(cx, request);
+            }
+            GroupState::Empty | GroupState::Dead => {
+                join_error(cx, request.token, request.member, ErrorCode::UnknownMemberId);
+            }
+        }
+    }
+
+    fn give_member_id(&mut self, cx: &mut Context<'_>, request: &JoinRequest) {
+        let id = self.new_member_id(request.rank);
+        let end = cx.now + request.session_timeout;
+        self.pending_join.insert(id, end);
+        self.session_ends(cx, end);
+        join_error(cx, request.token, id, ErrorCode::MemberIdRequired);
+    }
+
+    fn add_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
+        if self.state == GroupState::PreparingRebalance && self.previous == GroupState::Empty {
+            self.new_member_added = true;
+        }
+        let leads = self.leader.is_none();
+        if leads {
+            self.leader = Some(request.member);
+        }
+        let end = cx.now + NEW_MEMBER_JOIN_TIMEOUT;
+        let member = Member {
+            topics: request.topics,
+            assignment: Vec::new(),
+            session_timeout: request.session_timeout,
+            rebalance_timeout: request.rebalance_timeout,
+            session_end: Some(end),
+            is_new: true,
+            awaiting_join: Some(Parked::new(request.token)),
+            awaiting_sync: None,
+        };
+        self.members.insert(request.member, member);
+        self.session_ends(cx, end);
+        let (group, member) = (self.id, request.member);
+        cx.fx.event(EventKind::MemberJoined { group, member, leader: leads });
+        self.rebalance_or_complete(cx);
+    }
+
+    fn update_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
+        let member = self.members.get_mut(&request.member).expect("the caller found the member");
+        member.topics = request.topics;
+        member.session_timeout = request.session_timeout;
+        member.rebalance_timeout = request.rebalance_timeout;
+        member.awaiting_join = Some(Parked::new(request.token));
+        self.rebalance_or_complete(cx);
+    }
+
+    fn rebalance_or_complete(&mut self, cx: &mut Context<'_>) {
+        if self.can_rebalance() {
+            self.prepare_rebalance(cx);
+        } else {
+            self.complete_join_if_all_did(cx);
+        }
+    }
+
+    /// Begins a rebalance: members hear of it in the answers to their heartbeats.
+    pub(super) fn prepare_rebalance(&mut self, cx: &mut Context<'_>) {
+        if self.state == GroupState::CompletingRebalance {
+            self.clear_assignment();
+            self.propagate_assignment(cx, ErrorCode::RebalanceInProgress);
+        }
+        self.pending_sync.clear();
+        cx.fx.cancel_timer(TimerKind::GroupSync, self.id.0);
+        let initial = self.state == GroupState::Empty;
+        self.transition_to(GroupState::PreparingRebalance);
+        self.say_state(cx);
+        if initial {
+            // More members are likely on their way.
+            let delay = cx.config.group_initial_rebalance_delay;
+            let whole = self.rebalance_timeout();
+            let remaining = Duration(whole.0.saturating_sub(delay.0));
+            self.set_join_timer(cx, JoinTimer::Initial { delay, remaining }, delay);
+        } else if self.has_all_members_joined() {
+            self.complete_join(cx);
+        } else {
+            let timeout = self.rebalance_timeout();
+            self.set_join_timer(cx, JoinTimer::Rebalance, timeout);
+        }
+    }
+
+    /// Ends the join phase when nobody else is expected, except that of a group that was empty: that one waits for
+    /// its delay.
+    fn complete_join_if_all_did(&mut self, cx: &mut Context<'_>) {
+        if self.state == GroupState::PreparingRebalance
+            && self.previous != GroupState::Empty
+            && self.has_all_members_joined()
+        {
+            self.complete_join(cx);
+        }
+    }
+
+    /// The join phase's time is over.
+    pub(super) fn join_timeout(&mut self, cx: &mut Context<'_>) {
+        match self.join_timer.take() {
+            Some(JoinTimer::Initial { delay, remaining })
+                if self.new_member_added && remaining > Duration::ZERO =>
+            {
+                self.new_member_added = false;
+                let next = cx.config.group_initial_rebalance_delay.min(remaining);
+                let remaining = Duration(remaining.0.saturating_sub(delay.0));
+                self.set_join_timer(cx, JoinTimer::Initial { delay: next, remaining }, next);
+            }
+            Some(_) => self.complete_join(cx),
+            None => {}
+        }
+    }
+
+    fn set_join_timer(&mut self, cx: &mut Context<'_>, timer: JoinTimer, after: Duration) {
+        self.join_timer = Some(timer);
+        cx.fx.set_timer(TimerKind::GroupJoin, self.id.0, cx.now + after);
+    }
+
+    /// Forms the next generation of those who joined.
+    fn complete_join(&mut self, cx: &mut Context<'_>) {
+        self.join_timer = None;
+        cx.fx.cancel_timer(TimerKind::GroupJoin, self.id.0);
+        let late = self.members.iter().filter(|(_, m)| m.awaiting_join.is_none());
+        for member in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.remove(cx, member, LeaveReason::RebalanceTimeout);
+        }
+        self.generation = self.generation + 1;
+        self.pending_sync.clear();
+        if self.members.is_empty() {
+            self.transition_to(GroupState::Empty);
+            self.say_state(cx);
+            self.write_snapshot(cx, self.snapshot(), false);
+            return;
+        }
+        self.transition_to(GroupState::CompletingRebalance);
+        self.say_state(cx);
+        self.pending_sync.extend(self.members.keys());
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            let member = self.members.get_mut(&id).expect("the key is the map's own");
+            member.is_new = false;
+            if let Some(parked) = member.awaiting_join.take().filter(|parked| !parked.gone) {
+                self.reply_join(cx, parked.token, id);
+            }
+            self.heard_of(cx, id);
+        }
+        let sync_end = cx.now + self.rebalance_timeout();
+        cx.fx.set_timer(TimerKind::GroupSync, self.id.0, sync_end);
+    }
+
+    /// Answers a join with the current generation; only the leader is told who is in it.
+    fn reply_join(&self, cx: &mut Context<'_>, token: Token, member: MemberId) {
+        let mut rows = Vec::new();
+        if self.leader == Some(member) {
+            for (id, other) in &self.members {
+                rows.extend(other.topics.iter().map(|t| MemberTopic { member: *id, topic: *t }));
+            }
+        }
+        let members = cx.fx.keep(&rows);
+        let message = Message::JoinGroupResponse {
+            error: ErrorCode::None,
+            generation: self.generation,
+            leader: self.leader.unwrap_or(MemberId::UNKNOWN),
+            member,
+            members,
+        };
+        cx.fx.reply(token, message);
+    }
+}
+
+/// Syncing.
+impl ClassicGroup {
+    /// `SyncGroup`; `assignment` is the leader's.
+    pub(super) fn sync(
+        &mut self,
+        cx: &mut Context<'_>,
+        (token, member): (Token, MemberId),
+        generation: Generation,
+        assignment: &[MemberPartition],
+    ) {
+        if let Err(error) = self.validate(member, generation) {
+            return reply_sync(cx, token, error, &[]);
+        }
+        match self.state {
+            GroupState::CompletingRebalance => {
+                self.synced(cx, member);
+                if let Some(waiting) = self.members.get_mut(&member) {
+                    waiting.awaiting_sync = Some(Parked::new(token));
+                }
+                if self.leader == Some(member) {
+                    let snapshot = self.assigned_snapshot(assignment);
+                    self.write_snapshot(cx, snapshot, true);
+                }
+            }
+            GroupState::Stable => {
+                self.synced(cx, member);
+                reply_sync(cx, token, ErrorCode::None, &self.members[&member].assignment);
+            }
+            GroupState::Empty | GroupState::PreparingRebalance | GroupState::Dead => {
+                reply_sync(cx, token, ErrorCode::RebalanceInProgress, &[]);
+            }
+        }
+    }
+
+    fn synced(&mut self, cx: &mut Context<'_>, member: MemberId) {
+        self.pending_sync.remove(&member);
+        if self.pending_sync.is_empty() {
+            cx.fx.cancel_timer(TimerKind::GroupSync, self.id.0);
+        }
+    }
+
+    /// What the record of `assignment` says: members that it does not name get nothing.
+    fn assigned_snapshot(&self, assignment: &[MemberPartition]) -> GroupSnapshot {
+        let mut snapshot = self.snapshot();
+        for row in &mut snapshot.members {
+            let own = assignment.iter().filter(|a| a.member == row.member);
+            row.assignment = own.map(|a| a.partition).collect();
+        }
+        snapshot
+    }
+
+    /// The record of the leader's assignment is replicated (`Ok`), or it could not be stored.
+    pub(super) fn assignment_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        generation: Generation,
+        outcome: Result<&GroupSnapshot, ErrorCode>,
+    ) {
+        // A rebalance may have begun meanwhile; then the assignment is worth nothing.
+        if self.state != GroupState::CompletingRebalance || self.generation != generation {
+            return;
+        }
+        let snapshot = match outcome {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.clear_assignment();
+                self.propagate_assignment(cx, error);
+                return self.prepare_rebalance(cx);
+            }
+        };
+        for row in &snapshot.members {
+            if let Some(member) = self.members.get_mut(&row.member) {
+                member.assignment.clone_from(&row.assignment);
+            }
+        }
+        self.transition_to(GroupState::Stable);
+        self.say_state(cx);
+        self.say_assignment(cx);
+        self.propagate_assignment(cx, ErrorCode::None);
+    }
+
+    fn clear_assignment(&mut self) {
+        for member in self.members.values_mut() {
+            member.assignment.clear();
+        }
+    }
+
+    /// Answers every `SyncGroup` that waits. Whoever is answered begins a new session: it could not send heartbeats
+    /// while it waited.
+    fn propagate_assignment(&mut self, cx: &mut Context<'_>, error: ErrorCode) {
+        for id in self.members.keys().copied().collect::<Vec<_>>() {
+            let member = self.members.get_mut(&id).expect("the key is the map's own");
+            let Some(parked) = member.awaiting_sync.take() else { continue };
+            if !parked.gone {
+                reply_sync(cx, parked.token, error, &member.assignment);
+            }
+            self.heard_of(cx, id);
+        }
+    }
+
+    /// The sync phase's time is over: who did not send `SyncGroup` is out.
+    pub(super) fn sync_timeout(&mut self, cx: &mut Context<'_>) {
+        let syncing = matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable);
+        if !syncing || self.pending_sync.is_empty() {
+            return;
+        }
+        for member in std::mem::take(&mut self.pending_sync) {
+            self.remove(cx, member, LeaveReason::RebalanceTimeout);
+        }
+        self.prepare_rebalance(cx);
+    }
+}
+
+/// Staying and leaving.
+impl ClassicGroup {
+    /// `Heartbeat`: what to answer, or (as `Err`) what to answer without waiting for writes.
+    pub(super) fn heartbeat(
+        &mut self,
+        cx: &mut Context<'_>,
+        member: MemberId,
+        generation: Generation,
+    ) -> Result<ErrorCode, ErrorCode> {
+        self.validate(member, generation)?;
+        self.heard_of(cx, member);
+        match self.state {
+            GroupState::PreparingRebalance => Ok(ErrorCode::RebalanceInProgress),
+            _ => Ok(ErrorCode::None),
+        }
+    }
+
+    /// `LeaveGroup`.
+    pub(super) fn leave(
+        &mut self,
+        cx: &mut Context<'_>,
+        member: MemberId,
+        reason: LeaveReason,
+    ) -> ErrorCode {
+        let known = self.members.contains_key(&member);
+        if known {
+            self.remove(cx, member, reason);
+        } else if self.pending_join.remove(&member).is_none() {
+            return ErrorCode::UnknownMemberId;
+        }
+        match self.state {
+            GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
+            GroupState::PreparingRebalance => self.complete_join_if_all_did(cx),
+            GroupState::Empty | GroupState::Dead => {}
+        }
+        ErrorCode::None
+    }
+
+    /// Sessions may have ended.
+    pub(super) fn session_timeout(&mut self, cx: &mut Context<'_>) {
+        self.session_timer = None;
+        while let Some((end, member)) = self.first_session_end().filter(|(end, _)| *end <= cx.now) {
+            debug_assert!(end <= cx.now);
+            self.expire(cx, member);
+        }
+        if let Some((end, _)) = self.first_session_end() {
+            self.session_ends(cx, end);
+        }
+    }
+
+    fn first_session_end(&self) -> Option<(Time, MemberId)> {
+        let members = self.members.iter().filter_map(|(id, m)| Some((m.session_end?, *id)));
+        members.chain(self.pending_join.iter().map(|(id, end)| (*end, *id))).min()
+    }
+
+    fn expire(&mut self, cx: &mut Context<'_>, id: MemberId) {
+        let Some(member) = self.members.get_mut(&id) else {
+            self.pending_join.remove(&id);
+            if self.state == GroupState::PreparingRebalance && self.has_all_members_joined() {
+                self.complete_join(cx);
+            }
+            return;
+        };
+        member.session_end = None;
+        if member.has_satisfied_heartbeat() {
+            return;
+        }
+        if cx.fx.defect == Defect::ExpiredMemberKept {
+            let (group, reason) = (self.id, LeaveReason::SessionTimeout);
+            return cx.fx.event(EventKind::MemberLeft { group, member: id, reason });
+        }
+        self.remove(cx, id, LeaveReason::SessionTimeout);
+        match self.state {
+            GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
+            GroupState::PreparingRebalance if self.has_all_members_joined() => {
+                self.complete_join(cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes a member; a join of it that waits is told so, for it may be alive and try again.
+    fn remove(&mut self, cx: &mut Context<'_>, id: MemberId, reason: LeaveReason) {
+        let old_leader = self.leader;
+        let Some(member) = self.forget(id) else { return };
+        if let Some(parked) = member.awaiting_join.filter(|parked| !parked.gone) {
+            join_error(cx, parked.token, MemberId::UNKNOWN, ErrorCode::UnknownMemberId);
+        }
+        if let Some(parked) = member.awaiting_sync.filter(|parked| !parked.gone) {
+            reply_sync(cx, parked.token, ErrorCode::UnknownMemberId, &[]);
+        }
+        cx.fx.event(EventKind::MemberLeft { group: self.id, member: id, reason });
+        if let Some(member) = self.leader.filter(|leader| old_leader != Some(*leader)) {
+            cx.fx.event(EventKind::MemberJoined { group: self.id, member, leader: true });
+        }
+    }
+
+    /// A member was heard of: its session begins anew.
+    pub(super) fn heard_of(&mut self, cx: &mut Context<'_>, id: MemberId) {
+        if let Some(member) = self.members.get_mut(&id) {
+            let end = cx.now + member.session_timeout;
+            member.session_end = Some(end);
+            self.session_ends(cx, end);
+        }
+    }
+
+    /// Sees to it that the session timer runs out at `end` at the latest. It is not moved back at each heartbeat:
+    /// when it runs out early, the sessions are looked at and it is set again.
+    fn session_ends(&mut self, cx: &mut Context<'_>, end: Time) {
+        if self.session_timer.is_none_or(|timer| end < timer) {
+            self.session_timer = Some(end);
+            cx.fx.set_timer(TimerKind::GroupSession, self.id.0, end);
+        }
+    }
+
+    /// Is `member` in the group, and is `generation` the group's?
+    pub(super) fn validate(
+        &self,
+        member: MemberId,
+        generation: Generation,
+    ) -> Result<(), ErrorCode> {
+        if !self.members.contains_key(&member) {
+            Err(ErrorCode::UnknownMemberId)
+        } else if generation != self.generation {
+            Err(ErrorCode::IllegalGeneration)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// This broker coordinates the group no longer: whoever waits has to look for the new one.
+    pub(super) fn unload(&mut self, fx: &mut Effects) {
+        let error = ErrorCode::NotCoordinator;
+        for (id, member) in std::mem::take(&mut self.members) {
+            if let Some(parked) = member.awaiting_join.filter(|parked| !parked.gone) {
+                fx.reply(parked.token, join_failed(id, error));
+            }
+            if let Some(parked) = member.awaiting_sync.filter(|parked| !parked.gone) {
+                let assignment = fx.keep::<PartitionId>(&[]);
+                fx.reply(parked.token, Message::SyncGroupResponse { error, assignment });
+            }
+        }
+        for timer in [TimerKind::GroupJoin, TimerKind::GroupSync, TimerKind::GroupSession] {
+            fx.cancel_timer(timer, self.id.0);
+        }
+    }
+
+    /// Says what was restored from the log, and begins a session for every member.
+    pub(super) fn loaded(&mut self, cx: &mut Context<'_>) {
+        self.say_state(cx);
+        for member in self.members.keys().copied().collect::<Vec<_>>() {
+            let leader = self.leader == Some(member);
+            cx.fx.event(EventKind::MemberJoined { group: self.id, member, leader });
+            self.heard_of(cx, member);
+        }
+        self.say_assignment(cx);
+    }
+
+    fn say_state(&self, cx: &mut Context<'_>) {
+        let (group, state, generation) = (self.id, self.state, self.generation);
+        cx.fx.event(EventKind::GroupChanged { group, state, generation });
+    }
+
+    fn say_assignment(&self, cx: &mut Context<'_>) {
+        for (member, state) in &self.members {
+            for partition in &state.assignment {
+                let (group, member, partition) = (self.id, *member, *partition);
+                cx.fx.event(EventKind::MemberAssigned { group, member, partition });
+            }
+        }
+    }
+
+    fn write_snapshot(&self, cx: &mut Context<'_>, snapshot: GroupSnapshot, is_assignment: bool) {
+        *cx.write = Some(GroupWrite { generation: self.generation, snapshot, is_assignment });
+    }
+}
+
+fn join_failed(member: MemberId, error: ErrorCode) -> Message {
+    let members = crate::kafka::effects::List::EMPTY;
+    let (generation, leader) = (Generation(-1), MemberId::UNKNOWN);
+    Message::JoinGroupResponse { error, generation, leader, member, members }
+}
+
+fn join_error(cx: &mut Context<'_>, token: Token, member: MemberId, error: ErrorCode) {
+    cx.fx.reply(token, join_failed(member, error));
+}
+
+fn reply_sync(cx: &mut Context<'_>, token: Token, error: ErrorCode, partitions: &[PartitionId]) {
+    let assignment = cx.fx.keep(partitions);
+    cx.fx.reply(token, Message::SyncGroupResponse { error, assignment });
+}
