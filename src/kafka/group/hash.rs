@@ -1,5 +1,8 @@
-//! Which partition of `__consumer_offsets` keeps a group (`GroupCoordinatorService.partitionFor`): Java's
-//! `String.hashCode` of the group id, made non-negative, modulo the partition count.
+//! Where Java's `String.hashCode` decides what Kafka does: which partition of `__consumer_offsets` keeps a group
+//! (`GroupCoordinatorService.partitionFor`), and in which order a `HashMap` of names is gone through.
+//!
+//! Simplified: a bucket of a `HashMap` that collected eight keys becomes a tree there and stays a list here; its
+//! order is the same unless keys are removed.
 
 /// The `__consumer_offsets` partition of the group called `name` when there are `count` of them.
 pub fn partition_for_group(name: &str, count: u32) -> u32 {
@@ -14,6 +17,20 @@ pub fn java_hash(text: &str) -> i32 {
 /// Kafka's `Utils.abs`: 0 for the one number that has no positive counterpart.
 fn absolute(n: i32) -> u32 {
     n.checked_abs().unwrap_or(0) as u32
+}
+
+/// `keys`, inserted into an empty `HashMap` in this order, in the order of its iteration.
+pub fn hash_map_order<'a>(keys: &[&'a str]) -> Vec<&'a str> {
+    // 16 buckets, doubled as soon as more than three quarters are full.
+    let buckets = (0..).map(|n| 16u32 << n).find(|n| keys.len() as u64 <= u64::from(*n) * 3 / 4);
+    let mask = buckets.expect("fewer keys than addresses") - 1;
+    let bucket = |key: &str| {
+        let hash = java_hash(key) as u32;
+        (hash ^ (hash >> 16)) & mask
+    };
+    let mut order = keys.to_vec();
+    order.sort_by_key(|key| bucket(key));
+    order
 }
 
 #[cfg(test)]
