@@ -8,5 +8,6 @@ pub mod error;
 pub mod fingerprint;
 pub mod ids;
 pub mod names;
+pub mod properties;
 pub mod shared_log;
 pub mod time;

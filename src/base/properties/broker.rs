@@ -1,0 +1,145 @@
+//! Settings of brokers and controllers (`AbstractKafkaConfig` and what it gathers), and of groups (`GroupConfig`).
+
+use crate::base::config::BrokerConfig;
+use crate::base::properties::value::{boolean, int, int_millis, long_millis};
+use crate::base::properties::{
+    Configurable, Findings, Given, Kind, Problem, Property, PropertyError, Row, Set, Support,
+    known, obeyed,
+};
+
+const fn yes(words: [&'static str; 4], set: Set<BrokerConfig>) -> Row<BrokerConfig> {
+    obeyed(Kind::Broker, words, set)
+}
+
+const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
+    known(Kind::Broker, words, support)
+}
+
+const THREADS: Support = Support::NoEffect("handling a request takes no time here");
+const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
+const QUORUM: Support = Support::NotModelled("there is one active controller");
+const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
+const SHARE: Support = Support::NotModelled("share groups come later");
+const TRANSACTIONS: Support = Support::NoEffect("transactions come later");
+const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
+const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
+
+#[rustfmt::skip]
+const ROWS: &[Row<BrokerConfig>] = &[
+    yes(["broker.session.timeout.ms", "9000", "ms", "no heartbeat for so long: the broker is fenced and its leaders move"],
+        |c, v| int_millis(v, 1).map(|d| c.broker_session_timeout = d)),
+    yes(["broker.heartbeat.interval.ms", "2000", "ms", "how often a broker tells the controller that it lives"],
+        |c, v| int_millis(v, 1).map(|d| c.broker_heartbeat_interval = d)),
+    yes(["replica.lag.time.max.ms", "30000", "ms", "a follower behind for so long leaves the ISR; looked at every half of it"],
+        |c, v| long_millis(v, 1).map(|d| c.replica_lag_time_max = d)),
+    yes(["replica.fetch.wait.max.ms", "500", "ms", "long poll of a follower; at most replica.lag.time.max.ms"],
+        |c, v| int_millis(v, 0).map(|d| c.replica_fetch_wait_max = d)),
+    yes(["replica.fetch.backoff.ms", "1000", "ms", "pause of a follower after an error"],
+        |c, v| int_millis(v, 0).map(|d| c.replica_fetch_backoff = d)),
+    yes(["replica.socket.timeout.ms", "30000", "ms", "how long a follower waits for an answer; at least replica.fetch.wait.max.ms"],
+        |c, v| int_millis(v, 1).map(|d| c.replica_socket_timeout = d)),
+    yes(["controlled.shutdown.enable", "true", "", "a stopping broker hands its leaders over first"],
+        |c, v| boolean(v).map(|on| c.controlled_shutdown = on)),
+    yes(["group.initial.rebalance.delay.ms", "3000", "ms", "how long the first join of an empty group waits for others"],
+        |c, v| int_millis(v, 0).map(|d| c.group_initial_rebalance_delay = d)),
+    yes(["group.min.session.timeout.ms", "6000", "ms", "shortest session.timeout.ms a member may ask for"],
+        |c, v| int_millis(v, 0).map(|d| c.group_min_session_timeout = d)),
+    yes(["group.max.session.timeout.ms", "1800000", "ms", "longest session.timeout.ms a member may ask for"],
+        |c, v| int_millis(v, 0).map(|d| c.group_max_session_timeout = d)),
+    yes(["offsets.topic.num.partitions", "50", "partitions", "of __consumer_offsets: a group lives in hash(group) modulo this"],
+        |c, v| int(v, 1).map(|n| c.offsets_topic_partitions = n)),
+    yes(["offsets.topic.replication.factor", "3", "replicas", "of __consumer_offsets"],
+        |c, v| int(v, 1).map(|n| c.offsets_topic_replication = n)),
+    yes(["offsets.commit.timeout.ms", "5000", "ms", "how long the coordinator waits for its record to be replicated"],
+        |c, v| int_millis(v, 1).map(|d| c.offsets_commit_timeout = d)),
+    yes(["num.partitions", "1", "partitions", "of a topic that does not say"],
+        |c, v| int(v, 1).map(|n| c.num_partitions = n)),
+    yes(["default.replication.factor", "1", "replicas", "of a topic that does not say"],
+        |c, v| int(v, 1).map(|n| c.default_replication_factor = n)),
+    no(["auto.create.topics.enable", "true", "", "asking about an unknown topic creates it"], Support::NoEffect("every topic is declared")),
+    no(["auto.leader.rebalance.enable", "true", "", "leaders move back to the preferred replica"],
+        Support::Only(&["false"], "leaders do not move back by themselves")),
+    no(["leader.imbalance.check.interval.seconds", "300", "s", "how often preferred leaders are looked for"], Support::NoEffect("leaders do not move back by themselves")),
+    no(["unclean.leader.election.interval.ms", "300000", "ms", "how often the controller tries unclean elections again"], Support::NotModelled("they are tried when something changes")),
+    no(["min.insync.replicas", "1", "replicas", "default of topics"], PER_TOPIC),
+    no(["unclean.leader.election.enable", "false", "", "default of topics"], PER_TOPIC),
+    no(["log.segment.bytes", "1073741824", "bytes", "default of topics' segment.bytes"], PER_TOPIC),
+    no(["message.max.bytes", "1048588", "bytes", "default of topics' max.message.bytes"], PER_TOPIC),
+    no(["log.flush.interval.messages", "9223372036854775807", "records", "default of topics' flush.messages"], PER_TOPIC),
+    no(["log.retention.hours", "168", "h", "default of topics' retention.ms"], RETENTION),
+    no(["log.retention.check.interval.ms", "300000", "ms", "how often retention is looked at"], RETENTION),
+    no(["num.replica.fetchers", "1", "threads", "fetchers to one leader's broker"], Support::Only(&["1"], "a follower has one fetcher a broker")),
+    no(["replica.high.watermark.checkpoint.interval.ms", "5000", "ms", "how often high watermarks are written to disk"], Support::NoEffect("truncation goes by leader epochs")),
+    no(["replica.selector.class", "null", "", "which replica a consumer reads from; null: the leader"], Support::NotModelled("consumers read from leaders")),
+    no(["broker.rack", "null", "", "the broker's rack"], Support::NotModelled("brokers have no racks")),
+    no(["num.network.threads", "3", "threads", "threads that read and write sockets"], THREADS),
+    no(["num.io.threads", "8", "threads", "threads that handle requests"], THREADS),
+    no(["background.threads", "10", "threads", "threads for everything else"], THREADS),
+    no(["log.cleaner.dedupe.buffer.size", "134217728", "bytes", "memory of the log cleaner"], Support::NoEffect("nothing is compacted")),
+    no(["controller.quorum.fetch.timeout.ms", "2000", "ms", "a voter without word from the leader for so long starts an election"], QUORUM),
+    no(["controller.quorum.election.timeout.ms", "1000", "ms", "how long one round of an election takes"], QUORUM),
+    no(["controller.quorum.election.backoff.max.ms", "1000", "ms", "longest random pause between rounds"], QUORUM),
+    no(["offsets.retention.minutes", "10080", "min", "how long the offsets of an empty group are kept"], OFFSETS),
+    no(["offsets.retention.check.interval.ms", "600000", "ms", "how often expired offsets are looked for"], OFFSETS),
+    no(["group.consumer.session.timeout.ms", "45000", "ms", "session of members of the consumer protocol"], NEW_GROUPS),
+    no(["group.consumer.heartbeat.interval.ms", "5000", "ms", "their heartbeats"], NEW_GROUPS),
+    no(["group.consumer.assignment.interval.ms", "1000", "ms", "least time between two assignments"], NEW_GROUPS),
+    no(["group.consumer.assignors", "uniform,range", "", "assignors of the broker"], NEW_GROUPS),
+    no(["group.consumer.migration.policy", "bidirectional", "", "which groups may change the protocol while they run"], NEW_GROUPS),
+    no(["transaction.state.log.num.partitions", "50", "partitions", "of __transaction_state"], TRANSACTIONS),
+    no(["transaction.state.log.replication.factor", "3", "replicas", "of __transaction_state"], TRANSACTIONS),
+    no(["transaction.state.log.min.isr", "2", "replicas", "its min.insync.replicas"], TRANSACTIONS),
+    no(["transaction.max.timeout.ms", "900000", "ms", "longest transaction.timeout.ms"], TRANSACTIONS),
+    no(["transaction.abort.timed.out.transaction.cleanup.interval.ms", "10000", "ms", "how often timed-out transactions are looked for"], TRANSACTIONS),
+    no(["transactional.id.expiration.ms", "604800000", "ms", "an unused transactional.id is forgotten after"], TRANSACTIONS),
+    no(["producer.id.expiration.ms", "86400000", "ms", "sequence numbers of a silent producer are forgotten after"], Support::NotModelled("producer state does not expire")),
+    no(["group.share.record.lock.duration.ms", "30000", "ms", "how long a share consumer may hold a record"], SHARE),
+    no(["group.share.delivery.count.limit", "5", "deliveries", "after so many a record is archived"], SHARE),
+    no(["group.share.partition.max.record.locks", "2000", "records", "records of a partition under way at once"], SHARE),
+    no(["group.share.session.timeout.ms", "45000", "ms", "session of share consumers"], SHARE),
+    no(["errors.deadletterqueue.topic.name.prefix", "dlq.", "", "how the names of dead letter topics begin"], SHARE),
+];
+
+const fn group(
+    name: &'static str,
+    default: &'static str,
+    unit: &'static str,
+    effect: &'static str,
+) -> Property {
+    Property { kind: Kind::Group, name, default, unit, effect, support: SHARE }
+}
+
+/// Settings of groups; all of them are about share groups.
+#[rustfmt::skip]
+pub(super) const GROUP: &[Property] = &[
+    group("share.auto.offset.reset", "latest", "", "where a new share group starts"),
+    group("share.isolation.level", "read_uncommitted", "", "read_committed: without aborted records"),
+    group("share.renew.acknowledge.enable", "true", "", "a record's lock may be renewed"),
+    group("share.delivery.count.limit", "5", "deliveries", "after so many a record is archived"),
+    group("share.record.lock.duration.ms", "30000", "ms", "how long a record may be held"),
+    group("errors.deadletterqueue.topic.name", "\"\"", "", "where archived records go; empty: nowhere"),
+    group("errors.deadletterqueue.copy.record.enable", "false", "", "whether the record itself goes there"),
+];
+
+/// `KafkaConfig.validateValues`.
+impl Configurable for BrokerConfig {
+    const KIND: Kind = Kind::Broker;
+    const ROWS: &'static [Row<Self>] = ROWS;
+
+    fn check(&mut self, _given: &Given, findings: &mut Findings) {
+        let wait = self.replica_fetch_wait_max;
+        let mut refuse = |name: &str, value: u64, message: &str| {
+            let problem = Problem::Refused("IllegalArgumentException");
+            findings.errors.push(PropertyError::new(name, &value.to_string(), problem, message));
+        };
+        if wait > self.replica_socket_timeout {
+            let message =
+                "must be at least replica.fetch.wait.max.ms, or followers give up too soon";
+            refuse("replica.socket.timeout.ms", self.replica_socket_timeout.as_millis(), message);
+        }
+        if wait > self.replica_lag_time_max {
+            let message = "must be at most replica.lag.time.max.ms, or the ISR shrinks while idle";
+            refuse("replica.fetch.wait.max.ms", wait.as_millis(), message);
+        }
+    }
+}

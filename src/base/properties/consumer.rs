@@ -1,0 +1,217 @@
+//! Consumer settings (`ConsumerConfig`), share consumers' included.
+
+use crate::base::config::{AssignorName, ConsumerConfig, OffsetReset};
+use crate::base::properties::value::{boolean, int, int_millis, long_millis, one_of};
+use crate::base::properties::{
+    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
+    Support, known, obeyed,
+};
+
+const fn yes(words: [&'static str; 4], set: Set<ConsumerConfig>) -> Row<ConsumerConfig> {
+    obeyed(Kind::Consumer, words, set)
+}
+
+const fn no(words: [&'static str; 4], support: Support) -> Row<ConsumerConfig> {
+    known(Kind::Consumer, words, support)
+}
+
+const SHARE: Support = Support::NotModelled("share groups come later");
+
+#[rustfmt::skip]
+const ROWS: &[Row<ConsumerConfig>] = &[
+    yes(["enable.auto.commit", "true", "", "commits consumed positions in a later poll(), at a rebalance and in close()"],
+        |c, v| boolean(v).map(|on| c.enable_auto_commit = on)),
+    yes(["auto.commit.interval.ms", "5000", "ms", "least time between two automatic commits"],
+        |c, v| int_millis(v, 0).map(|d| c.auto_commit_interval = d)),
+    yes(["auto.offset.reset", "latest", "", "where to start without a valid committed offset: earliest, latest, none"], set_reset),
+    yes(["session.timeout.ms", "45000", "ms", "no heartbeat for so long: the member is removed"],
+        |c, v| int_millis(v, 0).map(|d| c.session_timeout = d)),
+    yes(["heartbeat.interval.ms", "3000", "ms", "how often heartbeats go out; also how soon members hear of a rebalance"],
+        |c, v| int_millis(v, 0).map(|d| c.heartbeat_interval = d)),
+    yes(["max.poll.interval.ms", "300000", "ms", "no poll() for so long: the member leaves; also the rebalance timeout"],
+        |c, v| int_millis(v, 1).map(|d| c.max_poll_interval = d)),
+    yes(["max.poll.records", "500", "records", "most records one poll() returns"],
+        |c, v| int(v, 1).map(|n| c.max_poll_records = n)),
+    yes(["fetch.min.bytes", "1", "bytes", "the broker answers as soon as it has so much"],
+        |c, v| int(v, 0).map(|n| c.fetch_min_bytes = n)),
+    yes(["fetch.max.wait.ms", "500", "ms", "the broker answers after so long in any case"],
+        |c, v| int_millis(v, 0).map(|d| c.fetch_max_wait = d)),
+    yes(["fetch.max.bytes", "52428800", "bytes", "most bytes of one fetch"],
+        |c, v| int(v, 0).map(|n| c.fetch_max_bytes = n)),
+    yes(["max.partition.fetch.bytes", "1048576", "bytes", "most bytes of one partition in a fetch; the first batch always comes"],
+        |c, v| int(v, 0).map(|n| c.max_partition_fetch_bytes = n)),
+    yes(["request.timeout.ms", "30000", "ms", "no answer for so long: the connection is dropped"],
+        |c, v| int_millis(v, 0).map(|d| c.request_timeout = d)),
+    yes(["default.api.timeout.ms", "60000", "ms", "how long commitSync(), position() and their like may take"],
+        |c, v| int_millis(v, 0).map(|d| c.default_api_timeout = d)),
+    yes(["retry.backoff.ms", "100", "ms", "pause before the first retry"],
+        |c, v| long_millis(v, 0).map(|d| c.retry_backoff = d)),
+    yes(["retry.backoff.max.ms", "1000", "ms", "longest pause before a retry"],
+        |c, v| long_millis(v, 0).map(|d| c.retry_backoff_max = d)),
+    yes(["reconnect.backoff.ms", "50", "ms", "pause before the first attempt to connect again"],
+        |c, v| long_millis(v, 0).map(|d| c.reconnect_backoff = d)),
+    yes(["reconnect.backoff.max.ms", "1000", "ms", "longest pause between attempts to connect"],
+        |c, v| long_millis(v, 0).map(|d| c.reconnect_backoff_max = d)),
+    yes(["metadata.max.age.ms", "300000", "ms", "how soon new partitions are found without an error"],
+        |c, v| long_millis(v, 0).map(|d| c.metadata_max_age = d)),
+    yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "", "assignors in order of preference; RangeAssignor in the list means eager rebalances"], set_assignors),
+    no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
+        Support::Only(&["classic"], "the consumer protocol comes later")),
+    no(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"],
+        Support::NotModelled("a consumer's group is where the scenario declares it")),
+    no(["group.instance.id", "null", "", "makes a static member, which keeps its partitions over a restart"],
+        Support::NotModelled("static members come later")),
+    no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
+        Support::NotModelled("the consumer protocol comes later")),
+    no(["isolation.level", "read_uncommitted", "", "read_committed: up to the last stable offset, without aborted records"],
+        Support::Only(&["read_uncommitted"], "transactions come later")),
+    no(["client.rack", "\"\"", "", "fetch from a follower in the same rack"],
+        Support::NotModelled("consumers read from leaders")),
+    no(["allow.auto.create.topics", "true", "", "a subscription to an unknown topic creates it"],
+        Support::NoEffect("every topic is declared")),
+    no(["share.acknowledgement.mode", "implicit", "", "implicit: the next poll() accepts everything"], SHARE),
+    no(["share.acquire.mode", "BATCH_OPTIMIZED", "", "batch_optimized: whole batches, beyond max.poll.records"], SHARE),
+    no(["client.id", "\"\"", "", "the name of the client in logs and quotas; begins its member ids"],
+        Support::NotModelled("a client's name in the scenario is its client.id")),
+    no(["bootstrap.servers", "\"\"", "", "whom to ask for the cluster first"], Support::NoEffect("a client knows its cluster")),
+    no(["key.deserializer", "null", "", "a key from its bytes"], Support::NoEffect("keys are text as it is")),
+    no(["value.deserializer", "null", "", "a value from its bytes"], Support::NoEffect("records have a size and no content")),
+];
+
+fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    if value.starts_with("by_duration:") {
+        return Err(format!("{NOT_MODELLED}records have no timestamps to search by"));
+    }
+    let words = [
+        ("latest", OffsetReset::Latest),
+        ("earliest", OffsetReset::Earliest),
+        ("none", OffsetReset::None),
+    ];
+    one_of(&value.to_ascii_lowercase(), &words).map(|reset| config.auto_offset_reset = reset)
+}
+
+/// The first assignor that all members know is used; with `RangeAssignor` first nothing else in the list matters but
+/// that it names classes there are.
+fn set_assignors(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    let mut names = Vec::new();
+    for name in value.split(',').map(str::trim) {
+        let name = name.strip_prefix("class ").unwrap_or(name);
+        let name = name.strip_prefix("org.apache.kafka.clients.consumer.").unwrap_or(name);
+        let known =
+            ["RangeAssignor", "RoundRobinAssignor", "StickyAssignor", "CooperativeStickyAssignor"];
+        if !known.contains(&name) {
+            return Err(format!("must be class names out of {}", known.join(", ")));
+        }
+        names.push(name);
+    }
+    if names.first() != Some(&"RangeAssignor") {
+        return Err(format!("{NOT_MODELLED}RangeAssignor has to be the first of the list"));
+    }
+    config.assignors = vec![AssignorName::Range];
+    Ok(())
+}
+
+/// `ConsumerConfig.postProcessParsedConfig`, and the check of the heartbeat thread.
+impl Configurable for ConsumerConfig {
+    const KIND: Kind = Kind::Consumer;
+    const ROWS: &'static [Row<Self>] = ROWS;
+
+    fn check(&mut self, given: &Given, findings: &mut Findings) {
+        if given.has("reconnect.backoff.ms") && !given.has("reconnect.backoff.max.ms") {
+            self.reconnect_backoff_max = self.reconnect_backoff;
+            findings.notes.push("reconnect.backoff.ms alone switches its growth off".to_owned());
+        }
+        if self.heartbeat_interval >= self.session_timeout {
+            // Thrown by the constructor of the heartbeat, so it arrives wrapped.
+            let problem = Problem::Refused("IllegalArgumentException");
+            let value = self.heartbeat_interval.as_millis().to_string();
+            let session = self.session_timeout.as_millis();
+            let message = format!("must be less than session.timeout.ms, which is {session}");
+            let error = PropertyError::new("heartbeat.interval.ms", &value, problem, message);
+            let hint = "a third of session.timeout.ms is usual".to_owned();
+            findings.errors.push(error.or_try(Some(hint)));
+        }
+    }
+}
+
+impl Settings<ConsumerConfig> {
+    /// [`Settings::finish`] for a consumer without `group.id`: it has no automatic commits, and Kafka refuses to be asked
+    /// for them.
+    ///
+    /// # Errors
+    /// All that Kafka refuses.
+    pub fn finish_without_group(
+        mut self,
+    ) -> Result<(ConsumerConfig, Vec<String>), Vec<PropertyError>> {
+        const NAME: &str = "enable.auto.commit";
+        let asked = self.given.has(NAME) && self.config.enable_auto_commit;
+        self.config.enable_auto_commit = false;
+        let finished = self.finish();
+        if !asked {
+            return finished;
+        }
+        let problem = Problem::Refused("InvalidConfigurationException");
+        let message = "must not be true for a consumer without a group";
+        let mut errors = vec![PropertyError::new(NAME, "true", problem, message)];
+        errors.extend(finished.err().into_iter().flatten());
+        Err(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::properties::tests::load;
+
+    #[test]
+    fn heartbeats_must_be_more_frequent_than_sessions_are_long() {
+        assert!(load::<ConsumerConfig>("session.timeout.ms=3001").is_ok());
+        for text in ["session.timeout.ms=3000", "heartbeat.interval.ms=45000"] {
+            let error = load::<ConsumerConfig>(text).unwrap_err();
+            assert!(error.contains("(IllegalArgumentException)"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn assignors_by_full_or_simple_class_name_with_range_first() {
+        let package = "org.apache.kafka.clients.consumer.";
+        for (strategy, expected) in [
+            ("RangeAssignor".to_owned(), ""),
+            (format!("{package}RangeAssignor"), ""),
+            (format!("{package}RangeAssignor,{package}CooperativeStickyAssignor"), ""),
+            (format!("{package}StickyAssignor"), "not modelled yet"),
+            ("CooperativeStickyAssignor,RangeAssignor".to_owned(), "not modelled yet"),
+            ("range".to_owned(), "ConfigException"),
+        ] {
+            let text = format!("partition.assignment.strategy={strategy}");
+            match load::<ConsumerConfig>(&text) {
+                Ok((config, _)) => {
+                    assert_eq!((expected, config.assignors), ("", vec![AssignorName::Range]));
+                }
+                Err(error) => {
+                    assert!(!expected.is_empty() && error.contains(expected), "{text}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_group_there_is_no_auto_commit_and_asking_for_it_is_an_error() {
+        let mut settings = Settings::<ConsumerConfig>::new();
+        let (config, _) = settings.clone().finish_without_group().unwrap();
+        assert!(!config.enable_auto_commit);
+        settings.apply("enable.auto.commit", "true").unwrap();
+        let errors = settings.finish_without_group().unwrap_err();
+        assert_eq!(errors[0].problem, Problem::Refused("InvalidConfigurationException"));
+    }
+
+    #[test]
+    fn where_to_start_without_a_committed_offset() {
+        let (config, _) = load::<ConsumerConfig>("auto.offset.reset=earliest").unwrap();
+        assert_eq!(config.auto_offset_reset, OffsetReset::Earliest);
+        let error = load::<ConsumerConfig>("auto.offset.reset=oldest").unwrap_err();
+        assert!(error.contains("latest, earliest, none"), "{error}");
+        let error = load::<ConsumerConfig>("auto.offset.reset=by_duration:PT1H").unwrap_err();
+        assert!(error.contains("not modelled yet"), "{error}");
+    }
+}
