@@ -197,11 +197,13 @@ impl Places {
     }
 }
 
+/// The messages of one producer in one partition: when sent, where stored, which.
+type Line = Vec<(EventSeq, Offset, MessageId)>;
+
 /// Messages that stand behind one their producer sent later to the same partition, with that one. First copies
 /// count; what an application sent again by itself has no place of its own.
 fn overtaken(view: &ClusterView, places: &Places) -> BTreeMap<MessageId, MessageId> {
-    let mut lines: BTreeMap<(u16, PartitionId), Vec<(EventSeq, Offset, MessageId)>> =
-        BTreeMap::new();
+    let mut lines: BTreeMap<(u16, PartitionId), Line> = BTreeMap::new();
     for (id, offsets) in &places.in_leader {
         let m = view.message(*id);
         let (Some(producer), Some((partition, offset))) = (m.producer, offsets.iter().min()) else {

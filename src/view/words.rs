@@ -37,7 +37,9 @@ pub fn fold_ids(names: &Names, ids: &[MessageId]) -> String {
         named += length as usize;
     }
     if named < ids.len() {
-        words += &format!(" and {} more", ids.len() - named);
+        words += " and ";
+        words += &(ids.len() - named).to_string();
+        words += " more";
     }
     words
 }
@@ -129,7 +131,6 @@ pub fn wire_label(names: &Names, batches: &BatchTable, label: &WireLabel) -> Str
         (Api::Fetch, true, None) => "nothing new".to_owned(),
         (api, false, Some(ids)) => format!("{} {ids}", api.name()),
         (api, false, None) => api.name().to_owned(),
-        (Api::Produce, true, Some(ids)) => format!("ok {ids}"),
         (_, true, Some(ids)) => format!("ok {ids}"),
         (api, true, None) => format!("{} ok", api.name()),
     }

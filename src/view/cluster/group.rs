@@ -167,16 +167,11 @@ impl GroupView {
 
     pub(super) fn commit(&mut self, partition: PartitionId, offset: Offset, seq: EventSeq) {
         let at = self.committed.partition_point(|c| c.partition < partition);
-        match self.committed.get_mut(at).filter(|c| c.partition == partition) {
-            Some(found) => {
-                found.offset = offset;
-                found.seq = seq;
-                found.highest = found.highest.max(offset);
-            }
-            None => {
-                let new = Committed { partition, offset, seq, highest: offset };
-                self.committed.insert(at, new);
-            }
+        if let Some(found) = self.committed.get_mut(at).filter(|c| c.partition == partition) {
+            let highest = found.highest.max(offset);
+            *found = Committed { partition, offset, seq, highest };
+        } else {
+            self.committed.insert(at, Committed { partition, offset, seq, highest: offset });
         }
     }
 

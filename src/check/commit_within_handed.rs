@@ -1,0 +1,57 @@
+//! `commit-within-handed`: the offsets a classic client commits by itself (auto-commit, `commitSync()` without
+//! arguments) are at most what earlier calls of `poll()` have handed out; auto-commit inside `poll()` never covers
+//! what this very `poll()` will return (`ConsumerCoordinator.maybeAutoCommitOffsetsAsync`).
+//! Must hold under every fault class but manual commits, whose offsets are the application's own.
+
+use std::collections::BTreeMap;
+
+use crate::base::ids::{NodeId, Offset, PartitionId};
+use crate::check::verdict::{Finding, Verdict};
+use crate::check::{Check, End, Moment};
+use crate::event::{CommitKind, EventKind, FaultKind};
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct CommitWithinHanded {
+    finding: Finding,
+    /// Positions when the consumer last called `poll()`, or that were set since.
+    at_poll: BTreeMap<(u16, PartitionId), Offset>,
+}
+
+impl Check for CommitWithinHanded {
+    fn observe(&mut self, m: &Moment<'_>) {
+        let NodeId::Consumer(n) = m.event.node else { return };
+        let consumer = &m.before.consumers[usize::from(n)];
+        match m.event.kind {
+            EventKind::PollCalled => {
+                for p in &consumer.partitions {
+                    if let Some(position) = p.position {
+                        self.at_poll.insert((n, p.partition), position);
+                    }
+                }
+            }
+            EventKind::PositionSet { partition, offset, .. } => {
+                self.at_poll.insert((n, partition), offset);
+            }
+            EventKind::Fault { kind: FaultKind::Kill | FaultKind::Stopped } => {
+                self.at_poll.retain(|(c, _), _| *c != n);
+            }
+            EventKind::CommitSent { partition, offset, kind } => {
+                let limit = match kind {
+                    CommitKind::AutoPoll => self.at_poll.get(&(n, partition)).copied(),
+                    _ => consumer.position(partition),
+                };
+                let Some(limit) = limit else { return };
+                self.finding.require(offset <= limit, &[m.event.cause, m.seq], || {
+                    let names = &m.before.names;
+                    let (consumer, name) = (names.node(m.event.node), names.partition(partition));
+                    format!("{consumer} commits offset {offset} of {name}; poll() had handed out up to {limit}.")
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn verdict(&self, _: &End<'_>) -> Verdict {
+        self.finding.verdict()
+    }
+}

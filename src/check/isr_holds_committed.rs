@@ -1,0 +1,61 @@
+//! `isr-holds-committed`: when the registered leader moves its high watermark, and when the ISR changes, every member
+//! of the ISR has everything below it (the `WeakIsr` of hachikuji's specification, over the controller's ISR). This is
+//! what makes any member of the ISR a safe leader.
+//! Must hold under process crashes, network faults and manual commits; not under power loss, lost disks or unclean
+//! elections.
+
+use crate::base::broker_set::BrokerSet;
+use crate::base::ids::{NodeId, Offset, PartitionId};
+use crate::check::verdict::{Finding, Verdict};
+use crate::check::{Check, End, Moment};
+use crate::event::EventKind;
+use crate::view::cluster::replica::{Acting, PartitionView};
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct IsrHoldsCommitted {
+    finding: Finding,
+}
+
+impl Check for IsrHoldsCommitted {
+    fn observe(&mut self, m: &Moment<'_>) {
+        match m.event.kind {
+            EventKind::HighWatermark { partition, offset } => {
+                let p = m.before.partition(partition);
+                let NodeId::Broker(broker) = m.event.node else { return };
+                let acting = p.replica(broker).map(|replica| replica.acting);
+                let leads = acting == Some(Acting::Leader(p.leader_epoch));
+                if leads && p.leader == Some(broker) {
+                    self.compare(m, partition, p.isr, offset);
+                }
+            }
+            EventKind::PartitionChanged { partition, leader: Some(leader), isr, .. } => {
+                let p = m.before.partition(partition);
+                if p.leader == Some(leader)
+                    && let Some(replica) = p.replica(leader)
+                    && matches!(replica.acting, Acting::Leader(_))
+                {
+                    self.compare(m, partition, isr, replica.high_watermark);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn verdict(&self, _: &End<'_>) -> Verdict {
+        self.finding.verdict()
+    }
+}
+
+impl IsrHoldsCommitted {
+    fn compare(&mut self, m: &Moment<'_>, id: PartitionId, isr: BrokerSet, below: Offset) {
+        let p: &PartitionView = m.before.partition(id);
+        for replica in p.replicas.iter().filter(|replica| isr.contains(replica.broker)) {
+            let holds = replica.end >= below;
+            self.finding.require(holds, &[p.changed, m.event.cause, m.seq], || {
+                let (broker, end) = (replica.broker, replica.end);
+                let name = m.before.names.partition(id);
+                format!("The HW of {name} is {below}, but {broker}, in the ISR, ends at {end}.")
+            });
+        }
+    }
+}

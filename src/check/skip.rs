@@ -1,0 +1,72 @@
+//! `skip`: a consumer's reading of a partition leaps over records although no rebalance, restart or `seek()` moved it
+//! (Jepsen's `poll-skip` and `int-poll-skip`, with the rebalance exemption). A reset to `latest` after a truncation
+//! does that. Offsets without a record (a batch cut in half) are no leap.
+
+use crate::base::batch::BatchTable;
+use crate::base::ids::{EventSeq, NodeId, Offset, PartitionId};
+use crate::check::verdict::{Finding, Verdict};
+use crate::check::{Check, End, Moment};
+use crate::event::{EventKind, PositionReason};
+use crate::view::cluster::ClusterView;
+
+/// A consumer that had a position reads on from `to`, or its position is set there by a reset.
+pub(super) struct Jump {
+    pub(super) partition: PartitionId,
+    pub(super) from: Offset,
+    pub(super) to: Offset,
+    /// When it got the partition, or its position was last set.
+    pub(super) since: EventSeq,
+}
+
+/// The move of a reading position that this event is, if it is one that should be continuous.
+pub(super) fn jump(m: &Moment<'_>) -> Option<Jump> {
+    let NodeId::Consumer(n) = m.event.node else { return None };
+    let (partition, to) = match m.event.kind {
+        EventKind::Polled { partition, base_offset, first, .. } => {
+            (partition, base_offset + i64::from(first))
+        }
+        EventKind::PositionSet { partition, offset, reason } => match reason {
+            PositionReason::ResetEarliest
+            | PositionReason::ResetLatest
+            | PositionReason::Truncation => (partition, offset),
+            PositionReason::Committed | PositionReason::Seek => return None,
+        },
+        _ => return None,
+    };
+    let mine = m.before.consumers[usize::from(n)].partition(partition)?;
+    Some(Jump { partition, from: mine.position?, to, since: mine.since })
+}
+
+#[derive(Clone, Default, Debug)]
+pub(super) struct Skip {
+    finding: Finding,
+}
+
+impl Check for Skip {
+    fn observe(&mut self, m: &Moment<'_>) {
+        let Some(Jump { partition, from, to, since }) = jump(m) else { return };
+        let leaps = to > from && has_records(m.before, m.batches, partition, (from, to));
+        self.finding.require(!leaps, &[since, m.seq], || {
+            let names = &m.before.names;
+            let consumer = names.node(m.event.node);
+            let partition = names.partition(partition);
+            format!("{consumer} read {partition} up to {from} and goes on at {to}.")
+        });
+    }
+
+    fn verdict(&self, _: &End<'_>) -> Verdict {
+        self.finding.verdict()
+    }
+}
+
+fn has_records(
+    view: &ClusterView,
+    batches: &BatchTable,
+    partition: PartitionId,
+    (from, to): (Offset, Offset),
+) -> bool {
+    let leader = view.partition(partition).leader_replica();
+    leader.is_some_and(|leader| {
+        leader.messages_from(from, batches).next().is_some_and(|(offset, _)| offset < to)
+    })
+}
