@@ -119,6 +119,11 @@ impl BuiltInPartitioner {
         self.load = load;
     }
 
+    /// The partition a record without a key goes to now, if one is chosen.
+    pub fn peek(&self) -> Option<u32> {
+        self.current.map(|sticky| sticky.partition)
+    }
+
     /// The partition a record without a key goes to now; chosen with `random` (31 bits) when there is none yet.
     pub fn current(&mut self, topic: TopicPartitions<'_>, random: impl FnOnce() -> u32) -> u32 {
         match self.current {
@@ -127,22 +132,20 @@ impl BuiltInPartitioner {
         }
     }
 
-    /// `bytes` were appended to the current partition. Once `sticky_batch_size` bytes were, another partition is
-    /// chosen, unless a batch is still open (`enable_switch` is false) and twice the size is not reached. Returns
-    /// true when a choice was made; it may fall on the same partition.
+    /// `bytes` were appended to the current partition. Once `sticky_batch_size` bytes were, another choice is due,
+    /// unless a batch is still open (`enable_switch` is false) and twice the size is not reached. Returns true when it
+    /// is; [`BuiltInPartitioner::current`] then chooses, perhaps the same partition.
     pub fn appended(
         &mut self,
         (bytes, sticky_batch_size): (u32, u32),
         enable_switch: bool,
-        topic: TopicPartitions<'_>,
-        random: impl FnOnce() -> u32,
     ) -> bool {
         let Some(sticky) = &mut self.current else { return false };
         sticky.produced += bytes;
         let enough = sticky.produced >= sticky_batch_size && enable_switch;
         let switch = enough || sticky.produced >= sticky_batch_size.saturating_mul(2);
         if switch {
-            self.choose(topic, random());
+            self.current = None;
         }
         switch
     }
@@ -277,8 +280,7 @@ mod tests {
         let mut randoms = randoms.into_iter();
         for (before, bytes, enable_switch, after) in appends {
             assert_eq!(partitioner.current(topic, || randoms.next().unwrap()), before, "{line}");
-            partitioner
-                .appended((bytes, batch_size), enable_switch, topic, || randoms.next().unwrap());
+            partitioner.appended((bytes, batch_size), enable_switch);
             assert_eq!(partitioner.current(topic, || randoms.next().unwrap()), after, "{line}");
         }
     }

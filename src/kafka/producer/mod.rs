@@ -1,1 +1,436 @@
-//! The producer.
+//! A producer process as its application sees it: `send`, `flush`, `close`, and the outcome of each record.
+//!
+//! Kafka: `KafkaProducer`, whose application thread is this file; [`sender`] is its I/O thread, [`accumulator`] what
+//! lies between them, [`transaction_manager`] the idempotent part.
+//!
+//! The application has one thread: while a `send()` blocks (no metadata, no memory), later calls wait their turn and
+//! their own `max.block.ms` has not begun.
+//! Simplified: no serializers, interceptors, headers or transactions; `close()` has no time-out.
+
+mod accumulator;
+mod batch;
+mod sender;
+#[cfg(test)]
+mod tests;
+mod transaction_manager;
+
+use std::collections::VecDeque;
+
+use crate::base::batch::{Batch, Record, RecordBody};
+use crate::base::config::{Partitioner, ProducerConfig};
+use crate::base::error::Exception;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{KeyId, MessageId, PartitionId, TopicId};
+use crate::base::time::Time;
+use crate::event::EventKind;
+use crate::kafka::effects::{Effects, Input, TimerKind};
+use crate::kafka::partitioner::{
+    BuiltInPartitioner, PartitionLoadStats, RoundRobinPartitioner, TopicPartitions,
+    partition_for_key,
+};
+use crate::kafka::producer::accumulator::{Appended, ESTIMATE_SLACK};
+use crate::kafka::producer::sender::Sender;
+
+/// One call of `send()`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SendRequest {
+    /// What.
+    pub message: MessageId,
+    /// Where to.
+    pub topic: TopicId,
+    /// The partition, when the application names it.
+    pub partition: Option<PartitionId>,
+    /// The key; [`KeyId::NONE`] for a null key.
+    pub key: KeyId,
+    /// Size of the record in bytes: key, value and record overhead.
+    pub bytes: u32,
+}
+
+/// A call the application has made, or will make once the one before it returns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Call {
+    Send(SendRequest),
+    Flush,
+    Close,
+}
+
+/// Why a `send()` blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Blocked {
+    /// The topic is not in the metadata.
+    Metadata,
+    /// `buffer.memory` is used up.
+    Memory,
+}
+
+/// The partitioners of one topic.
+#[derive(Clone, Default, Debug)]
+struct TopicState {
+    sticky: BuiltInPartitioner,
+    round_robin: RoundRobinPartitioner,
+}
+
+/// A producer process.
+#[derive(Clone, Debug)]
+pub struct Producer {
+    number: u16,
+    config: ProducerConfig,
+    sender: Sender,
+    topics: Vec<TopicState>,
+    /// The first call blocks when there is one; the others wait for it.
+    calls: VecDeque<Call>,
+    /// Of the call that blocks: until when, and what for.
+    blocked: Option<(Time, Blocked)>,
+    closing: bool,
+    closed: bool,
+    /// When the sender's timer will ring.
+    timer: Time,
+    /// Available partitions of a topic, reused.
+    available: Vec<u32>,
+}
+
+impl Producer {
+    /// Producer `number` of the scenario. It does nothing before [`Input::Start`].
+    pub fn new(number: u16, config: ProducerConfig) -> Self {
+        Self {
+            number,
+            sender: Sender::new(number, &config, 0),
+            config,
+            topics: Vec::new(),
+            calls: VecDeque::new(),
+            blocked: None,
+            closing: false,
+            closed: false,
+            timer: Time::NEVER,
+            available: Vec::new(),
+        }
+    }
+
+    /// Something happened to the process.
+    pub fn step(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Start => self.sender = Sender::new(self.number, &self.config, fx.names.brokers),
+            Input::Response { from, correlation, message } => {
+                self.sender.response(now, from, (correlation, &message), fx);
+            }
+            Input::Timeout(timer) => {
+                if timer.kind == TimerKind::Sender {
+                    self.timer = Time::NEVER;
+                }
+            }
+            Input::Disconnected { peer } => self.sender.disconnected(now, peer, fx),
+            Input::Request { .. } | Input::PeerGone { .. } => return,
+        }
+        self.run(now, fx);
+    }
+
+    /// The application calls `send()`.
+    pub fn send(&mut self, now: Time, request: SendRequest, fx: &mut Effects) {
+        self.call(now, Call::Send(request), fx);
+    }
+
+    /// The application calls `flush()`: what it has sent goes out without lingering. See [`Producer::is_flushed`].
+    pub fn flush(&mut self, now: Time, fx: &mut Effects) {
+        self.call(now, Call::Flush, fx);
+    }
+
+    /// The application calls `close()`: the process ends when every record has its outcome.
+    pub fn close(&mut self, now: Time, fx: &mut Effects) {
+        self.call(now, Call::Close, fx);
+    }
+
+    /// True when every record sent so far has its outcome.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && !self.sender.accumulator.has_incomplete()
+    }
+
+    /// True when no `flush()` waits.
+    pub fn is_flushed(&self) -> bool {
+        !self.calls.contains(&Call::Flush) && !self.sender.accumulator.flush_in_progress()
+    }
+
+    /// True when `close()` has returned.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn call(&mut self, now: Time, call: Call, fx: &mut Effects) {
+        self.calls.push_back(call);
+        if self.calls.len() == 1 && self.make_calls(now, fx) {
+            // The I/O thread wakes up a moment later: after all calls the application makes at this instant.
+            self.set_timer(now, fx);
+        }
+    }
+
+    /// Makes calls until one blocks. Returns true when the sender has something to do.
+    fn make_calls(&mut self, now: Time, fx: &mut Effects) -> bool {
+        let mut wake = false;
+        while let Some(call) = self.calls.front().copied() {
+            match call {
+                Call::Send(request) => match self.try_send(now, request, fx) {
+                    Some(woken) => wake |= woken,
+                    None => return true,
+                },
+                Call::Flush => {
+                    self.sender.accumulator.flush();
+                    wake = true;
+                }
+                Call::Close => {
+                    self.closing = true;
+                    self.sender.accumulator.closed = true;
+                    wake = true;
+                }
+            }
+            self.calls.pop_front();
+        }
+        wake
+    }
+
+    /// What the I/O thread does, and then what the application can do again because of it, until both rest.
+    fn run(&mut self, now: Time, fx: &mut Effects) {
+        if self.closed {
+            return;
+        }
+        let next = loop {
+            let waiting = self.calls.len();
+            let exhausted = matches!(self.blocked, Some((_, Blocked::Memory)));
+            let next = self.sender.run(now, exhausted, fx);
+            let wake = self.make_calls(now, fx);
+            if !wake || self.calls.len() == waiting {
+                break next;
+            }
+        };
+        if self.closing && self.sender.is_drained() {
+            self.closed = true;
+            self.sender.client.close(fx);
+            fx.cancel_timer(TimerKind::Sender, 0);
+            fx.exit();
+            return;
+        }
+        let deadline = self.blocked.map_or(Time::NEVER, |(deadline, _)| deadline);
+        self.set_timer(next.min(deadline), fx);
+    }
+
+    fn set_timer(&mut self, at: Time, fx: &mut Effects) {
+        if at != self.timer && at != Time::NEVER {
+            fx.set_timer(TimerKind::Sender, 0, at);
+            self.timer = at;
+        }
+    }
+
+    /// Runs a `send()` as far as it gets. `None`: it blocks. Otherwise whether the sender should wake up.
+    fn try_send(&mut self, now: Time, request: SendRequest, fx: &mut Effects) -> Option<bool> {
+        let message = request.message;
+        if self.closing {
+            let exception = Exception::IllegalState;
+            fx.event(EventKind::SendFailed { message, exception });
+            return Some(false);
+        }
+        if !self.knows(request, fx) {
+            return self.block(now, request, Blocked::Metadata, fx);
+        }
+        let estimate = Batch::HEADER_BYTES + request.bytes.saturating_add(ESTIMATE_SLACK);
+        let memory = self.config.buffer_memory;
+        if estimate > self.config.max_request_size || u64::from(estimate) > memory {
+            self.say_sent(message, None, fx);
+            fx.event(EventKind::SendFailed { message, exception: Exception::RecordTooLarge });
+            return Some(false);
+        }
+        let Some((partition, wake)) = self.append(now, request, fx) else {
+            return self.block(now, request, Blocked::Memory, fx);
+        };
+        self.say_sent(message, Some(partition), fx);
+        Some(wake)
+    }
+
+    /// Says that `send()` was called, unless that was said when it blocked.
+    fn say_sent(&mut self, message: MessageId, partition: Option<PartitionId>, fx: &mut Effects) {
+        if self.blocked.take().is_none() {
+            fx.event(EventKind::Sent { message, partition });
+        }
+    }
+
+    /// Blocks the call, or ends it when it has blocked for `max.block.ms`.
+    fn block(
+        &mut self,
+        now: Time,
+        request: SendRequest,
+        reason: Blocked,
+        fx: &mut Effects,
+    ) -> Option<bool> {
+        let message = request.message;
+        let deadline = match self.blocked {
+            Some((deadline, _)) => deadline,
+            None => {
+                fx.event(EventKind::Sent { message, partition: None });
+                if reason == Blocked::Metadata {
+                    self.sender.client.metadata_mut().request_update_for_new_topic();
+                }
+                now + self.config.max_block
+            }
+        };
+        if now < deadline {
+            if reason == Blocked::Metadata {
+                self.sender.client.metadata_mut().request_update(false);
+            }
+            self.blocked = Some((deadline, reason));
+            return None;
+        }
+        self.blocked = None;
+        let exception = match reason {
+            Blocked::Metadata => Exception::Timeout,
+            Blocked::Memory => Exception::BufferExhausted,
+        };
+        fx.event(EventKind::SendFailed { message, exception });
+        Some(false)
+    }
+
+    /// True when the metadata has the topic, and the partition if one is named.
+    fn knows(&self, request: SendRequest, fx: &Effects) -> bool {
+        let metadata = self.sender.client.metadata();
+        match request.partition {
+            Some(partition) => metadata.partition(partition).is_some(),
+            None => {
+                let partitions = &fx.names.topics[request.topic.index()].partitions;
+                partitions.iter().any(|partition| metadata.partition(*partition).is_some())
+            }
+        }
+    }
+
+    /// Chooses the partition and appends. `None`: there is no memory.
+    fn append(
+        &mut self,
+        now: Time,
+        request: SendRequest,
+        fx: &mut Effects,
+    ) -> Option<(PartitionId, bool)> {
+        let body = RecordBody::Message(request.message);
+        let record = Record { body, key: request.key, bytes: request.bytes };
+        let (partition, sticky) = match request.partition {
+            Some(partition) => (partition, false),
+            None => self.choose_partition(request, fx),
+        };
+        match self.sender.accumulator.append(now, partition, record) {
+            Appended::NoMemory => None,
+            Appended::Done { bytes, wake } => {
+                if sticky {
+                    let enable_switch = self.sender.accumulator.all_batches_full(partition);
+                    self.produced(request.topic, bytes, enable_switch, fx);
+                }
+                Some((partition, wake))
+            }
+        }
+    }
+
+    /// The partition of a record that names none, and whether it is the sticky one.
+    fn choose_partition(&mut self, request: SendRequest, fx: &mut Effects) -> (PartitionId, bool) {
+        let topic = request.topic;
+        if self.topics.len() <= topic.index() {
+            self.topics.resize_with(topic.index() + 1, TopicState::default);
+        }
+        let hashes =
+            self.config.partitioner == Partitioner::BuiltIn && !self.config.partitioner_ignore_keys;
+        let count = fx.names.topics[topic.index()].partition_count;
+        let index = match fx.names.key(request.key) {
+            Some(key) if hashes => partition_for_key(key, count),
+            _ if self.config.partitioner == Partitioner::RoundRobin => {
+                self.find_available(topic, fx);
+                let partitions = TopicPartitions { count, available: &self.available };
+                self.topics[topic.index()].round_robin.next(partitions)
+            }
+            _ => return (self.sticky_partition(topic, fx), true),
+        };
+        (fx.names.topics[topic.index()].partitions[index as usize], false)
+    }
+
+    fn sticky_partition(&mut self, topic: TopicId, fx: &mut Effects) -> PartitionId {
+        loop {
+            let partition = self.current_sticky(topic, fx);
+            // The batch that kept the partition from switching may have gone meanwhile.
+            let full = self.sender.accumulator.all_batches_full(partition);
+            if !(full && self.produced(topic, 0, true, fx)) {
+                return partition;
+            }
+        }
+    }
+
+    /// Counts `bytes` against the sticky partition. True when another choice was made.
+    fn produced(
+        &mut self,
+        topic: TopicId,
+        bytes: u32,
+        enable_switch: bool,
+        fx: &mut Effects,
+    ) -> bool {
+        let sizes = (bytes, self.config.batch_size.max(1));
+        let switch = self.topics[topic.index()].sticky.appended(sizes, enable_switch);
+        if switch {
+            self.weigh(topic, fx);
+            self.current_sticky(topic, fx);
+        }
+        switch
+    }
+
+    /// The sticky partition, chosen when there is none.
+    fn current_sticky(&mut self, topic: TopicId, fx: &mut Effects) -> PartitionId {
+        if let Some(index) = self.topics[topic.index()].sticky.peek() {
+            return fx.names.topics[topic.index()].partitions[index as usize];
+        }
+        self.find_available(topic, fx);
+        let count = fx.names.topics[topic.index()].partition_count;
+        let partitions = TopicPartitions { count, available: &self.available };
+        let sticky = &mut self.topics[topic.index()].sticky;
+        let index = sticky.current(partitions, || fx.choose(1 << 31) as u32);
+        fx.names.topics[topic.index()].partitions[index as usize]
+    }
+
+    /// Lists the partitions of `topic` that have a leader.
+    fn find_available(&mut self, topic: TopicId, fx: &Effects) {
+        let metadata = self.sender.client.metadata();
+        let partitions = fx.names.topics[topic.index()].partitions.iter();
+        self.available.clear();
+        self.available.extend(
+            partitions
+                .filter(|partition| metadata.leader(**partition).is_some())
+                .map(|partition| fx.names.partitions[partition.index()].index),
+        );
+    }
+
+    /// Brings the weights of adaptive partitioning up to date (KIP-794).
+    fn weigh(&mut self, topic: TopicId, fx: &Effects) {
+        self.find_available(topic, fx);
+        let names = &fx.names.topics[topic.index()].partitions;
+        let mut sizes = Vec::new();
+        if self.config.adaptive_partitioning {
+            let accumulator = &self.sender.accumulator;
+            sizes.extend(names.iter().filter_map(|partition| accumulator.queue_size(*partition)));
+        }
+        let load = (sizes.len() == names.len()).then(|| {
+            let usable: Vec<u32> = self
+                .available
+                .iter()
+                .map(|index| sizes[*index as usize])
+                .chain(std::iter::repeat(0))
+                .take(names.len())
+                .collect();
+            PartitionLoadStats::new(&usable, &self.available, self.available.len())
+        });
+        self.topics[topic.index()].sticky.update_load_stats(load.flatten());
+    }
+
+    /// Adds the producer to a fingerprint.
+    pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        self.sender.fingerprint(now, into);
+        for call in &self.calls {
+            into.add(call);
+        }
+        for topic in &self.topics {
+            into.add((&topic.sticky, topic.round_robin));
+        }
+        into.add((self.closing, self.closed));
+        if let Some((deadline, reason)) = self.blocked {
+            into.add(reason);
+            into.add_time(now, deadline);
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Where records wait to be sent: batches by partition, the memory they take, and which of them may go.
+//!
+//! Kafka: `RecordAccumulator`, `BufferPool`, `IncompleteBatches`.
+//! Simplified: back-off jitter is drawn once a retry; the weights of adaptive partitioning are those of the moment a
+//! partition is chosen, Kafka's those of the sender's last pass; no `partitioner.availability.timeout.ms`.
+
+use std::collections::VecDeque;
+
+use crate::base::batch::{Batch, Record};
+use crate::base::broker_set::BrokerSet;
+use crate::base::config::ProducerConfig;
+use crate::base::error::ErrorCode;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{BrokerId, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::kafka::backoff::ExponentialBackoff;
+use crate::kafka::client_metadata::ClientMetadata;
+use crate::kafka::effects::Effects;
+use crate::kafka::producer::batch::{BatchId, BatchStore, ProducerBatch};
+use crate::kafka::producer::transaction_manager::TransactionManager;
+
+/// `DefaultRecord.MAX_RECORD_OVERHEAD` less the 4 bytes that a small record really has: by so much Kafka's estimate
+/// of a record's size exceeds it.
+pub(super) const ESTIMATE_SLACK: u32 = 17;
+
+/// What became of an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Appended {
+    /// It is in a batch. `bytes` counts for the sticky partitioner; `wake` says that the sender has something to do.
+    Done { bytes: u32, wake: bool },
+    /// `buffer.memory` has no room for another batch.
+    NoMemory,
+}
+
+/// Which brokers have something to send to them, and when to look again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ReadyCheck {
+    /// Leaders of partitions with a sendable batch.
+    pub(super) nodes: BrokerSet,
+    /// When the next batch has lingered or backed off long enough.
+    pub(super) next_check: Time,
+    /// A batch waits whose partition has no known leader.
+    pub(super) unknown_leader: bool,
+}
+
+/// The queue of one partition.
+#[derive(Clone, Default, Debug)]
+struct PartitionQueue {
+    /// To be sent, first first.
+    waiting: VecDeque<BatchId>,
+    /// Sent and not answered, in the order they were drained.
+    in_flight: Vec<BatchId>,
+    /// `max.in.flight=1`: nothing is drained while a batch is in flight.
+    muted: bool,
+    /// It ever had a batch; adaptive partitioning starts when every partition had.
+    used: bool,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct RecordAccumulator {
+    batch_size: u32,
+    linger: Duration,
+    delivery_timeout: Duration,
+    retry_backoff: ExponentialBackoff,
+    available_memory: u64,
+    pub(super) batches: BatchStore,
+    /// By partition.
+    queues: Vec<PartitionQueue>,
+    /// Partitions with a waiting batch, ascending.
+    active: Vec<PartitionId>,
+    /// Partitions with a batch in flight, ascending.
+    flying: Vec<PartitionId>,
+    /// By broker: the partition at which the next drain starts.
+    drain_index: Vec<PartitionId>,
+    /// Batches without an outcome, in order of creation.
+    incomplete: Vec<BatchId>,
+    /// `flush()` waits for batches with a smaller serial number.
+    flush_below: u64,
+    /// `close()` was called.
+    pub(super) closed: bool,
+}
+
+impl RecordAccumulator {
+    /// Without records.
+    pub(super) fn new(config: &ProducerConfig) -> Self {
+        Self {
+            batch_size: config.batch_size,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
+            available_memory: config.buffer_memory,
+            batches: BatchStore::default(),
+            queues: Vec::new(),
+            active: Vec::new(),
+            flying: Vec::new(),
+            drain_index: Vec::new(),
+            incomplete: Vec::new(),
+            flush_below: 0,
+            closed: false,
+        }
+    }
+
+    /// Appends `record` to the open batch of `partition`, or to a new one when there is memory for it.
+    pub(super) fn append(&mut self, now: Time, partition: PartitionId, record: Record) -> Appended {
+        let last = self.queue(partition).waiting.back().copied();
+        if let Some(id) = last
+            && self.batches[id].try_append(record, now)
+        {
+            let wake = self.queue(partition).waiting.len() > 1 || self.batches[id].is_full();
+            return Appended::Done { bytes: record.bytes, wake };
+        }
+        let estimate = Batch::HEADER_BYTES + record.bytes + ESTIMATE_SLACK;
+        let size = self.batch_size.max(estimate);
+        if self.available_memory < u64::from(size) {
+            return Appended::NoMemory;
+        }
+        self.available_memory -= u64::from(size);
+        let id = self.batches.create(partition, now, size);
+        let fits = self.batches[id].try_append(record, now);
+        assert!(fits, "a new batch takes any first record");
+        self.incomplete.push(id);
+        self.queue(partition).used = true;
+        self.push_back(partition, id);
+        Appended::Done { bytes: self.batches[id].bytes, wake: true }
+    }
+
+    /// True when the partition has no open batch with room (`allBatchesFull`).
+    pub(super) fn all_batches_full(&self, partition: PartitionId) -> bool {
+        let last = self.queues.get(partition.index()).and_then(|queue| queue.waiting.back());
+        last.is_none_or(|id| self.batches[*id].is_full())
+    }
+
+    /// How many batches wait for `partition`; `None` when it never had one.
+    pub(super) fn queue_size(&self, partition: PartitionId) -> Option<u32> {
+        let queue = self.queues.get(partition.index()).filter(|queue| queue.used)?;
+        Some(queue.waiting.len() as u32)
+    }
+
+    /// Looks for something to send. `exhausted` says that a `send()` waits for memory.
+    pub(super) fn ready(
+        &mut self,
+        now: Time,
+        metadata: &ClientMetadata,
+        exhausted: bool,
+    ) -> ReadyCheck {
+        let mut check =
+            ReadyCheck { nodes: BrokerSet::EMPTY, next_check: Time::NEVER, unknown_leader: false };
+        let all = exhausted || self.closed || self.flush_in_progress();
+        for n in 0..self.active.len() {
+            let partition = self.active[n];
+            let queue = &self.queues[partition.index()];
+            let first = queue.waiting[0];
+            let (many, muted) = (queue.waiting.len() > 1, queue.muted);
+            let batch = &mut self.batches[first];
+            batch.see_leader_epoch(metadata.leader_epoch(partition));
+            let Some(leader) = metadata.leader(partition) else {
+                check.unknown_leader = true;
+                continue;
+            };
+            if muted {
+                continue;
+            }
+            let ready_at = batch.ready_at(self.linger);
+            let sendable = many || batch.is_full() || ready_at <= now || all;
+            if sendable && !batch.is_backing_off(now) {
+                check.nodes = check.nodes.with(leader);
+            } else {
+                check.next_check = check.next_check.min(ready_at);
+            }
+        }
+        check
+    }
+
+    /// Takes at most one batch a partition for `node`, `max_size` bytes together, and puts their ids into `drained`.
+    pub(super) fn drain(
+        &mut self,
+        now: Time,
+        node: BrokerId,
+        max_size: u32,
+        world: &mut DrainContext<'_>,
+        drained: &mut Vec<BatchId>,
+    ) {
+        if self.drain_index.len() <= node.index() {
+            self.drain_index.resize(node.index() + 1, PartitionId(0));
+        }
+        let from = self.drain_index[node.index()];
+        let start = self.active.partition_point(|partition| *partition < from);
+        let mut candidates = std::mem::take(&mut world.scratch);
+        candidates.clear();
+        candidates.extend(self.active[start..].iter().chain(&self.active[..start]));
+        candidates.retain(|partition| world.metadata.leader(*partition) == Some(node));
+        let mut size = 0;
+        for partition in &candidates {
+            self.drain_index[node.index()] = *partition;
+            let queue = &self.queues[partition.index()];
+            if queue.muted {
+                continue;
+            }
+            let id = queue.waiting[0];
+            let first = &mut self.batches[id];
+            first.see_leader_epoch(world.metadata.leader_epoch(*partition));
+            if first.is_backing_off(now) {
+                continue;
+            }
+            let too_much = size + first.bytes > max_size && !drained.is_empty();
+            let stop = |txn: &TransactionManager| txn.must_wait(*partition, first);
+            if too_much || world.transactions.as_deref().is_some_and(stop) {
+                break;
+            }
+            size += first.bytes;
+            self.pop_front(*partition);
+            if let Some(transactions) = world.transactions.as_deref_mut() {
+                transactions.assign_sequence(*partition, id, &mut self.batches[id]);
+            }
+            drained.push(id);
+        }
+        world.scratch = candidates;
+    }
+
+    /// The batch was sent: it counts as in flight until it is answered, failed or put back.
+    pub(super) fn sent(&mut self, id: BatchId, mute: bool) {
+        let partition = self.batches[id].partition;
+        self.batches[id].in_flight = true;
+        let queue = self.queue(partition);
+        queue.in_flight.push(id);
+        queue.muted |= mute;
+        if let Err(place) = self.flying.binary_search(&partition) {
+            self.flying.insert(place, partition);
+        }
+    }
+
+    /// The partition may be drained again.
+    pub(super) fn unmute(&mut self, partition: PartitionId) {
+        self.queue(partition).muted = false;
+    }
+
+    /// Puts a batch back into its queue after `error`: an idempotent one at its place by sequence, any other at the
+    /// front. So, of several in flight when a connection breaks, the last one comes first.
+    pub(super) fn reenqueue(&mut self, now: Time, id: BatchId, error: ErrorCode, fx: &mut Effects) {
+        self.landed(id);
+        let wait = self.retry_backoff.backoff(self.batches[id].attempts, fx);
+        self.batches[id].reenqueued(now, error, wait);
+        self.insert(id);
+    }
+
+    /// Puts a batch at its place by sequence, or at the front when it has none.
+    fn insert(&mut self, id: BatchId) {
+        let (partition, sequence) = (self.batches[id].partition, self.batches[id].base_sequence());
+        let place = sequence.map_or(0, |sequence| {
+            let waiting = &self.queues[partition.index()].waiting;
+            let sequences = waiting.iter().map_while(|b| self.batches[*b].base_sequence());
+            sequences.take_while(|other| *other < sequence).count()
+        });
+        self.queue(partition).waiting.insert(place, id);
+        self.activate(partition);
+    }
+
+    /// The batch is not in flight any more.
+    pub(super) fn landed(&mut self, id: BatchId) {
+        let partition = self.batches[id].partition;
+        let queue = self.queue(partition);
+        queue.in_flight.retain(|other| *other != id);
+        if queue.in_flight.is_empty()
+            && let Ok(place) = self.flying.binary_search(&partition)
+        {
+            self.flying.remove(place);
+        }
+    }
+
+    /// The batch has its outcome: its memory is free.
+    pub(super) fn complete(&mut self, id: BatchId) {
+        self.landed(id);
+        let batch = &mut self.batches[id];
+        batch.done = true;
+        self.available_memory += u64::from(batch.allocated);
+        let unsent = !batch.in_flight;
+        self.incomplete.retain(|other| *other != id);
+        if unsent {
+            self.batches.remove(id);
+        }
+    }
+
+    /// Splits a batch that the broker found too large, and puts the parts at the front of the queue. Of a batch within
+    /// `batch.size` there is one part: Kafka then tries the same again until `delivery.timeout.ms`.
+    pub(super) fn split_and_reenqueue(
+        &mut self,
+        id: BatchId,
+        mut transactions: Option<&mut TransactionManager>,
+    ) {
+        let mut parts = self.batches.split(id, self.batch_size);
+        let partition = self.batches[id].partition;
+        while let Some(part) = parts.pop() {
+            self.incomplete.push(part);
+            if let Some(transactions) = &mut transactions {
+                transactions.track(partition, part, &self.batches[part]);
+            }
+            self.insert(part);
+        }
+        self.complete(id);
+    }
+
+    /// The answer to a request came for a batch that had its outcome before.
+    pub(super) fn forget(&mut self, id: BatchId) {
+        self.batches.remove(id);
+    }
+
+    /// Takes out what has waited longer than `delivery.timeout.ms`: first what is in flight, then what is not.
+    /// Kafka looks at the front of each queue only, and so does this.
+    pub(super) fn expire(&mut self, now: Time, expired: &mut Vec<BatchId>) {
+        let timeout = self.delivery_timeout;
+        let over = |batch: &ProducerBatch| batch.has_expired(now, timeout);
+        for n in 0..self.flying.len() {
+            let queue = &self.queues[self.flying[n].index()];
+            let flying = queue.in_flight.iter().copied();
+            expired.extend(flying.take_while(|id| over(&self.batches[*id])));
+        }
+        let mut n = 0;
+        while let Some(partition) = self.active.get(n).copied() {
+            let first = self.queues[partition.index()].waiting[0];
+            if over(&self.batches[first]) {
+                self.pop_front(partition);
+                expired.push(first);
+                n = self.active.partition_point(|other| *other < partition);
+            } else {
+                n += 1;
+            }
+        }
+    }
+
+    /// When the next batch expires.
+    pub(super) fn next_expiry(&self) -> Time {
+        let flying = self.flying.iter().map(|p| self.queues[p.index()].in_flight[0]);
+        let waiting = self.active.iter().map(|p| self.queues[p.index()].waiting[0]);
+        let expiry = |id: BatchId| self.batches[id].created + self.delivery_timeout;
+        flying.chain(waiting).map(expiry).min().unwrap_or(Time::NEVER)
+    }
+
+    /// `flush()`: what is here now is sent without lingering.
+    pub(super) fn flush(&mut self) {
+        self.flush_below = self.batches.next_serial();
+    }
+
+    /// True while a `flush()` waits.
+    pub(super) fn flush_in_progress(&self) -> bool {
+        let oldest = self.incomplete.iter().map(|id| self.batches[*id].serial).min();
+        oldest.is_some_and(|serial| serial < self.flush_below)
+    }
+
+    /// True while a batch has no outcome.
+    pub(super) fn has_incomplete(&self) -> bool {
+        !self.incomplete.is_empty()
+    }
+
+    fn queue(&mut self, partition: PartitionId) -> &mut PartitionQueue {
+        if self.queues.len() <= partition.index() {
+            self.queues.resize_with(partition.index() + 1, PartitionQueue::default);
+        }
+        &mut self.queues[partition.index()]
+    }
+
+    fn push_back(&mut self, partition: PartitionId, id: BatchId) {
+        self.queue(partition).waiting.push_back(id);
+        self.activate(partition);
+    }
+
+    fn pop_front(&mut self, partition: PartitionId) {
+        let queue = &mut self.queues[partition.index()];
+        queue.waiting.pop_front();
+        if queue.waiting.is_empty()
+            && let Ok(place) = self.active.binary_search(&partition)
+        {
+            self.active.remove(place);
+        }
+    }
+
+    fn activate(&mut self, partition: PartitionId) {
+        if let Err(place) = self.active.binary_search(&partition) {
+            self.active.insert(place, partition);
+        }
+    }
+
+    /// Adds the accumulator to a fingerprint.
+    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        into.add((self.available_memory, self.closed, self.flush_in_progress()));
+        for queue in &self.queues {
+            into.add((queue.muted, queue.used, queue.waiting.len(), queue.in_flight.len()));
+            for id in queue.waiting.iter().chain(&queue.in_flight) {
+                self.batches.fingerprint(*id, now, into);
+            }
+        }
+        into.add(&self.drain_index);
+    }
+}
+
+/// What a drain needs of the sender.
+#[derive(Debug)]
+pub(super) struct DrainContext<'a> {
+    /// Who leads what.
+    pub(super) metadata: &'a ClientMetadata,
+    /// Sequences, of an idempotent producer.
+    pub(super) transactions: Option<&'a mut TransactionManager>,
+    /// Reused.
+    pub(super) scratch: Vec<PartitionId>,
+}

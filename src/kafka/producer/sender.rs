@@ -1,0 +1,481 @@
+//! The sending half of the producer: what Kafka's I/O thread does, from the accumulator to the broker and back.
+//!
+//! Kafka: `Sender`. One pass of [`Sender::run`] is what its loop does until there is nothing left to send.
+//! Simplified: passes happen at events and timers, so nothing spins; a batch without an outcome is the same whether
+//! the answer is lost or late.
+
+use crate::base::config::{Acks, Defect, ProducerConfig};
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{
+    BatchHandle, BrokerId, LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch,
+};
+use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
+use crate::kafka::api::{Message, ProduceBatch, ProduceResult};
+use crate::kafka::effects::Effects;
+use crate::kafka::network_client::{Answer, NetworkClient, NetworkConfig};
+use crate::kafka::producer::accumulator::{DrainContext, RecordAccumulator};
+use crate::kafka::producer::batch::BatchId;
+use crate::kafka::producer::transaction_manager::{
+    InitState, ProducerIdAndEpoch, TransactionManager,
+};
+
+/// What a request in flight is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Payload {
+    /// Batches: a place in [`Sender::requests`].
+    Produce(u32),
+    /// The request for a producer id.
+    InitProducerId,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    node: NodeId,
+    acks: Acks,
+    retries: u32,
+    request_timeout: Duration,
+    delivery_timeout: Duration,
+    retry_backoff: Duration,
+    max_request_size: u32,
+    /// `max.in.flight.requests.per.connection=1`.
+    guarantee_message_order: bool,
+    pub(super) client: NetworkClient<Payload>,
+    pub(super) accumulator: RecordAccumulator,
+    transactions: Option<TransactionManager>,
+    /// The batches of each produce request in flight; unused places are listed in `free_requests`.
+    requests: Vec<Vec<BatchId>>,
+    free_requests: Vec<u32>,
+    /// Requests of the pass that is under way. Reused, as are the next two.
+    outgoing: Vec<(BrokerId, u32)>,
+    expired: Vec<BatchId>,
+    scratch: Vec<PartitionId>,
+}
+
+/// How an attempt to store a batch ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Attempt {
+    error: ErrorCode,
+    /// The handle that was on the wire.
+    handle: BatchHandle,
+    base_offset: Offset,
+    /// The leader named with the error.
+    leader: Option<(BrokerId, LeaderEpoch)>,
+}
+
+impl Attempt {
+    fn failed(error: ErrorCode) -> Self {
+        Self { error, handle: BatchHandle::NONE, base_offset: Offset::NONE, leader: None }
+    }
+}
+
+impl From<&ProduceResult> for Attempt {
+    fn from(result: &ProduceResult) -> Self {
+        Self {
+            error: result.error,
+            handle: result.batch,
+            base_offset: result.base_offset,
+            leader: result.leader.map(|leader| (leader, result.leader_epoch)),
+        }
+    }
+}
+
+impl Sender {
+    /// Of producer `number`, which knows brokers 1 to `brokers`.
+    pub(super) fn new(number: u16, config: &ProducerConfig, brokers: u8) -> Self {
+        Self {
+            node: NodeId::Producer(number),
+            acks: config.acks,
+            retries: config.retries,
+            request_timeout: config.request_timeout,
+            delivery_timeout: config.delivery_timeout,
+            retry_backoff: config.retry_backoff,
+            max_request_size: config.max_request_size,
+            guarantee_message_order: config.max_in_flight == 1,
+            client: NetworkClient::new(NetworkConfig::from(config), brokers),
+            accumulator: RecordAccumulator::new(config),
+            transactions: config.enable_idempotence.then(TransactionManager::new),
+            requests: Vec::new(),
+            free_requests: Vec::new(),
+            outgoing: Vec::new(),
+            expired: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// True when nothing waits, is in flight, or is to be sent.
+    pub(super) fn is_drained(&self) -> bool {
+        !self.accumulator.has_incomplete() && !self.client.has_in_flight()
+    }
+
+    /// Sends what can be sent and fails what has waited too long. `exhausted` says that a `send()` waits for memory.
+    /// Returns when to run again at the latest.
+    pub(super) fn run(&mut self, now: Time, exhausted: bool, fx: &mut Effects) -> Time {
+        for payload in self.client.expire(now, fx) {
+            self.lost(now, payload, ErrorCode::RequestTimedOut, fx);
+        }
+        loop {
+            self.client.poll(now, fx);
+            if let Some(wait) = self.wait_for_producer_id(now, fx) {
+                return wait.min(self.client.next_deadline(now));
+            }
+            let (sent, next) = self.send_producer_data(now, exhausted, fx);
+            if !sent {
+                return next.min(self.client.next_deadline(now));
+            }
+        }
+    }
+
+    /// An idempotent producer sends nothing, and expires nothing, before it has a producer id. Returns `None` when it
+    /// has one, or else when to try again.
+    fn wait_for_producer_id(&mut self, now: Time, fx: &mut Effects) -> Option<Time> {
+        let transactions = self.transactions.as_mut()?;
+        if transactions.settle(&mut self.accumulator.batches) {
+            announce(transactions.producer(), fx);
+        }
+        if transactions.producer().is_some() {
+            return None;
+        }
+        match transactions.init {
+            InitState::InFlight => return Some(Time::NEVER),
+            InitState::Due(at) if at > now => return Some(at),
+            InitState::Due(_) => {}
+        }
+        let Some(broker) = self.client.least_loaded_node(now, fx) else {
+            let again = now + self.retry_backoff;
+            transactions.init = InitState::Due(again);
+            self.client.metadata_mut().request_update(false);
+            return Some(again);
+        };
+        if self.client.ready(now, broker, fx) {
+            transactions.init = InitState::InFlight;
+            let message = Message::InitProducerId { producer_id: -1, epoch: ProducerEpoch(-1) };
+            let request = (message, Payload::InitProducerId);
+            self.client.send(now, broker, request, self.request_timeout, fx);
+        }
+        Some(Time::NEVER)
+    }
+
+    /// One pass: drain, expire, send. Returns whether anything was sent, and when to look again.
+    fn send_producer_data(&mut self, now: Time, exhausted: bool, fx: &mut Effects) -> (bool, Time) {
+        let check = self.accumulator.ready(now, self.client.metadata(), exhausted);
+        if check.unknown_leader {
+            self.client.metadata_mut().request_update(false);
+        }
+        let mut next = check.next_check;
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        for broker in check.nodes.iter() {
+            if self.client.ready(now, broker, fx) {
+                self.drain(now, broker, &mut outgoing, fx);
+            } else {
+                next = next.min(self.client.ready_at(broker));
+            }
+        }
+        self.expire(now, fx);
+        let sent = !outgoing.is_empty();
+        for (broker, request) in outgoing.drain(..) {
+            self.transmit(now, broker, request, fx);
+        }
+        self.outgoing = outgoing;
+        (sent, next.min(self.accumulator.next_expiry()))
+    }
+
+    fn drain(
+        &mut self,
+        now: Time,
+        broker: BrokerId,
+        outgoing: &mut Vec<(BrokerId, u32)>,
+        fx: &mut Effects,
+    ) {
+        let request = self.free_requests.pop().unwrap_or_else(|| {
+            self.requests.push(Vec::new());
+            self.requests.len() as u32 - 1
+        });
+        let mut world = DrainContext {
+            metadata: self.client.metadata(),
+            transactions: self.transactions.as_mut(),
+            scratch: std::mem::take(&mut self.scratch),
+        };
+        let batches = &mut self.requests[request as usize];
+        self.accumulator.drain(now, broker, self.max_request_size, &mut world, batches);
+        self.scratch = world.scratch;
+        if batches.is_empty() {
+            self.free_requests.push(request);
+            return;
+        }
+        outgoing.push((broker, request));
+        for n in 0..self.requests[request as usize].len() {
+            let id = self.requests[request as usize][n];
+            self.accumulator.sent(id, self.guarantee_message_order);
+            self.seal(id, fx);
+        }
+    }
+
+    /// Closes a batch and gives it a handle: the one it has, unless its sequence was rewritten since.
+    fn seal(&mut self, id: BatchId, fx: &mut Effects) {
+        let batch = &mut self.accumulator.batches[id];
+        batch.close();
+        let partition = batch.partition;
+        if batch.handle == BatchHandle::NONE {
+            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
+            fx.event(EventKind::BatchReady { batch: batch.handle, partition });
+        } else if fx.batches[batch.handle].producer != batch.producer {
+            let replaces = batch.handle;
+            batch.handle = fx.batches.rewrite(replaces, batch.producer);
+            let (batch, error) = (batch.handle, batch.last_error);
+            fx.event(EventKind::Retry { batch, partition, error, replaces });
+        }
+    }
+
+    fn expire(&mut self, now: Time, fx: &mut Effects) {
+        let mut expired = std::mem::take(&mut self.expired);
+        self.accumulator.expire(now, &mut expired);
+        for id in expired.drain(..) {
+            if let Some(transactions) = &mut self.transactions
+                && self.accumulator.batches[id].in_retry()
+            {
+                transactions.mark_unresolved(&self.accumulator.batches[id]);
+            }
+            self.fail(id, ErrorCode::RequestTimedOut, false, fx);
+        }
+        self.expired = expired;
+    }
+
+    fn transmit(&mut self, now: Time, broker: BrokerId, request: u32, fx: &mut Effects) {
+        let batches = self.requests[request as usize].iter().map(|id| {
+            let batch = &self.accumulator.batches[*id];
+            ProduceBatch { partition: batch.partition, batch: batch.handle }
+        });
+        // One list a request: short, and freed with the message.
+        let batches: Vec<ProduceBatch> = batches.collect();
+        let acks = match self.acks {
+            Acks::None => 0,
+            Acks::Leader => 1,
+            Acks::All => -1,
+        };
+        let timeout_ms = self.request_timeout.as_millis() as u32;
+        let message = Message::Produce { acks, timeout_ms, batches: fx.keep(&batches) };
+        if self.acks == Acks::None {
+            // Written to the socket is all that `acks=0` waits for.
+            self.client.send_one_way(broker, message, fx);
+            self.finish(now, request, fx, |_| Attempt::failed(ErrorCode::None));
+        } else {
+            let request = (message, Payload::Produce(request));
+            self.client.send(now, broker, request, self.request_timeout, fx);
+        }
+    }
+
+    /// An answer arrived.
+    pub(super) fn response(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (correlation, message): (u32, &Message),
+        fx: &mut Effects,
+    ) {
+        match self.client.response(now, from, (correlation, message), fx) {
+            Answer::Caller(_, Payload::Produce(request)) => {
+                let Message::ProduceResponse { results } = *message else {
+                    unreachable!("a Produce request is answered by a ProduceResponse");
+                };
+                let results = fx.pools.get(results).to_vec();
+                self.finish(now, request, fx, |partition| {
+                    let result = results.iter().find(|result| result.partition == partition);
+                    result.map_or(Attempt::failed(ErrorCode::UnknownServerError), Attempt::from)
+                });
+            }
+            Answer::Caller(_, Payload::InitProducerId) => {
+                self.producer_id_answered(now, message, fx)
+            }
+            Answer::Internal | Answer::Late => {}
+        }
+    }
+
+    fn producer_id_answered(&mut self, now: Time, message: &Message, fx: &mut Effects) {
+        let Message::InitProducerIdResponse { error, producer_id, epoch } = *message else {
+            unreachable!("an InitProducerId request is answered by an InitProducerIdResponse");
+        };
+        let Some(transactions) = &mut self.transactions else { return };
+        if error == ErrorCode::None {
+            transactions.set_producer(ProducerIdAndEpoch { id: producer_id, epoch });
+            announce(transactions.producer(), fx);
+        } else {
+            transactions.init = InitState::Due(now + self.retry_backoff);
+        }
+    }
+
+    /// The connection to `peer` broke.
+    pub(super) fn disconnected(&mut self, now: Time, peer: NodeId, fx: &mut Effects) {
+        for payload in self.client.disconnected(now, peer, fx) {
+            self.lost(now, payload, ErrorCode::NetworkException, fx);
+        }
+    }
+
+    /// A request will not be answered.
+    fn lost(&mut self, now: Time, payload: Payload, error: ErrorCode, fx: &mut Effects) {
+        match payload {
+            Payload::Produce(request) => {
+                self.finish(now, request, fx, |_| Attempt::failed(error));
+            }
+            Payload::InitProducerId => {
+                if let Some(transactions) = &mut self.transactions {
+                    transactions.init = InitState::Due(now + self.retry_backoff);
+                }
+            }
+        }
+    }
+
+    /// Ends a request: each of its batches is completed, failed or put back.
+    fn finish(
+        &mut self,
+        now: Time,
+        request: u32,
+        fx: &mut Effects,
+        attempt: impl Fn(PartitionId) -> Attempt,
+    ) {
+        let mut batches = std::mem::take(&mut self.requests[request as usize]);
+        for id in batches.drain(..) {
+            let partition = self.accumulator.batches[id].partition;
+            self.attempted(now, id, attempt(partition), fx);
+        }
+        self.requests[request as usize] = batches;
+        self.free_requests.push(request);
+    }
+
+    /// `Sender.completeBatch`.
+    fn attempted(&mut self, now: Time, id: BatchId, attempt: Attempt, fx: &mut Effects) {
+        let error = attempt.error;
+        let batch = &mut self.accumulator.batches[id];
+        let (partition, done, count) = (batch.partition, batch.done, batch.count);
+        batch.in_flight = false;
+        if error == ErrorCode::MessageTooLarge && count > 1 && !done {
+            if let Some(transactions) = &mut self.transactions {
+                transactions.forget(partition, id);
+            }
+            self.accumulator.split_and_reenqueue(id, self.transactions.as_mut());
+        } else if error == ErrorCode::None || error == ErrorCode::DuplicateSequenceNumber {
+            // The broker has had a duplicate for long and does not know its offset any more: stored all the same.
+            self.complete(id, attempt, fx);
+        } else {
+            if self.can_retry(now, id, error) {
+                self.retry(now, id, error, fx);
+            } else {
+                let retries_left = self.accumulator.batches[id].attempts < self.retries;
+                self.fail(id, error, retries_left, fx);
+            }
+            self.learn_leader(partition, attempt);
+        }
+        if done {
+            self.accumulator.forget(id);
+        }
+        if self.guarantee_message_order {
+            self.accumulator.unmute(partition);
+        }
+    }
+
+    fn can_retry(&mut self, now: Time, id: BatchId, error: ErrorCode) -> bool {
+        let batch = &self.accumulator.batches[id];
+        let allowed = !batch.has_expired(now, self.delivery_timeout)
+            && batch.attempts < self.retries
+            && !batch.done;
+        allowed
+            && match &mut self.transactions {
+                None => error.is_retriable(),
+                Some(transactions) => transactions.can_retry(batch, error),
+            }
+    }
+
+    fn retry(&mut self, now: Time, id: BatchId, error: ErrorCode, fx: &mut Effects) {
+        if fx.defect == Defect::RetryAckedUnwritten && self.transactions.is_none() {
+            self.complete(id, Attempt::failed(ErrorCode::None), fx);
+            return;
+        }
+        self.accumulator.reenqueue(now, id, error, fx);
+        let batch = &self.accumulator.batches[id];
+        let (batch, partition) = (batch.handle, batch.partition);
+        fx.event(EventKind::Retry { batch, partition, error, replaces: batch });
+    }
+
+    fn complete(&mut self, id: BatchId, attempt: Attempt, fx: &mut Effects) {
+        let batch = &self.accumulator.batches[id];
+        if let Some(transactions) = &mut self.transactions {
+            transactions.completed(id, batch);
+        }
+        if batch.done {
+            return;
+        }
+        let known = attempt.handle != BatchHandle::NONE;
+        let handle = if known { attempt.handle } else { batch.handle };
+        let (partition, base_offset) = (batch.partition, attempt.base_offset);
+        fx.event(EventKind::Acknowledged { batch: handle, partition, base_offset });
+        self.accumulator.complete(id);
+    }
+
+    /// Tells the application that the batch failed. `adjust` says that retries were left, so that the failure is the
+    /// broker's word.
+    fn fail(&mut self, id: BatchId, error: ErrorCode, adjust: bool, fx: &mut Effects) {
+        let batch = &mut self.accumulator.batches[id];
+        if batch.done {
+            return;
+        }
+        if batch.handle == BatchHandle::NONE {
+            // It expired before it was ever sent: the table knows its records from now on.
+            batch.handle = fx.batches.add(self.node, None, batch.records());
+        }
+        let (handle, partition) = (batch.handle, batch.partition);
+        fx.event(EventKind::BatchFailed { batch: handle, partition, exception: exception(error) });
+        if let Some(transactions) = &mut self.transactions {
+            transactions.failed(id, &self.accumulator.batches[id], error, adjust);
+        }
+        self.accumulator.complete(id);
+    }
+
+    /// Errors that say that the metadata is old, and the leader that some of them name (KIP-951).
+    fn learn_leader(&mut self, partition: PartitionId, attempt: Attempt) {
+        let metadata = self.client.metadata_mut();
+        let moved =
+            matches!(attempt.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        let invalid = matches!(
+            attempt.error,
+            ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::LeaderNotAvailable
+                | ErrorCode::NetworkException
+        );
+        if let Some((leader, epoch)) = attempt.leader
+            && moved
+        {
+            metadata.update_leader(partition, leader, epoch);
+        }
+        if moved || invalid {
+            metadata.request_update(false);
+        }
+    }
+
+    /// Adds the sender to a fingerprint.
+    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        self.client.fingerprint(now, into);
+        self.accumulator.fingerprint(now, into);
+        if let Some(transactions) = &self.transactions {
+            transactions.fingerprint(now, into);
+        }
+        into.add(self.requests.len());
+    }
+}
+
+fn announce(producer: Option<ProducerIdAndEpoch>, fx: &mut Effects) {
+    if let Some(ProducerIdAndEpoch { id, epoch }) = producer {
+        fx.event(EventKind::ProducerIdAssigned { producer_id: id, epoch });
+    }
+}
+
+/// The exception an application sees for an error.
+fn exception(error: ErrorCode) -> Exception {
+    match error {
+        ErrorCode::RequestTimedOut => Exception::Timeout,
+        ErrorCode::NetworkException => Exception::Network,
+        ErrorCode::MessageTooLarge => Exception::RecordTooLarge,
+        other => Exception::Wire(other),
+    }
+}
