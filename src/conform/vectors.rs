@@ -242,7 +242,7 @@ fn compare_sticky(line: &StickyLine, compared: &mut u64) -> Result<(), Outcome> 
     for (n, (before, bytes, enable_switch, after)) in line.appends.iter().enumerate() {
         let got = partitioner.current(topic, &mut random);
         expect(|| format!("partition before append {n}"), before, &got, compared)?;
-        partitioner.appended((*bytes, line.batch_size), *enable_switch, topic, &mut random);
+        partitioner.appended((*bytes, line.batch_size), *enable_switch);
         let got = partitioner.current(topic, &mut random);
         expect(|| format!("partition after append {n}"), after, &got, compared)?;
     }

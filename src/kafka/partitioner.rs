@@ -183,7 +183,8 @@ mod tests {
 
     #[derive(Deserialize)]
     struct Key {
-        key_hex: String,
+        #[serde(rename = "key_hex")]
+        hex: String,
         murmur2: i32,
         positive: u32,
         partition: std::collections::BTreeMap<String, u32>,
@@ -194,7 +195,7 @@ mod tests {
         let mut seen = 0;
         for line in include_str!("../../tests/vectors/keys.jsonl").lines() {
             let vector: Key = serde_json::from_str(line).unwrap();
-            let hex = vector.key_hex.as_bytes().chunks(2);
+            let hex = vector.hex.as_bytes().chunks(2);
             let key: Vec<u8> = hex
                 .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
                 .collect();

@@ -118,7 +118,7 @@ impl World {
 }
 
 fn producer(spec: &WorldSpec, n: u16) -> Producer {
-    Producer::new(n, spec.producers[usize::from(n)].clone(), Arc::clone(&spec.config))
+    Producer::new(n, spec.producers[usize::from(n)].clone())
 }
 
 fn consumer(spec: &WorldSpec, n: u16) -> ConsumerProcess {

@@ -175,19 +175,15 @@ impl BatchStore {
         let serial = self.next_serial;
         self.next_serial += 1;
         let batch = ProducerBatch::empty(partition, serial, now, allocated);
-        match self.free.pop() {
-            Some(id) => {
-                let slot = &mut self.slots[id.0 as usize];
-                let mut records = std::mem::take(&mut slot.records);
-                records.clear();
-                *slot = ProducerBatch { records, ..batch };
-                id
-            }
-            None => {
-                self.slots.push(batch);
-                BatchId(self.slots.len() as u32 - 1)
-            }
-        }
+        let Some(id) = self.free.pop() else {
+            self.slots.push(batch);
+            return BatchId(self.slots.len() as u32 - 1);
+        };
+        let slot = &mut self.slots[id.0 as usize];
+        let mut records = std::mem::take(&mut slot.records);
+        records.clear();
+        *slot = ProducerBatch { records, ..batch };
+        id
     }
 
     /// New batches of at most `batch_size` bytes with the records of `id`; they keep its age and its sequences.

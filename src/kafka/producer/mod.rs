@@ -9,6 +9,8 @@
 
 mod accumulator;
 mod batch;
+#[cfg(test)]
+mod rig;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -259,15 +261,14 @@ impl Producer {
         fx: &mut Effects,
     ) -> Option<bool> {
         let message = request.message;
-        let deadline = match self.blocked {
-            Some((deadline, _)) => deadline,
-            None => {
-                fx.event(EventKind::Sent { message, partition: None });
-                if reason == Blocked::Metadata {
-                    self.sender.client.metadata_mut().request_update_for_new_topic();
-                }
-                now + self.config.max_block
+        let deadline = if let Some((deadline, _)) = self.blocked {
+            deadline
+        } else {
+            fx.event(EventKind::Sent { message, partition: None });
+            if reason == Blocked::Metadata {
+                self.sender.client.metadata_mut().request_update_for_new_topic();
             }
+            now + self.config.max_block
         };
         if now < deadline {
             if reason == Blocked::Metadata {
@@ -288,13 +289,11 @@ impl Producer {
     /// True when the metadata has the topic, and the partition if one is named.
     fn knows(&self, request: SendRequest, fx: &Effects) -> bool {
         let metadata = self.sender.client.metadata();
-        match request.partition {
-            Some(partition) => metadata.partition(partition).is_some(),
-            None => {
-                let partitions = &fx.names.topics[request.topic.index()].partitions;
-                partitions.iter().any(|partition| metadata.partition(*partition).is_some())
-            }
+        if let Some(partition) = request.partition {
+            return metadata.partition(partition).is_some();
         }
+        let partitions = &fx.names.topics[request.topic.index()].partitions;
+        partitions.iter().any(|partition| metadata.partition(*partition).is_some())
     }
 
     /// Chooses the partition and appends. `None`: there is no memory.

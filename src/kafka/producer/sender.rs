@@ -287,7 +287,7 @@ impl Sender {
                 });
             }
             Answer::Caller(_, Payload::InitProducerId) => {
-                self.producer_id_answered(now, message, fx)
+                self.producer_id_answered(now, message, fx);
             }
             Answer::Internal | Answer::Late => {}
         }
