@@ -1,0 +1,184 @@
+//! A scenario seen from one variant: overrides applied, groups spelled out as consumers, steps of the script chosen.
+
+use std::collections::BTreeSet;
+
+use crate::scenario::schema::{
+    Cluster, Consumer, Members, Override, Producer, Scenario, Settings, Topic,
+};
+use crate::scenario::step::Step;
+use crate::scenario::value::{Label, Ordered, Setting};
+
+/// The name of the one variant of a scenario that declares none.
+pub const DEFAULT_VARIANT: &str = "default";
+
+/// A scenario under one variant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Resolved {
+    /// Brokers and controllers.
+    pub cluster: Cluster,
+    /// Topics by name.
+    pub topics: Ordered<Topic>,
+    /// Producers by name.
+    pub producers: Ordered<Producer>,
+    /// Consumers by name, those of groups last.
+    pub consumers: Ordered<Consumer>,
+    /// Group names in order: of `groups`, then those that only consumers name.
+    pub groups: Vec<String>,
+    /// Steps in place of those that `Named` names.
+    pub steps: Ordered<Vec<Step>>,
+}
+
+/// A path of an override, taken apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Path<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) rest: &'a str,
+}
+
+/// Takes `groups.billing.max.poll.records` apart. Names may contain dots, so it needs to know which there are; the
+/// longest that fits counts. The error is what to say about it.
+pub(super) fn path<'a>(scenario: &Scenario, key: &'a str) -> Result<Path<'a>, String> {
+    let shape = "a path is `producers.NAME.PROPERTY` (or consumers, groups, topics), `cluster.PROPERTY` or `script.NAME`";
+    let (kind, rest) = key.split_once('.').ok_or(shape)?;
+    let names: Vec<&str> = match kind {
+        "cluster" => return Ok(Path { kind, name: "", rest }),
+        "script" => return Ok(Path { kind, name: rest, rest: "" }),
+        "producers" => scenario.producers.keys().collect(),
+        "consumers" => scenario.consumers.keys().collect(),
+        "groups" => scenario.groups.keys().collect(),
+        "topics" => scenario.topics.keys().collect(),
+        _ => return Err(shape.to_owned()),
+    };
+    let fits = |name: &&&str| rest.strip_prefix(**name).is_some_and(|rest| rest.starts_with('.'));
+    let Some(name) = names.iter().filter(fits).max_by_key(|name| name.len()) else {
+        let known = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        return Err(format!("`{rest}` begins with none of the {kind} here ({known})"));
+    };
+    Ok(Path { kind, name: &rest[..name.len()], rest: &rest[name.len() + 1..] })
+}
+
+impl Scenario {
+    /// The names of all variants, in order.
+    pub fn variant_names(&self) -> Vec<&str> {
+        if self.variants.is_empty() {
+            vec![DEFAULT_VARIANT]
+        } else {
+            self.variants.keys().collect()
+        }
+    }
+
+    /// The scenario under `variant`; `None` when there is no such variant.
+    pub fn resolve(&self, variant: &str) -> Option<Resolved> {
+        if !self.variant_names().contains(&variant) {
+            return None;
+        }
+        let mut groups = self.groups.clone();
+        let mut resolved = Resolved {
+            cluster: self.cluster.clone(),
+            topics: self.topics.clone(),
+            producers: self.producers.clone(),
+            consumers: self.consumers.clone(),
+            groups: Vec::new(),
+            steps: Ordered::default(),
+        };
+        let none = Ordered::default();
+        for (key, value) in self.variants.get(variant).unwrap_or(&none).iter() {
+            let Ok(Path { kind, name, rest }) = path(self, key) else { continue };
+            match (kind, value) {
+                ("cluster", Override::Setting(value)) => {
+                    set(&mut resolved.cluster.config, rest, value)
+                }
+                ("script", Override::Steps(steps)) => {
+                    resolved.steps.0.push((name.to_owned(), steps.clone()));
+                }
+                ("producers", Override::Setting(value)) => {
+                    change(&mut resolved.producers, name, |p| set(&mut p.config, rest, value));
+                }
+                ("topics", Override::Setting(value)) => {
+                    change(&mut resolved.topics, name, |t| set(&mut t.config, rest, value));
+                }
+                ("topics", Override::Count(n)) => change(&mut resolved.topics, name, |t| {
+                    if rest == "partitions" {
+                        t.partitions = Some(*n)
+                    } else {
+                        t.replication = Some(*n as u8)
+                    }
+                }),
+                ("consumers", Override::Setting(value)) => {
+                    change(&mut resolved.consumers, name, |c| set(&mut c.config, rest, value));
+                }
+                ("consumers", Override::Loop(steps)) => {
+                    change(&mut resolved.consumers, name, |c| c.steps.clone_from(steps));
+                }
+                ("groups", Override::Setting(value)) => {
+                    change(&mut groups, name, |g| set(&mut g.config, rest, value));
+                }
+                ("groups", Override::Loop(steps)) => {
+                    change(&mut groups, name, |g| g.steps.clone_from(steps));
+                }
+                ("groups", Override::Members(members)) => {
+                    change(&mut groups, name, |g| g.members = members.clone());
+                }
+                _ => {}
+            }
+        }
+        spell_out(&mut resolved, &groups);
+        Some(resolved)
+    }
+}
+
+fn change<V>(table: &mut Ordered<V>, name: &str, change: impl FnOnce(&mut V)) {
+    if let Some((_, value)) = table.0.iter_mut().find(|(key, _)| key == name) {
+        change(value);
+    }
+}
+
+fn set(settings: &mut Settings, name: &str, value: &Setting) {
+    match settings.0.iter_mut().find(|(key, _)| key == name) {
+        Some((_, old)) => *old = value.clone(),
+        None => settings.0.push((name.to_owned(), value.clone())),
+    }
+}
+
+/// Turns groups into consumers. Members that have no names are called `c1`, `c2`, … over all groups.
+fn spell_out(resolved: &mut Resolved, groups: &Ordered<crate::scenario::schema::Group>) {
+    let mut taken: BTreeSet<String> =
+        resolved.consumers.keys().chain(resolved.producers.keys()).map(str::to_owned).collect();
+    let mut next = 1u32;
+    for (name, group) in groups.iter() {
+        resolved.groups.push(name.to_owned());
+        let names: Vec<String> = match &group.members {
+            Members::Names(names) => names.iter().map(|n| n.as_str().to_owned()).collect(),
+            Members::Count(count) => {
+                let mut names = Vec::new();
+                while (names.len() as u64) < u64::from(*count) {
+                    let name = format!("c{next}");
+                    next += 1;
+                    if taken.insert(name.clone()) {
+                        names.push(name);
+                    }
+                }
+                names
+            }
+        };
+        for member in names {
+            let consumer = Consumer {
+                group: Label::new(name).ok(),
+                topics: group.topics.clone(),
+                partitions: Vec::new(),
+                config: group.config.clone(),
+                steps: group.steps.clone(),
+                start: group.start,
+            };
+            resolved.consumers.0.push((member, consumer));
+        }
+    }
+    for (_, consumer) in &resolved.consumers.0 {
+        if let Some(group) = &consumer.group
+            && !resolved.groups.iter().any(|g| g == group.as_str())
+        {
+            resolved.groups.push(group.as_str().to_owned());
+        }
+    }
+}
