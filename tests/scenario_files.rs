@@ -106,7 +106,7 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
         ("count: 3)", "count: 1000000000000000000)", 9, "limit of 1000000 messages", ""),
         ("count: 3)", "count: 3, ids: [\"a\"])", 9, "either `count` or `ids`", ""),
         ("count: 3)", "count: 3, every: \"0ms\")", 9, "longer than nothing", ""),
-        ("count: 3),", "count: 3)", 9, "comma", ""),
+        ("count: 3),", "count: 3)", 10, "a comma is missing", ""),
         ("Completed(", "Complete(", 10, "`Complete` is no word", "did you mean `Completed`"),
         ("Kill(Leader(\"orders\", 0))", "Kill(Leader(\"orders\", 7))", 11, "no partition 7", ""),
         ("Observe(\"after\"", "Observe(\"a\\u{1b}[31m\"", 13, "control characters", ""),
