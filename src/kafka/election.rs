@@ -100,9 +100,8 @@ impl PartitionChange {
     fn elect(&self, before: &PartitionRegistration, isr: BrokerSet, elr: BrokerSet) -> Elected {
         let eligible = if isr.is_empty() { elr } else { isr };
         let alive = |broker: BrokerId| self.acceptable.contains(broker);
-        let valid = |broker: BrokerId| {
-            alive(broker) && (eligible.contains(broker) || self.ignore_isr)
-        };
+        let valid =
+            |broker: BrokerId| alive(broker) && (eligible.contains(broker) || self.ignore_isr);
         let clean = |leader| Elected { leader: Some(leader), unclean: false };
         let replicas = before.replicas.as_slice();
 
@@ -115,9 +114,9 @@ impl PartitionChange {
         if let Some(leader) = replicas.iter().copied().find(|replica| valid(*replica)) {
             return clean(leader);
         }
-        let last_known = before
-            .last_known_leader
-            .filter(|leader| self.elr_enabled && isr.is_empty() && elr.is_empty() && alive(*leader));
+        let last_known = before.last_known_leader.filter(|leader| {
+            self.elr_enabled && isr.is_empty() && elr.is_empty() && alive(*leader)
+        });
         if last_known.is_some() {
             return Elected { leader: last_known, unclean: true };
         }
@@ -206,7 +205,12 @@ mod tests {
             min2(change(&[1], &[1])),
             Some((1, 5, &[1], &[2])),
         );
-        check("the last one died", partition(1, &[1], &[]), change(&[], &[]), Some((0, 6, &[], &[1])));
+        check(
+            "the last one died",
+            partition(1, &[1], &[]),
+            change(&[], &[]),
+            Some((0, 6, &[], &[1])),
+        );
         check(
             "it comes back clean",
             partition(0, &[], &[1]),

@@ -71,13 +71,8 @@ mod tests {
             ("it never falls", 3, 1, vec![isr(9), isr(3)], 5),
             ("unknown after an election", 3, 1, vec![isr(-1), isr(9)], 5),
         ] {
-            let got = leader_high_watermark(
-                Offset(5),
-                Offset(9),
-                isr_size,
-                min_isr,
-                others.into_iter(),
-            );
+            let got =
+                leader_high_watermark(Offset(5), Offset(9), isr_size, min_isr, others.into_iter());
             assert_eq!(got, Offset(expected), "{why}");
         }
     }

@@ -15,10 +15,12 @@ pub struct FollowerState {
     pub log_end: Offset,
     /// The leader's LEO when that fetch arrived.
     pub leader_end_at_last_fetch: Offset,
-    /// When it arrived.
-    pub last_fetch: Time,
-    /// The largest time t such that the follower has what the leader had at t; [`Time::ZERO`] when unknown.
-    pub last_caught_up: Time,
+    /// The follower's broker epoch at that fetch: a later registration is another process (KIP-903).
+    pub broker_epoch: Option<i64>,
+    /// When it arrived; `None` before the first.
+    pub last_fetch: Option<Time>,
+    /// The largest time t such that the follower has what the leader had at t; `None` when unknown.
+    pub last_caught_up: Option<Time>,
 }
 
 impl FollowerState {
@@ -28,14 +30,15 @@ impl FollowerState {
             broker,
             log_end: Offset::NONE,
             leader_end_at_last_fetch: Offset::NONE,
-            last_fetch: Time::ZERO,
-            last_caught_up: if in_isr { now } else { Time::ZERO },
+            broker_epoch: None,
+            last_fetch: None,
+            last_caught_up: in_isr.then_some(now),
         }
     }
 
     /// The same leader was elected again: what is known of the follower's log stays, its times start anew.
     pub fn at_reelection(&mut self, in_isr: bool, leader_end: Offset, now: Time) {
-        let since = if in_isr { now } else { Time::ZERO };
+        let since = in_isr.then_some(now);
         self.leader_end_at_last_fetch = leader_end;
         self.last_fetch = since;
         self.last_caught_up = since;
@@ -45,19 +48,20 @@ impl FollowerState {
     /// caught up now; reading up to the end of the last fetch makes it caught up as of then.
     pub fn fetched(&mut self, offset: Offset, leader_end: Offset, now: Time) {
         if offset >= leader_end {
-            self.last_caught_up = self.last_caught_up.max(now);
+            self.last_caught_up = self.last_caught_up.max(Some(now));
         } else if offset >= self.leader_end_at_last_fetch {
             self.last_caught_up = self.last_caught_up.max(self.last_fetch);
         }
         self.log_end = offset;
         self.leader_end_at_last_fetch = self.leader_end_at_last_fetch.max(leader_end);
-        self.last_fetch = now;
+        self.last_fetch = Some(now);
     }
 
     /// Has everything, or had everything not longer than `lag_max` ago. So an idle partition never loses a member,
     /// however long it does not fetch.
     pub fn is_caught_up(&self, leader_end: Offset, now: Time, lag_max: Duration) -> bool {
-        self.log_end == leader_end || now.since(self.last_caught_up) <= lag_max
+        self.log_end == leader_end
+            || self.last_caught_up.is_some_and(|since| now.since(since) <= lag_max)
     }
 
     /// May ask to join the ISR: has all that is committed, and reached the start of the leader's own epoch.
@@ -156,7 +160,7 @@ mod tests {
             let offset = Offset(n as i64 * 10);
             follower.fetched(offset, offset + 10, seconds(n));
         }
-        assert_eq!(follower.last_caught_up, seconds(98));
+        assert_eq!(follower.last_caught_up, Some(seconds(98)));
         assert!(follower.is_caught_up(Offset(1_000), seconds(99), LAG_MAX));
     }
 
@@ -173,17 +177,20 @@ mod tests {
             assert_eq!(got, expected, "{why}");
             let isr = [BrokerId(1), BrokerId(2)].into_iter().collect();
             let followers = [follower];
-            let out =
-                out_of_sync(isr, followers.iter(), Offset(leader_end), seconds(at), LAG_MAX);
+            let out = out_of_sync(isr, followers.iter(), Offset(leader_end), seconds(at), LAG_MAX);
             assert_eq!(out.is_empty(), expected, "{why}");
         }
     }
 
     #[test]
     fn joining_needs_the_high_watermark_and_the_start_of_the_epoch() {
-        for (log_end, high_watermark, epoch_start, expected) in
-            [(5, 5, 5, true), (4, 5, 0, false), (5, 3, 6, false), (6, 3, 6, true), (-1, 0, 0, false)]
-        {
+        for (log_end, high_watermark, epoch_start, expected) in [
+            (5, 5, 5, true),
+            (4, 5, 0, false),
+            (5, 3, 6, false),
+            (6, 3, 6, true),
+            (-1, 0, 0, false),
+        ] {
             let follower = FollowerState { log_end: Offset(log_end), ..follower() };
             assert_eq!(follower.is_in_sync(Offset(high_watermark), Offset(epoch_start)), expected);
         }

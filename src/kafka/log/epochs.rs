@@ -104,13 +104,13 @@ mod tests {
     fn the_end_of_an_epoch_is_the_start_of_the_next_one() {
         let cache = cache(&[(0, 0), (2, 5), (4, 9)]);
         for (requested, epoch, end) in [
-            (-1, -1, -1),  // undefined stays undefined
-            (0, 0, 5),     // known, closed
-            (1, 0, 5),     // unknown here: the largest below it
-            (2, 2, 9),     // known, closed
-            (3, 2, 9),     // unknown here
-            (4, 4, 12),    // the latest ends where the log ends
-            (5, -1, -1),   // newer than anything known
+            (-1, -1, -1), // undefined stays undefined
+            (0, 0, 5),    // known, closed
+            (1, 0, 5),    // unknown here: the largest below it
+            (2, 2, 9),    // known, closed
+            (3, 2, 9),    // unknown here
+            (4, 4, 12),   // the latest ends where the log ends
+            (5, -1, -1),  // newer than anything known
         ] {
             assert_eq!(
                 cache.end_offset_for(LeaderEpoch(requested), Offset(12)),

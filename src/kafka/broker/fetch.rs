@@ -1,0 +1,278 @@
+//! Serving fetches, of followers and of consumers: `ReplicaManager.fetchMessages`, `Partition.fetchRecords`,
+//! `DelayedFetch`. A follower's fetch offset is its acknowledgement: it moves the leader's knowledge, may expand the
+//! ISR and raise the high watermark. The answer carries the high watermark **from before that**, so a follower learns of
+//! it one round later.
+//!
+//! A consumer reads below the high watermark; beyond it and up to the log end it gets nothing and no error. Batches
+//! are returned whole. A fetch that finds too little waits for data or for its time to run out.
+//!
+//! Simplified: no fetch sessions, no rack-aware replica selection (KIP-392), no quotas.
+
+use crate::base::config::Defect;
+use crate::base::error::ErrorCode;
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::broker::Broker;
+use crate::kafka::broker::purgatory::{DelayedFetch, FetchParams};
+use crate::kafka::effects::{Effects, Token};
+use crate::kafka::log::UnifiedLog;
+use crate::kafka::replica::Replica;
+use crate::kafka::truncation::{Comparison, compare};
+
+/// What a read of several partitions found.
+#[derive(Clone, Copy)]
+struct Found {
+    bytes: u32,
+    /// An error or a divergence: nothing to wait for.
+    urgent: bool,
+}
+
+impl Broker {
+    /// A fetch request.
+    pub(super) fn fetch(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
+        let Message::Fetch { replica, max_wait_ms, min_bytes, max_bytes, partitions } = message
+        else {
+            unreachable!("the caller matched it");
+        };
+        let params = FetchParams { token, replica, min_bytes, max_bytes };
+        let mut asked = self.ram.purgatory.partitions();
+        asked.extend_from_slice(fx.pools.get(partitions));
+        let found = self.read(&params, &asked, fx);
+        let enough = found.urgent || found.bytes >= min_bytes || max_wait_ms == 0;
+        if enough || asked.is_empty() {
+            self.answer_fetch(token, fx);
+            self.note_positions(now, replica, &asked, fx);
+            self.ram.purgatory.recycle_partitions(asked);
+        } else {
+            self.note_positions(now, replica, &asked, fx);
+            let deadline = now + Duration::from_millis(u64::from(max_wait_ms));
+            let delayed = DelayedFetch { params, deadline, partitions: asked };
+            self.ram.purgatory.delay_fetch(delayed, fx);
+        }
+    }
+
+    /// Reads every partition that is asked for into the scratch lists of the answer.
+    fn read(&mut self, params: &FetchParams, asked: &[FetchPartition], fx: &Effects) -> Found {
+        let mut results = std::mem::take(&mut self.ram.fetched);
+        let mut slices = std::mem::take(&mut self.ram.slices);
+        results.clear();
+        slices.clear();
+        let mut found = Found { bytes: 0, urgent: false };
+        for ask in asked {
+            let budget = ask.max_bytes.min(params.max_bytes.saturating_sub(found.bytes));
+            let first = slices.len();
+            let mut result = self.read_partition(params.replica, ask, fx);
+            if result.error == ErrorCode::None && result.diverging_end == Offset::NONE {
+                let end = self.readable_end(params.replica, ask.partition, fx);
+                if let Some(log) = self.log(ask.partition) {
+                    let at_least_one = found.bytes == 0;
+                    let range = (ask.offset, end);
+                    found.bytes +=
+                        read_batches(log, range, (budget, at_least_one), fx, &mut slices);
+                }
+            } else {
+                found.urgent = true;
+            }
+            result.slice_count = (slices.len() - first) as u16;
+            results.push(result);
+        }
+        self.ram.fetched = results;
+        self.ram.slices = slices;
+        found
+    }
+
+    /// Everything about the answer for one partition but its data.
+    fn read_partition(
+        &self,
+        replica: Option<BrokerId>,
+        ask: &FetchPartition,
+        fx: &Effects,
+    ) -> FetchResult {
+        let mut result = FetchResult {
+            partition: ask.partition,
+            error: ErrorCode::None,
+            high_watermark: Offset::NONE,
+            log_start: Offset::NONE,
+            diverging_epoch: LeaderEpoch::NONE,
+            diverging_end: Offset::NONE,
+            leader: None,
+            leader_epoch: LeaderEpoch::NONE,
+            slice_count: 0,
+        };
+        match self.serving(ask.partition, ask.current_leader_epoch, replica.is_some(), fx) {
+            Err(error) => {
+                result.error = error;
+                if let Some(registration) = self.disk.image.partition(ask.partition) {
+                    result.leader = registration.leader;
+                    result.leader_epoch = registration.leader_epoch;
+                }
+            }
+            Ok((own, log)) => {
+                result.high_watermark = own.high_watermark;
+                result.log_start = log.log_start();
+                let defect = fx.defect == Defect::NoTruncation;
+                let last_fetched = if defect { LeaderEpoch::NONE } else { ask.last_fetched_epoch };
+                match compare(log, ask.offset, last_fetched) {
+                    Comparison::Error(error) => result.error = error,
+                    Comparison::Diverges(own) => {
+                        result.diverging_epoch = own.epoch;
+                        result.diverging_end = own.end;
+                    }
+                    Comparison::Agrees => {
+                        if ask.offset < log.log_start() || ask.offset > log.end() {
+                            result.error = ErrorCode::OffsetOutOfRange;
+                        }
+                    }
+                }
+            }
+        }
+        result
+    }
+
+    /// The replica and its log, if a request with this leader epoch may be served here
+    /// (`Partition.localLogWithEpochOrThrow`).
+    pub(super) fn serving(
+        &self,
+        partition: PartitionId,
+        current_leader_epoch: LeaderEpoch,
+        leader_only: bool,
+        fx: &Effects,
+    ) -> Result<(&Replica, &UnifiedLog), ErrorCode> {
+        let Some((replica, log)) = self.parts_ref(partition) else {
+            return Err(match self.disk.image.partition(partition) {
+                Some(_) => ErrorCode::NotLeaderOrFollower,
+                None => ErrorCode::UnknownTopicOrPartition,
+            });
+        };
+        if current_leader_epoch != LeaderEpoch::NONE && fx.defect != Defect::NoEpochFencing {
+            if current_leader_epoch < replica.leader_epoch {
+                return Err(ErrorCode::FencedLeaderEpoch);
+            }
+            if current_leader_epoch > replica.leader_epoch {
+                return Err(ErrorCode::UnknownLeaderEpoch);
+            }
+        }
+        if leader_only && !replica.is_leader() {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        Ok((replica, log))
+    }
+
+    /// Up to where a fetcher may read: a follower everything, a consumer what is committed.
+    fn readable_end(
+        &self,
+        replica: Option<BrokerId>,
+        partition: PartitionId,
+        fx: &Effects,
+    ) -> Offset {
+        let Some((own, log)) = self.parts_ref(partition) else { return Offset::NONE };
+        if replica.is_some() || fx.defect == Defect::ReadsAboveHighWatermark {
+            log.end()
+        } else {
+            own.high_watermark
+        }
+    }
+
+    /// A follower's positions say what it has (`Partition.updateFollowerFetchState`). Called after the read.
+    fn note_positions(
+        &mut self,
+        now: Time,
+        replica: Option<BrokerId>,
+        asked: &[FetchPartition],
+        fx: &mut Effects,
+    ) {
+        let Some(follower) = replica else { return };
+        for ask in asked {
+            let result = self.read_partition(replica, ask, fx);
+            if result.error != ErrorCode::None || result.diverging_end != Offset::NONE {
+                continue;
+            }
+            let broker_epoch = self.disk.image.broker_epoch(follower);
+            let Some((own, log)) = self.parts(ask.partition) else { continue };
+            let end = log.end();
+            let Some(state) = own.leadership_mut().and_then(|l| l.follower_mut(follower)) else {
+                continue;
+            };
+            let moved = state.log_end != ask.offset;
+            state.fetched(ask.offset, end, now);
+            state.broker_epoch = Some(broker_epoch);
+            self.maybe_expand_isr(now, ask.partition, follower, fx);
+            if moved {
+                self.raise_high_watermark(now, ask.partition, fx);
+            }
+        }
+    }
+
+    /// Answers the fetches that wait for `partition` and have reason to be answered now.
+    pub(super) fn complete_fetches(&mut self, partition: PartitionId, fx: &mut Effects) {
+        let mut fetches = std::mem::take(&mut self.ram.purgatory.fetches);
+        let mut at = 0;
+        while at < fetches.len() {
+            let DelayedFetch { params, partitions, .. } = &fetches[at];
+            let concerned = partitions.iter().any(|ask| ask.partition == partition);
+            if !concerned {
+                at += 1;
+                continue;
+            }
+            let found = self.read(params, partitions, fx);
+            if found.urgent || found.bytes >= params.min_bytes {
+                let done = fetches.remove(at);
+                self.answer_fetch(done.params.token, fx);
+                self.ram.purgatory.recycle_partitions(done.partitions);
+            } else {
+                at += 1;
+            }
+        }
+        self.ram.purgatory.fetches = fetches;
+    }
+
+    /// Answers the fetches that have waited long enough, with what there is.
+    pub(super) fn expire_fetches(&mut self, now: Time, fx: &mut Effects) {
+        while let Some(at) =
+            self.ram.purgatory.fetches.iter().position(|delayed| delayed.deadline <= now)
+        {
+            let done = self.ram.purgatory.fetches.remove(at);
+            self.read(&done.params, &done.partitions, fx);
+            self.answer_fetch(done.params.token, fx);
+            self.ram.purgatory.recycle_partitions(done.partitions);
+        }
+        self.ram.purgatory.rearm_fetch(fx);
+    }
+
+    /// Sends what the last read found.
+    fn answer_fetch(&mut self, token: Token, fx: &mut Effects) {
+        let results = fx.keep(&self.ram.fetched);
+        let slices = fx.keep(&self.ram.slices);
+        fx.reply(token, Message::FetchResponse { results, slices });
+    }
+}
+
+/// Reads whole batches from `offset` up to `end` into `slices`, within a budget of bytes that the first batch may exceed
+/// when `at_least_one`. Returns the bytes read.
+fn read_batches(
+    log: &UnifiedLog,
+    (offset, end): (Offset, Offset),
+    (budget, at_least_one): (u32, bool),
+    fx: &Effects,
+    slices: &mut Vec<FetchedSlice>,
+) -> u32 {
+    let mut bytes = 0;
+    if offset >= end {
+        return bytes;
+    }
+    for entry in log.read_from(offset).take_while(|entry| entry.base_offset < end) {
+        let size = fx.batches[entry.batch].bytes;
+        let first = bytes == 0 && at_least_one;
+        if bytes + size > budget && !first {
+            break;
+        }
+        bytes += size;
+        slices.push(FetchedSlice {
+            batch: entry.batch,
+            base_offset: entry.base_offset,
+            leader_epoch: entry.leader_epoch,
+        });
+    }
+    bytes
+}

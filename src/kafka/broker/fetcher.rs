@@ -1,0 +1,248 @@
+//! Following: `ReplicaFetcherThread`, `AbstractFetcherThread`. One fetcher a leader, with one request on its way for all
+//! partitions it follows there. A partition in trouble is left out for `replica.fetch.backoff.ms`.
+//!
+//! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at once
+//! (Kafka asks with `ListOffsets` first).
+
+use crate::base::error::ErrorCode;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
+use crate::base::time::Time;
+use crate::event::EventKind;
+use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::broker::Broker;
+use crate::kafka::effects::{Effects, List, TimerKind};
+use crate::kafka::high_watermark::follower_high_watermark;
+use crate::kafka::log::epochs::EpochEnd;
+use crate::kafka::log::producer_state::ProducerStateManager;
+use crate::kafka::replica::{Following, Role};
+use crate::kafka::truncation::truncation;
+
+/// `replica.fetch.max.bytes`, a partition.
+const PARTITION_MAX_BYTES: u32 = 1_048_576;
+/// `replica.fetch.response.max.bytes`.
+const RESPONSE_MAX_BYTES: u32 = 10_485_760;
+
+/// The thread that follows one leader.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Fetcher {
+    partitions: Vec<PartitionId>,
+    /// The request that is not answered.
+    in_flight: Option<u32>,
+    /// What it asked for.
+    sent: Vec<FetchPartition>,
+}
+
+impl Fetcher {
+    pub(super) fn add(&mut self, partition: PartitionId) {
+        if !self.partitions.contains(&partition) {
+            self.partitions.push(partition);
+        }
+    }
+
+    pub(super) fn remove(&mut self, partition: PartitionId) {
+        self.partitions.retain(|p| *p != partition);
+    }
+
+    pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
+        into.add(self.in_flight.is_some());
+        for sent in &self.sent {
+            into.add((sent.partition, sent.offset, sent.current_leader_epoch));
+        }
+    }
+}
+
+impl Broker {
+    /// Sends the next fetch to `leader`, unless one is on its way or nothing is to be fetched there.
+    pub(super) fn fetch_from(&mut self, now: Time, leader: BrokerId, fx: &mut Effects) {
+        let mut fetcher = std::mem::take(self.fetcher(leader));
+        if fetcher.in_flight.is_none() {
+            self.send_fetch(now, leader, &mut fetcher, fx);
+        }
+        *self.fetcher(leader) = fetcher;
+    }
+
+    fn send_fetch(&mut self, now: Time, leader: BrokerId, fetcher: &mut Fetcher, fx: &mut Effects) {
+        fetcher.sent.clear();
+        let mut again = Time::NEVER;
+        for partition in &fetcher.partitions {
+            let Some((replica, log)) = self.parts_ref(*partition) else { continue };
+            let Role::Follower(Following { delayed_until, .. }) = replica.role else { continue };
+            if delayed_until > now {
+                again = again.min(delayed_until);
+                continue;
+            }
+            fetcher.sent.push(FetchPartition {
+                partition: *partition,
+                offset: log.end(),
+                current_leader_epoch: replica.leader_epoch,
+                last_fetched_epoch: log.latest_epoch(),
+                log_start: log.log_start(),
+                max_bytes: PARTITION_MAX_BYTES,
+            });
+        }
+        let number = u16::from(leader.0);
+        if fetcher.sent.is_empty() {
+            fx.cancel_timer(TimerKind::FetcherTimeout, number);
+            if again != Time::NEVER {
+                fx.set_timer(TimerKind::FetcherBackoff, number, again);
+            }
+            return;
+        }
+        let message = Message::Fetch {
+            replica: Some(self.id),
+            max_wait_ms: self.config.brokers.replica_fetch_wait_max.as_millis() as u32,
+            min_bytes: 1,
+            max_bytes: RESPONSE_MAX_BYTES,
+            partitions: fx.keep(&fetcher.sent),
+        };
+        fetcher.in_flight = Some(fx.request(NodeId::Broker(leader), message));
+        let patience = self.config.brokers.replica_socket_timeout;
+        fx.set_timer(TimerKind::FetcherTimeout, number, now + patience);
+    }
+
+    /// The leader answered.
+    pub(super) fn fetched(
+        &mut self,
+        now: Time,
+        leader: BrokerId,
+        correlation: u32,
+        (results, slices): (List<FetchResult>, List<FetchedSlice>),
+        fx: &mut Effects,
+    ) {
+        if self.fetcher(leader).in_flight != Some(correlation) {
+            return;
+        }
+        self.fetcher(leader).in_flight = None;
+        let mut next = 0;
+        for at in 0..fx.pools.get(results).len() {
+            let result = fx.pools.get(results)[at];
+            let count = usize::from(result.slice_count);
+            if self.is_expected(leader, &result) {
+                self.process(now, &result, slices, (next, next + count), fx);
+            }
+            next += count;
+        }
+        self.fetch_from(now, leader, fx);
+    }
+
+    /// The answer is for what this broker still follows, under the epoch and at the offset it asked for.
+    fn is_expected(&self, leader: BrokerId, result: &FetchResult) -> bool {
+        let fetcher = &self.ram.fetchers[leader.index()];
+        let asked = fetcher.sent.iter().find(|sent| sent.partition == result.partition);
+        let (Some(asked), Some((replica, log))) = (asked, self.parts_ref(result.partition)) else {
+            return false;
+        };
+        let Role::Follower(following) = replica.role else { return false };
+        following.leader == Some(leader)
+            && replica.leader_epoch == asked.current_leader_epoch
+            && log.end() == asked.offset
+    }
+
+    fn process(
+        &mut self,
+        now: Time,
+        result: &FetchResult,
+        slices: List<FetchedSlice>,
+        (from, to): (usize, usize),
+        fx: &mut Effects,
+    ) {
+        let partition = result.partition;
+        if result.error == ErrorCode::OffsetOutOfRange {
+            return self.restart_at(now, result, fx);
+        }
+        if result.error != ErrorCode::None {
+            return self.delay(now, partition);
+        }
+        if result.diverging_end != Offset::NONE {
+            let end = EpochEnd { epoch: result.diverging_epoch, end: result.diverging_end };
+            return self.truncate(now, partition, end, fx);
+        }
+        for at in from..to {
+            let slice = fx.pools.get(slices)[at];
+            self.append_as_follower(now, partition, slice, fx);
+        }
+        let Some((replica, log)) = self.parts(partition) else { return };
+        let leader = result.high_watermark;
+        let high_watermark = follower_high_watermark(leader, log.log_start(), log.end());
+        if high_watermark != replica.high_watermark {
+            self.set_high_watermark(now, partition, high_watermark, fx);
+            self.complete_fetches(partition, fx);
+        }
+    }
+
+    fn append_as_follower(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        slice: FetchedSlice,
+        fx: &mut Effects,
+    ) {
+        let FetchedSlice { batch, base_offset, leader_epoch } = slice;
+        let header = fx.batches[batch];
+        let Some((replica, log)) = self.parts(partition) else { return };
+        assert_eq!(log.end(), base_offset, "a follower appends where its log ends");
+        log.append(batch, header.count, leader_epoch, now);
+        replica.producers.update(&header, base_offset);
+        fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
+        self.maybe_flush(partition, fx);
+    }
+
+    /// The leader named the end of the epoch both know: what lies beyond goes.
+    fn truncate(&mut self, now: Time, partition: PartitionId, leader: EpochEnd, fx: &mut Effects) {
+        let Some((replica, log)) = self.parts(partition) else { return };
+        let cut = truncation(log, replica.high_watermark, leader);
+        if !log.truncate_to(cut.to) {
+            return;
+        }
+        let to = log.end();
+        replica.producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
+        let high_watermark = replica.high_watermark.min(to);
+        fx.event(EventKind::Truncated { partition, to, epoch: leader.epoch });
+        self.set_high_watermark(now, partition, high_watermark, fx);
+    }
+
+    /// The leader's log begins after this one ends: start anew there. Otherwise wait: the leader may grow.
+    fn restart_at(&mut self, now: Time, result: &FetchResult, fx: &mut Effects) {
+        let partition = result.partition;
+        let Some((replica, log)) = self.parts(partition) else { return };
+        let start = result.log_start;
+        if start <= log.end() {
+            return self.delay(now, partition);
+        }
+        log.truncate_fully_and_start_at(start);
+        replica.producers = ProducerStateManager::default();
+        fx.event(EventKind::LogStart { partition, offset: start });
+        self.set_high_watermark(now, partition, start, fx);
+    }
+
+    fn delay(&mut self, now: Time, partition: PartitionId) {
+        let until = now + self.config.brokers.replica_fetch_backoff;
+        let Some((replica, _)) = self.parts(partition) else { return };
+        if let Role::Follower(following) = &mut replica.role {
+            following.delayed_until = until;
+        }
+    }
+
+    /// The connection to `leader` broke: everything followed there is left alone for the back-off.
+    pub(super) fn fetcher_failed(&mut self, now: Time, leader: BrokerId, fx: &mut Effects) {
+        if self.fetcher(leader).in_flight.take().is_none() {
+            return;
+        }
+        let partitions = std::mem::take(&mut self.fetcher(leader).partitions);
+        for partition in &partitions {
+            self.delay(now, *partition);
+        }
+        self.fetcher(leader).partitions = partitions;
+        self.fetch_from(now, leader, fx);
+    }
+
+    /// No answer within `replica.socket.timeout.ms`.
+    pub(super) fn fetcher_timed_out(&mut self, now: Time, number: u16, fx: &mut Effects) {
+        let leader = BrokerId(number as u8);
+        if self.fetcher(leader).in_flight.is_some() {
+            fx.disconnect(NodeId::Broker(leader));
+            self.fetcher_failed(now, leader, fx);
+        }
+    }
+}

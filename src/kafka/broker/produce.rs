@@ -1,0 +1,257 @@
+//! Serving producers: `ReplicaManager.appendRecords`, `Partition.appendRecordsToLeader`, `DelayedProduce`. The group
+//! coordinator's own batches take the same way (`CoordinatorPartitionWriter`, which appends with `acks=1` and then waits for
+//! the high watermark).
+//!
+//! Simplified: no time stamps, no compression, no validation but size and producer state.
+
+use crate::base::config::Defect;
+use crate::base::error::ErrorCode;
+use crate::base::ids::{BatchHandle, LeaderEpoch, Offset, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
+use crate::kafka::api::{Message, ProduceBatch, ProduceResult};
+use crate::kafka::broker::Broker;
+use crate::kafka::broker::purgatory::{CoordinatorWrite, DelayedProduce, ProduceItem};
+use crate::kafka::effects::{Effects, List, Token};
+use crate::kafka::group::coordinator::CoordinatorAppend;
+use crate::kafka::high_watermark::effective_min_isr;
+use crate::kafka::log::producer_state::Admission;
+
+impl Broker {
+    /// A produce request: append each batch, then answer by `acks`.
+    pub(super) fn produce(
+        &mut self,
+        now: Time,
+        token: Token,
+        (acks, timeout_ms): (i8, u32),
+        batches: List<ProduceBatch>,
+        fx: &mut Effects,
+    ) {
+        let mut items = self.ram.purgatory.items();
+        for at in 0..fx.pools.get(batches).len() {
+            let ProduceBatch { partition, batch } = fx.pools.get(batches)[at];
+            let outcome = self.append_as_leader(now, partition, batch, acks, fx);
+            items.push(self.produce_item(partition, batch, outcome, fx));
+        }
+        let refused = items.iter().any(|item| item.result.error != ErrorCode::None);
+        if acks == 0 {
+            self.ram.purgatory.recycle_items(items);
+            if refused {
+                // The producer asked for no answer: a closed connection is how it learns that something is wrong.
+                fx.hang_up(token);
+            }
+            return;
+        }
+        let at_once = acks == 1 || fx.defect == Defect::AckBeforeReplication;
+        for item in &mut items {
+            item.pending = !at_once && item.result.error == ErrorCode::None;
+        }
+        let deadline = now + Duration::from_millis(u64::from(timeout_ms));
+        let mut delayed = DelayedProduce { token, deadline, items };
+        if self.produce_done(&mut delayed, None) {
+            self.answer_produce(delayed, fx);
+        } else {
+            self.ram.purgatory.delay_produce(delayed, fx);
+        }
+    }
+
+    fn produce_item(
+        &self,
+        partition: PartitionId,
+        batch: BatchHandle,
+        outcome: Result<(Offset, Offset), ErrorCode>,
+        fx: &mut Effects,
+    ) -> ProduceItem {
+        let mut result = ProduceResult {
+            partition,
+            batch,
+            error: ErrorCode::None,
+            base_offset: Offset::NONE,
+            leader: None,
+            leader_epoch: LeaderEpoch::NONE,
+        };
+        let mut required = Offset::NONE;
+        match outcome {
+            Ok((base_offset, end)) => {
+                result.base_offset = base_offset;
+                required = end;
+            }
+            Err(error) => {
+                result.error = error;
+                fx.event(EventKind::AppendRefused { partition, batch, error });
+                self.name_leader(&mut result);
+            }
+        }
+        ProduceItem { result, required, pending: false }
+    }
+
+    /// With `NOT_LEADER_OR_FOLLOWER` goes the leader this broker knows of (KIP-951).
+    fn name_leader(&self, result: &mut ProduceResult) {
+        if result.error == ErrorCode::NotLeaderOrFollower
+            && let Some(registration) = self.disk.image.partition(result.partition)
+        {
+            result.leader = registration.leader;
+            result.leader_epoch = registration.leader_epoch;
+        }
+    }
+
+    /// Appends a batch as the leader. Returns the offsets of its first record and after its last; of a duplicate those it
+    /// got the first time.
+    fn append_as_leader(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        batch: BatchHandle,
+        acks: i8,
+        fx: &mut Effects,
+    ) -> Result<(Offset, Offset), ErrorCode> {
+        let settings = self.topic_config(partition, fx);
+        let (min_insync, max_bytes) = (settings.min_insync_replicas, settings.max_message_bytes);
+        if self.disk.image.partition(partition).is_none() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let header = fx.batches[batch];
+        let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let leadership = replica.leadership().ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let min_isr = effective_min_isr(min_insync, replica.replicas.as_slice().len());
+        if acks == -1 && leadership.state.isr().len() < min_isr {
+            return Err(ErrorCode::NotEnoughReplicas);
+        }
+        if header.bytes > max_bytes {
+            return Err(ErrorCode::MessageTooLarge);
+        }
+        if fx.defect != Defect::NoDeduplication {
+            match replica.producers.admit(&header) {
+                Admission::Append => {}
+                Admission::Refuse(error) => return Err(error),
+                Admission::Duplicate(base_offset) => {
+                    fx.event(EventKind::Deduplicated { partition, batch, base_offset });
+                    return Ok((base_offset, base_offset + i64::from(header.count)));
+                }
+            }
+        }
+        let leader_epoch = replica.leader_epoch;
+        let base_offset = log.append(batch, header.count, leader_epoch, now);
+        replica.producers.update(&header, base_offset);
+        let end = log.end();
+        fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
+        self.maybe_flush(partition, fx);
+        if !self.raise_high_watermark(now, partition, fx) {
+            self.complete_fetches(partition, fx);
+        }
+        Ok((base_offset, end))
+    }
+
+    /// Lets go of the produce requests that waited for `partition`: its high watermark moved, or it is not led here any
+    /// more.
+    pub(super) fn complete_produces(&mut self, partition: PartitionId, fx: &mut Effects) {
+        let mut produces = std::mem::take(&mut self.ram.purgatory.produces);
+        let mut at = 0;
+        while at < produces.len() {
+            if self.produce_done(&mut produces[at], Some(partition)) {
+                self.answer_produce(produces.remove(at), fx);
+            } else {
+                at += 1;
+            }
+        }
+        self.ram.purgatory.produces = produces;
+    }
+
+    /// `DelayedProduce.tryComplete`: looks at the batches for `only`, or at all. True when none waits any more.
+    fn produce_done(&self, delayed: &mut DelayedProduce, only: Option<PartitionId>) -> bool {
+        for item in &mut delayed.items {
+            let partition = item.result.partition;
+            if !item.pending || only.is_some_and(|only| only != partition) {
+                continue;
+            }
+            let error = self.replicated(partition, item.required);
+            if error.is_none() {
+                continue;
+            }
+            item.pending = false;
+            item.result.error = error.unwrap_or_default();
+            if item.result.error != ErrorCode::None {
+                item.result.base_offset = Offset::NONE;
+                self.name_leader(&mut item.result);
+            }
+        }
+        delayed.items.iter().all(|item| !item.pending)
+    }
+
+    /// `Partition.checkEnoughReplicasReachOffset`: `None` while it waits, else the outcome. The high watermark stands still
+    /// below the min ISR, so `NOT_ENOUGH_REPLICAS_AFTER_APPEND` cannot come about: the request waits.
+    fn replicated(&self, partition: PartitionId, required: Offset) -> Option<ErrorCode> {
+        let leading = self.replica(partition).filter(|replica| replica.is_leader());
+        match leading {
+            None => Some(ErrorCode::NotLeaderOrFollower),
+            Some(replica) => (replica.high_watermark >= required).then_some(ErrorCode::None),
+        }
+    }
+
+    /// Produce requests that waited for as long as they allowed: `REQUEST_TIMED_OUT`. What was appended stays.
+    pub(super) fn expire_produces(&mut self, now: Time, fx: &mut Effects) {
+        while let Some(at) =
+            self.ram.purgatory.produces.iter().position(|delayed| delayed.deadline <= now)
+        {
+            let mut delayed = self.ram.purgatory.produces.remove(at);
+            for item in delayed.items.iter_mut().filter(|item| item.pending) {
+                item.result.error = ErrorCode::RequestTimedOut;
+                item.result.base_offset = Offset::NONE;
+            }
+            self.answer_produce(delayed, fx);
+        }
+        self.ram.purgatory.rearm_produce(fx);
+    }
+
+    fn answer_produce(&mut self, delayed: DelayedProduce, fx: &mut Effects) {
+        let mut results = std::mem::take(&mut self.ram.results);
+        results.extend(delayed.items.iter().map(|item| item.result));
+        let list = fx.keep(&results);
+        fx.reply(delayed.token, Message::ProduceResponse { results: list });
+        results.clear();
+        self.ram.results = results;
+        self.ram.purgatory.recycle_items(delayed.items);
+    }
+
+    /// Appends what the group coordinator wants to write.
+    pub(super) fn write_for_coordinator(
+        &mut self,
+        now: Time,
+        mut appends: Vec<CoordinatorAppend>,
+        fx: &mut Effects,
+    ) {
+        for CoordinatorAppend { partition, batch, ticket } in appends.drain(..) {
+            match self.append_as_leader(now, partition, batch, 1, fx) {
+                Ok((base_offset, required)) => {
+                    let write = CoordinatorWrite { partition, ticket, base_offset, required };
+                    self.ram.purgatory.writes.push(write);
+                    self.complete_coordinator_writes(now, partition, fx);
+                }
+                Err(error) => self.ram.coordinator.committed(now, ticket, Err(error), fx),
+            }
+        }
+        self.ram.appends = appends;
+    }
+
+    /// Tells the coordinator what is replicated.
+    pub(super) fn complete_coordinator_writes(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        fx: &mut Effects,
+    ) {
+        let Some(reached) = self.replica(partition).map(|replica| replica.high_watermark) else {
+            return;
+        };
+        let mine = |w: &CoordinatorWrite| w.partition == partition && w.required <= reached;
+        while let Some(at) = self.ram.purgatory.writes.iter().position(mine) {
+            let write = self.ram.purgatory.writes.remove(at);
+            self.ram.coordinator.committed(now, write.ticket, Ok(write.base_offset), fx);
+        }
+    }
+
+    /// The partition is not led here any more; the coordinator itself answers who waits.
+    pub(super) fn forget_coordinator_writes(&mut self, partition: PartitionId) {
+        self.ram.purgatory.writes.retain(|write| write.partition != partition);
+    }
+}

@@ -1,0 +1,113 @@
+//! Small requests: metadata, offsets, epochs, producer ids, coordinators (`KafkaApis`).
+
+use crate::base::config::Defect;
+use crate::base::error::ErrorCode;
+use crate::base::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch};
+use crate::kafka::api::{ListOffsetsPartition, ListOffsetsResult, Message, PartitionMetadata};
+use crate::kafka::broker::Broker;
+use crate::kafka::effects::{Effects, List, Token};
+
+/// `ListOffsetsRequest.EARLIEST_TIMESTAMP`.
+const EARLIEST: i64 = -2;
+
+impl Broker {
+    /// The whole metadata, as this broker has it.
+    pub(super) fn metadata(&mut self, token: Token, fx: &mut Effects) {
+        let image = &self.disk.image;
+        let row = |partition: &crate::kafka::api::PartitionRegistration| PartitionMetadata {
+            partition: partition.partition,
+            leader: image.live_leader(partition.partition),
+            leader_epoch: partition.leader_epoch,
+        };
+        let rows: Vec<PartitionMetadata> = image.partitions().map(row).collect();
+        let partitions = fx.keep(&rows);
+        fx.reply(token, Message::MetadataResponse { brokers: image.unfenced, partitions });
+    }
+
+    /// `ListOffsets` of a client.
+    pub(super) fn list_offsets(
+        &mut self,
+        token: Token,
+        asked: List<ListOffsetsPartition>,
+        fx: &mut Effects,
+    ) {
+        let answer = |ask: &ListOffsetsPartition| match self.offset_for(ask, fx) {
+            Ok((offset, leader_epoch)) => ListOffsetsResult {
+                partition: ask.partition,
+                error: ErrorCode::None,
+                offset,
+                leader_epoch,
+            },
+            Err(error) => ListOffsetsResult {
+                partition: ask.partition,
+                error,
+                offset: Offset::NONE,
+                leader_epoch: LeaderEpoch::NONE,
+            },
+        };
+        let rows: Vec<ListOffsetsResult> = fx.pools.get(asked).iter().map(answer).collect();
+        let results = fx.keep(&rows);
+        fx.reply(token, Message::ListOffsetsResponse { results });
+    }
+
+    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark, but not before it has reached the start of
+    /// the leader's own epoch: a new leader knows less than the old one may have told.
+    fn offset_for(
+        &self,
+        ask: &ListOffsetsPartition,
+        fx: &Effects,
+    ) -> Result<(Offset, LeaderEpoch), ErrorCode> {
+        let (replica, log) = self.serving(ask.partition, ask.current_leader_epoch, true, fx)?;
+        if ask.timestamp == EARLIEST {
+            let epoch = log.epochs().entries().first().map_or(LeaderEpoch::NONE, |e| e.epoch);
+            return Ok((log.log_start(), epoch));
+        }
+        let stale = replica.leadership().is_some_and(|l| l.epoch_start > replica.high_watermark);
+        if stale {
+            return Err(ErrorCode::OffsetNotAvailable);
+        }
+        let end = if fx.defect == Defect::ReadsAboveHighWatermark {
+            log.end()
+        } else {
+            replica.high_watermark
+        };
+        Ok((end, replica.leader_epoch))
+    }
+
+    /// Where does an epoch end? Asked by a consumer that validates its position (KIP-320).
+    pub(super) fn offset_for_epoch(&mut self, token: Token, message: Message, fx: &mut Effects) {
+        let Message::OffsetForLeaderEpoch { partition, current_leader_epoch, epoch } = message
+        else {
+            unreachable!("the caller matched it");
+        };
+        let answer = self
+            .serving(partition, current_leader_epoch, true, fx)
+            .map(|(_, log)| log.end_offset_for(epoch));
+        let (error, epoch, end) = match answer {
+            Ok(found) => (ErrorCode::None, found.epoch, found.end),
+            Err(error) => (error, LeaderEpoch::NONE, Offset::NONE),
+        };
+        fx.reply(token, Message::OffsetForLeaderEpochResponse { partition, error, epoch, end });
+    }
+
+    /// A producer without transactions always gets a new id. Ids interleave by broker, so they are unique without blocks
+    /// from the controller.
+    pub(super) fn init_producer_id(&mut self, token: Token, fx: &mut Effects) {
+        let brokers = i64::from(fx.names.brokers);
+        let producer_id = self.producer_ids * brokers + i64::from(self.id.0) - 1;
+        self.producer_ids += 1;
+        let (error, epoch) = (ErrorCode::None, ProducerEpoch(0));
+        fx.reply(token, Message::InitProducerIdResponse { error, producer_id, epoch });
+    }
+
+    /// The leader of the group's `__consumer_offsets` partition.
+    pub(super) fn find_coordinator(&mut self, token: Token, group: GroupId, fx: &mut Effects) {
+        let home = fx.names.group_partitions[group.index()];
+        let coordinator = self.disk.image.live_leader(home);
+        let error = match coordinator {
+            Some(_) => ErrorCode::None,
+            None => ErrorCode::CoordinatorNotAvailable,
+        };
+        fx.reply(token, Message::FindCoordinatorResponse { error, coordinator });
+    }
+}

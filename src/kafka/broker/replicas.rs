@@ -1,0 +1,259 @@
+//! Becoming leader or follower, and the high watermark: `ReplicaManager.applyDelta`, `Partition.maybeIncrementLeaderHW`.
+//!
+//! Simplified: the high watermark is checkpointed every `replica.high.watermark.checkpoint.interval.ms` (5 s from the start of
+//! the process) without a timer: what the file holds at a kill follows from when the mark moved.
+
+use crate::base::config::Defect;
+use crate::base::ids::{BrokerId, Offset, PartitionId};
+use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
+use crate::kafka::api::{MetadataRecord, PartitionRegistration};
+use crate::kafka::broker::Broker;
+use crate::kafka::broker::fetcher::Fetcher;
+use crate::kafka::effects::{Effects, List};
+use crate::kafka::high_watermark::{ReplicaLine, effective_min_isr, leader_high_watermark};
+use crate::kafka::log::UnifiedLog;
+use crate::kafka::log::producer_state::ProducerStateManager;
+use crate::kafka::replica::{Replica, Role};
+
+/// `replica.high.watermark.checkpoint.interval.ms`.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(5_000);
+
+impl Broker {
+    /// Metadata records arrived. Of a partition that changed more than once only the last state is acted on.
+    pub(super) fn apply_metadata(
+        &mut self,
+        now: Time,
+        records: List<MetadataRecord>,
+        fx: &mut Effects,
+    ) {
+        let mut changed = std::mem::take(&mut self.ram.changed);
+        for record in fx.pools.get(records) {
+            self.disk.image.apply(*record);
+            if let MetadataRecord::Partition(partition) = record
+                && !changed.contains(&partition.partition)
+            {
+                changed.push(partition.partition);
+            }
+        }
+        if self.ram.lifecycle.has_replicas() {
+            for partition in &changed {
+                self.apply_partition(now, *partition, fx);
+            }
+        }
+        changed.clear();
+        self.ram.changed = changed;
+    }
+
+    /// The process loads its logs and takes up its roles.
+    pub(super) fn load_replicas(&mut self, now: Time, fx: &mut Effects) {
+        for at in 0..self.disk.image.partition_slots() {
+            self.apply_partition(now, PartitionId(at as u16), fx);
+        }
+    }
+
+    /// Acts on the registration of one partition.
+    fn apply_partition(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
+        let Some(registration) = self.disk.image.partition(partition).copied() else { return };
+        if !registration.replicas.set().contains(self.id) {
+            return;
+        }
+        self.load(&registration, fx);
+        if registration.leader == Some(self.id) {
+            self.lead(now, &registration, fx);
+        } else {
+            self.follow(now, &registration, fx);
+        }
+    }
+
+    /// Loads a replica from disk, with the high watermark of the checkpoint and producer state from the log.
+    fn load(&mut self, registration: &PartitionRegistration, fx: &mut Effects) {
+        let partition = registration.partition;
+        let at = partition.index();
+        if self.disk.logs.len() <= at {
+            self.disk.logs.resize(at + 1, None);
+        }
+        if self.ram.replicas.len() <= at {
+            self.ram.replicas.resize(at + 1, None);
+        }
+        if self.ram.replicas[at].is_some() {
+            return;
+        }
+        let log = self.disk.logs[at].get_or_insert_with(UnifiedLog::default);
+        let producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
+        let high_watermark = log.high_watermark_checkpoint();
+        self.ram.replicas[at] = Some(Replica::loaded(registration, high_watermark, producers));
+        if self.incarnation > 0 {
+            fx.event(EventKind::HighWatermark { partition, offset: high_watermark });
+        }
+    }
+
+    fn lead(&mut self, now: Time, registration: &PartitionRegistration, fx: &mut Effects) {
+        let partition = registration.partition;
+        let own = self.id;
+        let Some((replica, log)) = self.parts(partition) else { return };
+        let previous = following(replica);
+        if replica.make_leader(own, registration, log, now) {
+            let (leader_epoch, end) = (replica.leader_epoch, log.end());
+            self.stop_fetching(partition, previous);
+            if self.incarnation > 0 || leader_epoch.0 > 0 {
+                fx.event(EventKind::BecameLeader { partition, leader_epoch, end });
+            }
+            if fx.names.topic_of(partition).internal
+                && let Some(Some(log)) = self.disk.logs.get(partition.index())
+            {
+                let batches = log.batches();
+                self.ram.coordinator.elected(now, partition, leader_epoch, batches, fx);
+            }
+        }
+        self.raise_high_watermark(now, partition, fx);
+    }
+
+    fn follow(&mut self, now: Time, registration: &PartitionRegistration, fx: &mut Effects) {
+        let partition = registration.partition;
+        let Some((replica, _)) = self.parts(partition) else { return };
+        let (led, previous) = (replica.is_leader(), following(replica));
+        let new_epoch = replica.make_follower(registration);
+        let (leader, leader_epoch) = (following(replica), replica.leader_epoch);
+        if !new_epoch && !led {
+            return;
+        }
+        if self.incarnation > 0 || leader_epoch.0 > 0 {
+            fx.event(EventKind::BecameFollower { partition, leader, leader_epoch });
+        }
+        if led {
+            self.ram.isr_changes.forget(partition);
+            self.complete_produces(partition, fx);
+            self.forget_coordinator_writes(partition);
+            if fx.names.topic_of(partition).internal {
+                self.ram.coordinator.resigned(now, partition, fx);
+            }
+        }
+        self.complete_fetches(partition, fx);
+        self.stop_fetching(partition, previous);
+        if let Some(leader) = leader {
+            self.fetcher(leader).add(partition);
+            self.fetch_from(now, leader, fx);
+        }
+    }
+
+    fn stop_fetching(&mut self, partition: PartitionId, leader: Option<BrokerId>) {
+        if let Some(leader) = leader {
+            self.fetcher(leader).remove(partition);
+        }
+    }
+
+    /// The fetcher that follows `leader`.
+    pub(super) fn fetcher(&mut self, leader: BrokerId) -> &mut Fetcher {
+        if self.ram.fetchers.len() <= leader.index() {
+            self.ram.fetchers.resize_with(leader.index() + 1, Fetcher::default);
+        }
+        &mut self.ram.fetchers[leader.index()]
+    }
+
+    /// The replica of a partition with its log, both to change.
+    pub(super) fn parts(
+        &mut self,
+        partition: PartitionId,
+    ) -> Option<(&mut Replica, &mut UnifiedLog)> {
+        let replica = self.ram.replicas.get_mut(partition.index())?.as_mut()?;
+        let log = self.disk.logs.get_mut(partition.index())?.as_mut()?;
+        Some((replica, log))
+    }
+
+    /// The same, to read.
+    pub(super) fn parts_ref(&self, partition: PartitionId) -> Option<(&Replica, &UnifiedLog)> {
+        Some((self.replica(partition)?, self.log(partition)?))
+    }
+
+    /// Moves the high watermark of a partition this broker leads, if it can, and lets go who waited for that. Returns
+    /// whether it moved.
+    pub(super) fn raise_high_watermark(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        fx: &mut Effects,
+    ) -> bool {
+        let min_insync_replicas = self.topic_config(partition, fx).min_insync_replicas;
+        let lag_max = self.config.brokers.replica_lag_time_max;
+        let Some((replica, log)) = self.parts_ref(partition) else { return false };
+        let Some(leadership) = replica.leadership() else { return false };
+        let (end, state) = (log.end(), leadership.state);
+        let maximal_isr = state.maximal_isr();
+        let lines = leadership.followers.iter().map(|follower| ReplicaLine {
+            log_end: follower.log_end,
+            in_maximal_isr: maximal_isr.contains(follower.broker),
+            about_to_join: follower.is_caught_up(end, now, lag_max)
+                && follower.broker_epoch == Some(self.disk.image.broker_epoch(follower.broker))
+                && self.disk.image.is_isr_eligible(follower.broker),
+        });
+        let min_isr = effective_min_isr(min_insync_replicas, replica.replicas.as_slice().len());
+        let isr_size = state.isr().len();
+        let high_watermark = if fx.defect == Defect::HighWatermarkIsLeaderEnd {
+            end
+        } else {
+            leader_high_watermark(replica.high_watermark, end, isr_size, min_isr, lines)
+        };
+        let moves = high_watermark > replica.high_watermark;
+        if moves {
+            self.set_high_watermark(now, partition, high_watermark, fx);
+            self.complete_produces(partition, fx);
+            self.complete_coordinator_writes(now, partition, fx);
+            self.complete_fetches(partition, fx);
+        }
+        moves
+    }
+
+    /// Sets the high watermark and notes what the checkpoint file would hold.
+    pub(super) fn set_high_watermark(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        offset: Offset,
+        fx: &mut Effects,
+    ) {
+        let interval = now.since(self.ram.started).0 / CHECKPOINT_INTERVAL.0;
+        let Some((replica, log)) = self.parts(partition) else { return };
+        if replica.high_watermark == offset {
+            return;
+        }
+        checkpoint(replica, log, interval);
+        replica.high_watermark = offset;
+        fx.event(EventKind::HighWatermark { partition, offset });
+    }
+
+    /// The process dies: the checkpoint files are as they were written last.
+    pub(super) fn checkpoint_all(&mut self) {
+        let lived = self.ram.last_step.since(self.ram.started);
+        for (replica, log) in self.ram.replicas.iter_mut().zip(&mut self.disk.logs) {
+            if let (Some(replica), Some(log)) = (replica, log) {
+                checkpoint(replica, log, lived.0 / CHECKPOINT_INTERVAL.0);
+            }
+        }
+    }
+
+    /// Flushes a log when `flush.messages` records wait for it.
+    pub(super) fn maybe_flush(&mut self, partition: PartitionId, fx: &mut Effects) {
+        let limit = self.topic_config(partition, fx).flush_messages;
+        let Some((_, log)) = self.parts(partition) else { return };
+        if log.unflushed() >= limit && log.flush() {
+            fx.event(EventKind::Flushed { partition, offset: log.end() });
+        }
+    }
+}
+
+/// The file is written at the end of each interval: when the mark moves in a later one, it holds what was before.
+fn checkpoint(replica: &mut Replica, log: &mut UnifiedLog, interval: u64) {
+    if interval > replica.checkpoint_interval {
+        log.checkpoint_high_watermark(replica.high_watermark);
+        replica.checkpoint_interval = interval;
+    }
+}
+
+/// Whom a replica follows.
+fn following(replica: &Replica) -> Option<BrokerId> {
+    match &replica.role {
+        Role::Follower(following) => following.leader,
+        Role::Leader(_) => None,
+    }
+}

@@ -1,0 +1,1 @@
+//! Whole brokers and a controller, driven by hand.
