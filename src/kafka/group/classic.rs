@@ -245,3 +245,27 @@ fn valid_previous(state: GroupState) -> &'static [GroupState] {
         Dead => &[Stable, PreparingRebalance, CompletingRebalance, Empty, Dead],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use GroupState::{CompletingRebalance, Dead, Empty, PreparingRebalance, Stable};
+
+    #[test]
+    fn the_transitions_are_kafka_s_and_no_others() {
+        let allowed = [
+            (Empty, PreparingRebalance),
+            (Stable, PreparingRebalance),
+            (CompletingRebalance, PreparingRebalance),
+            (PreparingRebalance, CompletingRebalance),
+            (PreparingRebalance, Empty),
+            (CompletingRebalance, Stable),
+            (Dead, Dead),
+        ];
+        let states = [Empty, PreparingRebalance, CompletingRebalance, Stable, Dead];
+        for (from, to) in states.into_iter().flat_map(|a| states.map(|b| (a, b))) {
+            let expected = allowed.contains(&(from, to)) || to == Dead;
+            assert_eq!(valid_previous(to).contains(&from), expected, "{from:?} to {to:?}");
+        }
+    }
+}

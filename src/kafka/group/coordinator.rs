@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::batch::{GroupSnapshotId, Record, RecordBody};
+use crate::base::batch::{Record, RecordBody};
 use crate::base::config::{ClusterConfig, Defect};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
@@ -28,6 +28,7 @@ use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
 use crate::kafka::group::classic::{ClassicGroup, Parked};
 use crate::kafka::group::offsets::{Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest};
+use crate::kafka::group::writes::{After, Pending};
 
 /// A batch for the leader's log of a `__consumer_offsets` partition; its fate is told to
 /// [`GroupCoordinator::committed`].
@@ -41,52 +42,25 @@ pub struct CoordinatorAppend {
     pub ticket: u32,
 }
 
-/// What happens when a write is replicated.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum After {
-    /// Nobody waits.
-    Nothing,
-    /// The offsets of the batch count, and the commit is answered (`None`: it was answered when it timed out).
-    Commit { batch: BatchHandle, parked: Option<Parked> },
-    /// The assignment counts; members that wait for it are answered.
-    Assignment { generation: Generation, snapshot: GroupSnapshotId },
-    /// An answer that had to wait for the writes before it.
-    Answer { parked: Parked, error: ErrorCode, is_leave: bool },
-    /// Committed offsets are read.
-    Fetch { parked: Parked, partitions: Vec<PartitionId> },
-}
-
-/// Something that waits for a write.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Pending {
-    ticket: u32,
-    /// The `__consumer_offsets` partition.
-    partition: PartitionId,
-    group: GroupId,
-    /// `offsets.commit.timeout.ms` after it began to wait; [`Time::NEVER`] when it was answered then.
-    deadline: Time,
-    after: After,
-}
-
 /// The group coordinator of one broker.
 #[derive(Clone, Debug)]
 pub struct GroupCoordinator {
-    broker: BrokerId,
-    config: Arc<ClusterConfig>,
+    pub(super) broker: BrokerId,
+    pub(super) config: Arc<ClusterConfig>,
     /// The `__consumer_offsets` partitions this broker leads, with the epoch it was elected under.
-    led: BTreeMap<PartitionId, LeaderEpoch>,
-    groups: BTreeMap<GroupId, ClassicGroup>,
-    offsets: Offsets,
+    pub(super) led: BTreeMap<PartitionId, LeaderEpoch>,
+    pub(super) groups: BTreeMap<GroupId, ClassicGroup>,
+    pub(super) offsets: Offsets,
     /// In the order of their tickets.
-    pending: VecDeque<Pending>,
-    last_ticket: u32,
+    pub(super) pending: VecDeque<Pending>,
+    pub(super) last_ticket: u32,
 }
 
 /// Where a step of the coordinator leaves what it wants.
-struct Output<'a> {
-    now: Time,
-    fx: &'a mut Effects,
-    appends: &'a mut Vec<CoordinatorAppend>,
+pub(super) struct Output<'a> {
+    pub(super) now: Time,
+    pub(super) fx: &'a mut Effects,
+    pub(super) appends: &'a mut Vec<CoordinatorAppend>,
 }
 
 impl GroupCoordinator {
@@ -220,7 +194,7 @@ impl GroupCoordinator {
     }
 
     /// Lets `act` handle something on `group`, and writes the record it leaves. `None` when there is no such group.
-    fn with_group<T>(
+    pub(super) fn with_group<T>(
         &mut self,
         out: &mut Output<'_>,
         id: GroupId,
@@ -235,68 +209,6 @@ impl GroupCoordinator {
             self.write_group(out, id, write);
         }
         Some(outcome)
-    }
-
-    fn write_group(&mut self, out: &mut Output<'_>, group: GroupId, write: GroupWrite) {
-        let partitions: usize = write.snapshot.members.iter().map(|m| m.assignment.len()).sum();
-        let bytes = 60 + 120 * write.snapshot.members.len() + 12 * partitions;
-        let snapshot = out.fx.batches.add_group(write.snapshot);
-        let generation = write.generation;
-        let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
-        let record = Record { body, key: KeyId::NONE, bytes: bytes as u32 };
-        let after = if write.is_assignment {
-            After::Assignment { generation, snapshot }
-        } else {
-            After::Nothing
-        };
-        self.append(out, group, &[record], |_| after);
-    }
-
-    fn append(
-        &mut self,
-        out: &mut Output<'_>,
-        group: GroupId,
-        records: &[Record],
-        after: impl FnOnce(BatchHandle) -> After,
-    ) {
-        let batch = out.fx.batches.add(NodeId::Broker(self.broker), None, records);
-        let partition = out.fx.names.group_partitions[group.index()];
-        self.last_ticket += 1;
-        let ticket = self.last_ticket;
-        self.wait(out, group, ticket, after(batch));
-        out.appends.push(CoordinatorAppend { partition, batch, ticket });
-    }
-
-    fn wait(&mut self, out: &mut Output<'_>, group: GroupId, ticket: u32, after: After) {
-        let partition = out.fx.names.group_partitions[group.index()];
-        let deadline = out.now + self.config.brokers.offsets_commit_timeout;
-        // One timer a group, set for the first that waits; it looks for the next when it runs out.
-        if !self.pending.iter().any(|p| p.group == group && p.deadline != Time::NEVER) {
-            out.fx.set_timer(TimerKind::GroupCommit, group.0, deadline);
-        }
-        self.pending.push_back(Pending { ticket, partition, group, deadline, after });
-    }
-
-    /// Answers a heartbeat or a leave once every write before it is replicated.
-    fn answer_in_order(
-        &mut self,
-        out: &mut Output<'_>,
-        group: GroupId,
-        token: Token,
-        (error, is_leave): (ErrorCode, bool),
-    ) {
-        match self.last_write(out.fx.names.group_partitions[group.index()]) {
-            Some(ticket) => {
-                let parked = Parked::new(token);
-                self.wait(out, group, ticket, After::Answer { parked, error, is_leave });
-            }
-            None => out.fx.reply(token, answer(error, is_leave)),
-        }
-    }
-
-    /// The last write to `partition` that is not replicated yet.
-    fn last_write(&self, partition: PartitionId) -> Option<u32> {
-        self.pending.iter().rev().find(|p| p.partition == partition).map(|p| p.ticket)
     }
 
     fn commit(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
@@ -347,7 +259,13 @@ impl GroupCoordinator {
         }
     }
 
-    fn reply_fetch(&self, fx: &mut Effects, group: GroupId, token: Token, asked: &[PartitionId]) {
+    pub(super) fn reply_fetch(
+        &self,
+        fx: &mut Effects,
+        group: GroupId,
+        token: Token,
+        asked: &[PartitionId],
+    ) {
         let read = |p: &PartitionId| PartitionOffset {
             partition: *p,
             offset: self.offsets.get(group, *p),
@@ -355,142 +273,6 @@ impl GroupCoordinator {
         let rows: Vec<PartitionOffset> = asked.iter().map(read).collect();
         let offsets = fx.keep(&rows);
         fx.reply(token, Message::OffsetFetchResponse { error: ErrorCode::None, offsets });
-    }
-}
-
-/// Writes and their ends.
-impl GroupCoordinator {
-    /// The append called `ticket` is below the high watermark (`Ok`, with its offset), or it failed.
-    pub fn committed(
-        &mut self,
-        now: Time,
-        ticket: u32,
-        result: Result<Offset, ErrorCode>,
-        fx: &mut Effects,
-    ) {
-        while let Some(at) = self.pending.iter().position(|p| p.ticket == ticket) {
-            let Some(Pending { group, after, .. }) = self.pending.remove(at) else { return };
-            match result {
-                Ok(_) => self.complete(now, group, after, fx),
-                Err(error) => self.fail(now, group, after, response_error(error), fx),
-            }
-        }
-    }
-
-    fn complete(&mut self, now: Time, group: GroupId, after: After, fx: &mut Effects) {
-        match after {
-            After::Nothing => {}
-            After::Commit { batch, parked } => {
-                for n in 0..fx.batches[batch].count {
-                    let body = fx.batches.record(batch, n).body;
-                    if let RecordBody::OffsetCommit { group, partition, offset } = body {
-                        self.offsets.set(group, partition, offset);
-                        fx.event(EventKind::OffsetCommitted { group, partition, offset });
-                    }
-                }
-                if let Some(parked) = parked.filter(|parked| !parked.gone) {
-                    let error = ErrorCode::None;
-                    fx.reply(parked.token, Message::OffsetCommitResponse { error });
-                }
-            }
-            After::Assignment { generation, snapshot } => {
-                let snapshot = Arc::clone(fx.batches.group(snapshot));
-                self.assignment_written(now, group, generation, Ok(&snapshot), fx);
-            }
-            After::Answer { parked, error, is_leave } => {
-                if !parked.gone {
-                    fx.reply(parked.token, answer(error, is_leave));
-                }
-            }
-            After::Fetch { parked, partitions } => {
-                if !parked.gone {
-                    self.reply_fetch(fx, group, parked.token, &partitions);
-                }
-            }
-        }
-    }
-
-    fn fail(
-        &mut self,
-        now: Time,
-        group: GroupId,
-        after: After,
-        error: ErrorCode,
-        fx: &mut Effects,
-    ) {
-        let (parked, message) = match after {
-            After::Nothing => return,
-            After::Assignment { generation, .. } => {
-                return self.assignment_written(now, group, generation, Err(error), fx);
-            }
-            After::Commit { parked: None, .. } => return,
-            After::Commit { parked: Some(parked), .. } => {
-                (parked, Message::OffsetCommitResponse { error })
-            }
-            After::Answer { parked, is_leave, .. } => (parked, answer(error, is_leave)),
-            After::Fetch { parked, .. } => {
-                (parked, Message::OffsetFetchResponse { error, offsets: List::EMPTY })
-            }
-        };
-        if !parked.gone {
-            fx.reply(parked.token, message);
-        }
-    }
-
-    fn assignment_written(
-        &mut self,
-        now: Time,
-        group: GroupId,
-        generation: Generation,
-        outcome: Result<&crate::base::batch::GroupSnapshot, ErrorCode>,
-        fx: &mut Effects,
-    ) {
-        let mut appends = Vec::new();
-        let out = &mut Output { now, fx, appends: &mut appends };
-        self.with_group(out, group, |g, cx| g.assignment_written(cx, generation, outcome));
-        assert!(appends.is_empty(), "a group that waited for its assignment has members");
-    }
-
-    /// `offsets.commit.timeout.ms` is over for something: it is answered with an error, though its record may still
-    /// be replicated later, and then counts.
-    fn write_timeout(&mut self, now: Time, group: GroupId, fx: &mut Effects) {
-        let error = response_error(ErrorCode::RequestTimedOut);
-        for at in 0..self.pending.len() {
-            let pending = &mut self.pending[at];
-            if pending.group != group || pending.deadline > now {
-                continue;
-            }
-            pending.deadline = Time::NEVER;
-            let after = match pending.after {
-                After::Commit { batch, .. } => {
-                    std::mem::replace(&mut pending.after, After::Commit { batch, parked: None })
-                }
-                _ => std::mem::replace(&mut pending.after, After::Nothing),
-            };
-            self.fail(now, group, after, error, fx);
-        }
-        let own = self.pending.iter().filter(|p| p.group == group);
-        if let Some(next) = own.map(|p| p.deadline).min().filter(|next| *next != Time::NEVER) {
-            fx.set_timer(TimerKind::GroupCommit, group.0, next);
-        }
-    }
-
-    /// A connection from `peer` is closed: its requests need no answer any more.
-    pub fn peer_gone(&mut self, _now: Time, peer: NodeId, _fx: &mut Effects) {
-        let hang_up = |parked: &mut Parked| parked.gone |= parked.token.from == peer;
-        for group in self.groups.values_mut() {
-            for member in group.members.values_mut() {
-                member.awaiting_join.as_mut().into_iter().for_each(hang_up);
-                member.awaiting_sync.as_mut().into_iter().for_each(hang_up);
-            }
-        }
-        for pending in &mut self.pending {
-            match &mut pending.after {
-                After::Commit { parked, .. } => parked.as_mut().into_iter().for_each(hang_up),
-                After::Answer { parked, .. } | After::Fetch { parked, .. } => hang_up(parked),
-                After::Nothing | After::Assignment { .. } => {}
-            }
-        }
     }
 }
 
@@ -552,7 +334,7 @@ impl GroupCoordinator {
         self.pending = kept;
         let gone: VecDeque<Pending> = gone;
         for Pending { group, after, .. } in gone {
-            self.fail(now, group, after, ErrorCode::NotCoordinator, fx);
+            self.fail(now, group, &after, ErrorCode::NotCoordinator, fx);
         }
     }
 
@@ -616,27 +398,5 @@ fn refusal(request: Message, error: ErrorCode) -> Message {
         Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
         Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
         other => unreachable!("not a request to a group coordinator: {other:?}"),
-    }
-}
-
-fn answer(error: ErrorCode, is_leave: bool) -> Message {
-    if is_leave {
-        Message::LeaveGroupResponse { error }
-    } else {
-        Message::HeartbeatResponse { error }
-    }
-}
-
-/// What a client is told when a write of the coordinator fails: it should look for the coordinator, not think that
-/// its own request was wrong (`appendGroupMetadataErrorToResponseError`).
-fn response_error(append: ErrorCode) -> ErrorCode {
-    match append {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge => ErrorCode::UnknownServerError,
-        other => other,
     }
 }

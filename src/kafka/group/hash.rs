@@ -22,8 +22,11 @@ fn absolute(n: i32) -> u32 {
 /// `keys`, inserted into an empty `HashMap` in this order, in the order of its iteration.
 pub fn hash_map_order<'a>(keys: &[&'a str]) -> Vec<&'a str> {
     // 16 buckets, doubled as soon as more than three quarters are full.
-    let buckets = (0..).map(|n| 16u32 << n).find(|n| keys.len() as u64 <= u64::from(*n) * 3 / 4);
-    let mask = buckets.expect("fewer keys than addresses") - 1;
+    let mut buckets = 16;
+    while keys.len() > buckets * 3 / 4 {
+        buckets *= 2;
+    }
+    let mask = buckets as u32 - 1;
     let bucket = |key: &str| {
         let hash = java_hash(key) as u32;
         (hash ^ (hash >> 16)) & mask

@@ -6,3 +6,6 @@ pub mod coordinator;
 pub mod hash;
 mod offsets;
 mod rebalance;
+#[cfg(test)]
+mod tests;
+mod writes;
