@@ -1,5 +1,5 @@
-//! The range assignor against what Kafka 4.4's own `RangeAssignor` returned, order included. `tests/vectors/range.jsonl`
-//! is a sample of the recorded cases; `highwater conform` runs all of them.
+//! The range assignor against what Kafka 4.4's own `RangeAssignor` returned, order included.
+//! `tests/vectors/range.jsonl` is a sample of the recorded cases; `highwater conform` runs all of them.
 
 #![expect(clippy::unwrap_used, reason = "a malformed vector is a defect of this repository")]
 

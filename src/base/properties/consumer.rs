@@ -19,16 +19,21 @@ const SHARE: Support = Support::NotModelled("share groups come later");
 
 #[rustfmt::skip]
 const ROWS: &[Row<ConsumerConfig>] = &[
-    yes(["enable.auto.commit", "true", "", "commits consumed positions in a later poll(), at a rebalance and in close()"],
+    yes(["enable.auto.commit", "true", "",
+        "commits consumed positions in a later poll(), at a rebalance and in close()"],
         |c, v| boolean(v).map(|on| c.enable_auto_commit = on)),
     yes(["auto.commit.interval.ms", "5000", "ms", "least time between two automatic commits"],
         |c, v| int_millis(v, 0).map(|d| c.auto_commit_interval = d)),
-    yes(["auto.offset.reset", "latest", "", "where to start without a valid committed offset: earliest, latest, none"], set_reset),
+    yes(["auto.offset.reset", "latest", "",
+        "where to start without a valid committed offset: earliest, latest, none"],
+        set_reset),
     yes(["session.timeout.ms", "45000", "ms", "no heartbeat for so long: the member is removed"],
         |c, v| int_millis(v, 0).map(|d| c.session_timeout = d)),
-    yes(["heartbeat.interval.ms", "3000", "ms", "how often heartbeats go out; also how soon members hear of a rebalance"],
+    yes(["heartbeat.interval.ms", "3000", "ms",
+        "how often heartbeats go out; also how soon members hear of a rebalance"],
         |c, v| int_millis(v, 0).map(|d| c.heartbeat_interval = d)),
-    yes(["max.poll.interval.ms", "300000", "ms", "no poll() for so long: the member leaves; also the rebalance timeout"],
+    yes(["max.poll.interval.ms", "300000", "ms",
+        "no poll() for so long: the member leaves; also the rebalance timeout"],
         |c, v| int_millis(v, 1).map(|d| c.max_poll_interval = d)),
     yes(["max.poll.records", "500", "records", "most records one poll() returns"],
         |c, v| int(v, 1).map(|n| c.max_poll_records = n)),
@@ -38,7 +43,8 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         |c, v| int_millis(v, 0).map(|d| c.fetch_max_wait = d)),
     yes(["fetch.max.bytes", "52428800", "bytes", "most bytes of one fetch"],
         |c, v| int(v, 0).map(|n| c.fetch_max_bytes = n)),
-    yes(["max.partition.fetch.bytes", "1048576", "bytes", "most bytes of one partition in a fetch; the first batch always comes"],
+    yes(["max.partition.fetch.bytes", "1048576", "bytes",
+        "most bytes of one partition in a fetch; the first batch always comes"],
         |c, v| int(v, 0).map(|n| c.max_partition_fetch_bytes = n)),
     yes(["request.timeout.ms", "30000", "ms", "no answer for so long: the connection is dropped"],
         |c, v| int_millis(v, 0).map(|d| c.request_timeout = d)),
@@ -54,7 +60,9 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         |c, v| long_millis(v, 0).map(|d| c.reconnect_backoff_max = d)),
     yes(["metadata.max.age.ms", "300000", "ms", "how soon new partitions are found without an error"],
         |c, v| long_millis(v, 0).map(|d| c.metadata_max_age = d)),
-    yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "", "assignors in order of preference; RangeAssignor in the list means eager rebalances"], set_assignors),
+    yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "",
+        "assignors in order of preference; RangeAssignor in the list means eager rebalances"],
+        set_assignors),
     no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
         Support::Only(&["classic"], "the consumer protocol comes later")),
     no(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"],
@@ -63,19 +71,23 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         Support::NotModelled("static members come later")),
     no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
         Support::NotModelled("the consumer protocol comes later")),
-    no(["isolation.level", "read_uncommitted", "", "read_committed: up to the last stable offset, without aborted records"],
+    no(["isolation.level", "read_uncommitted", "",
+        "read_committed: up to the last stable offset, without aborted records"],
         Support::Only(&["read_uncommitted"], "transactions come later")),
     no(["client.rack", "\"\"", "", "fetch from a follower in the same rack"],
         Support::NotModelled("consumers read from leaders")),
     no(["allow.auto.create.topics", "true", "", "a subscription to an unknown topic creates it"],
         Support::NoEffect("every topic is declared")),
     no(["share.acknowledgement.mode", "implicit", "", "implicit: the next poll() accepts everything"], SHARE),
-    no(["share.acquire.mode", "BATCH_OPTIMIZED", "", "batch_optimized: whole batches, beyond max.poll.records"], SHARE),
+    no(["share.acquire.mode", "BATCH_OPTIMIZED", "", "batch_optimized: whole batches, beyond max.poll.records"],
+        SHARE),
     no(["client.id", "\"\"", "", "the name of the client in logs and quotas; begins its member ids"],
         Support::NotModelled("a client's name in the scenario is its client.id")),
-    no(["bootstrap.servers", "\"\"", "", "whom to ask for the cluster first"], Support::NoEffect("a client knows its cluster")),
+    no(["bootstrap.servers", "\"\"", "", "whom to ask for the cluster first"],
+        Support::NoEffect("a client knows its cluster")),
     no(["key.deserializer", "null", "", "a key from its bytes"], Support::NoEffect("keys are text as it is")),
-    no(["value.deserializer", "null", "", "a value from its bytes"], Support::NoEffect("records have a size and no content")),
+    no(["value.deserializer", "null", "", "a value from its bytes"],
+        Support::NoEffect("records have a size and no content")),
 ];
 
 fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
@@ -135,8 +147,8 @@ impl Configurable for ConsumerConfig {
 }
 
 impl Settings<ConsumerConfig> {
-    /// [`Settings::finish`] for a consumer without `group.id`: it has no automatic commits, and Kafka refuses to be asked
-    /// for them.
+    /// [`Settings::finish`] for a consumer without `group.id`: it has no automatic commits, and Kafka refuses to be
+    /// asked for them.
     ///
     /// # Errors
     /// All that Kafka refuses.

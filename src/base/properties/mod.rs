@@ -2,9 +2,9 @@
 //! simulator obeys it. Scenarios, variants, `audit` and `explain` read these tables; machines read the structs of
 //! [`crate::base::config`] that [`Settings`] fills.
 //!
-//! Values arrive as text, as in a `.properties` file (`ConfigDef`, `AbstractConfig`). A value is checked on its own when
-//! it is applied, and against the others when all are there, with the cases in which Kafka's clients throw, and those in
-//! which they quietly change another setting.
+//! Values arrive as text, as in a `.properties` file (`ConfigDef`, `AbstractConfig`). A value is checked on its own
+//! when it is applied, and against the others when all are there, with the cases in which Kafka's clients throw, and
+//! those in which they quietly change another setting.
 //!
 //! Simplified: a setting that is known but not obeyed is refused unless it asks for what happens anyway.
 

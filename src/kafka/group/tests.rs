@@ -95,6 +95,19 @@ fn a_newcomer_makes_the_others_join_again_or_lose_their_place() {
 }
 
 #[test]
+fn a_follower_s_rejoin_changes_nothing_and_the_leader_s_starts_a_rebalance() {
+    let mut rig = Rig::stable();
+    rig.join(1, B);
+    rig.expect(&["b: joined 1 under a1 []"]);
+    rig.sync(1, B, 1, &[]);
+    rig.expect(&["b: synced [orders-1]"]);
+    rig.join(0, A);
+    rig.expect(&["PreparingRebalance 1"]);
+    rig.sync(1, B, 1, &[]);
+    rig.expect(&["b: REBALANCE_IN_PROGRESS"]);
+}
+
+#[test]
 fn heartbeats_keep_a_session_and_say_what_is_wrong() {
     let mut rig = Rig::stable();
     rig.heartbeat(0, A, 1);
