@@ -73,8 +73,8 @@ pub(super) struct RecordAccumulator {
     flying: Vec<PartitionId>,
     /// By broker: the partition at which the next drain starts.
     drain_index: Vec<PartitionId>,
-    /// Batches without an outcome, in order of creation.
-    incomplete: Vec<BatchId>,
+    /// Batches without an outcome, by serial number.
+    incomplete: VecDeque<BatchId>,
     /// `flush()` waits for batches with a smaller serial number.
     flush_below: u64,
     /// `close()` was called.
@@ -95,7 +95,7 @@ impl RecordAccumulator {
             active: Vec::new(),
             flying: Vec::new(),
             drain_index: Vec::new(),
-            incomplete: Vec::new(),
+            incomplete: VecDeque::new(),
             flush_below: 0,
             closed: false,
         }
@@ -119,7 +119,7 @@ impl RecordAccumulator {
         let id = self.batches.create(partition, now, size);
         let fits = self.batches[id].try_append(record, now);
         assert!(fits, "a new batch takes any first record");
-        self.incomplete.push(id);
+        self.incomplete.push_back(id);
         self.queue(partition).used = true;
         self.push_back(partition, id);
         Appended::Done { bytes: self.batches[id].bytes, wake: true }
@@ -275,7 +275,12 @@ impl RecordAccumulator {
         batch.done = true;
         self.available_memory += u64::from(batch.allocated);
         let unsent = !batch.in_flight;
-        self.incomplete.retain(|other| *other != id);
+        let mut place = self.incomplete_place(id);
+        while self.incomplete[place] != id {
+            // The parts of a batch that was split share its number.
+            place += 1;
+        }
+        self.incomplete.remove(place);
         if unsent {
             self.batches.remove(id);
         }
@@ -291,7 +296,8 @@ impl RecordAccumulator {
         let mut parts = self.batches.split(id, self.batch_size);
         let partition = self.batches[id].partition;
         while let Some(part) = parts.pop() {
-            self.incomplete.push(part);
+            let place = self.incomplete_place(id);
+            self.incomplete.insert(place, part);
             if let Some(transactions) = &mut transactions {
                 transactions.track(partition, part, &self.batches[part]);
             }
@@ -343,13 +349,19 @@ impl RecordAccumulator {
 
     /// True while a `flush()` waits.
     pub(super) fn flush_in_progress(&self) -> bool {
-        let oldest = self.incomplete.iter().map(|id| self.batches[*id].serial).min();
-        oldest.is_some_and(|serial| serial < self.flush_below)
+        let oldest = self.incomplete.front();
+        oldest.is_some_and(|id| self.batches[*id].serial < self.flush_below)
     }
 
     /// True while a batch has no outcome.
     pub(super) fn has_incomplete(&self) -> bool {
         !self.incomplete.is_empty()
+    }
+
+    /// Where the batches with the serial number of `id` begin in `incomplete`.
+    fn incomplete_place(&self, id: BatchId) -> usize {
+        let serial = self.batches[id].serial;
+        self.incomplete.partition_point(|other| self.batches[*other].serial < serial)
     }
 
     fn queue(&mut self, partition: PartitionId) -> &mut PartitionQueue {

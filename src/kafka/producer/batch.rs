@@ -3,7 +3,7 @@
 //! Kafka: `ProducerBatch`, and what of `MemoryRecordsBuilder` decides when a batch is full.
 //! Simplified: no compression, so the estimated size is the size.
 
-use crate::base::batch::{Batch, ProducerState, Record};
+use crate::base::batch::{Batch, ProducerState, Record, RecordBody};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BatchHandle, LeaderEpoch, PartitionId, Sequence};
@@ -18,7 +18,7 @@ pub(super) struct BatchId(u32);
 pub(super) struct ProducerBatch {
     /// Where to.
     pub(super) partition: PartitionId,
-    /// Counts batches of this producer in order of creation.
+    /// Counts batches of this producer in order of creation: what a `flush()` waits for.
     pub(super) serial: u64,
     /// When its first record was appended: `delivery.timeout.ms` counts from here.
     pub(super) created: Time,
@@ -189,8 +189,7 @@ impl BatchStore {
     /// New batches of at most `batch_size` bytes with the records of `id`; they keep its age and its sequences.
     pub(super) fn split(&mut self, id: BatchId, batch_size: u32) -> Vec<BatchId> {
         let records = std::mem::take(&mut self[id].records);
-        let (partition, created, producer) =
-            (self[id].partition, self[id].created, self[id].producer);
+        let ProducerBatch { partition, created, producer, serial, .. } = self[id];
         let mut parts = Vec::new();
         let mut sequence = producer;
         for record in records {
@@ -201,6 +200,7 @@ impl BatchStore {
             let limit = batch_size.max(Batch::HEADER_BYTES + record.bytes);
             let part = self.create(partition, created, limit);
             self[part].allocated = 0;
+            self[part].serial = serial;
             self[part].try_append(record, created);
             parts.push(part);
         }
@@ -233,7 +233,11 @@ impl BatchStore {
         into.add((b.closed, b.done, b.in_flight, b.leader_epoch, b.attempts_when_leader_changed));
         into.add(b.producer.map(|p| (p.id, p.epoch, p.base_sequence)));
         for record in &b.records {
-            into.add((record.key, record.bytes));
+            let message = match record.body {
+                RecordBody::Message(message) => Some(message),
+                _ => None,
+            };
+            into.add((message, record.key, record.bytes));
         }
         into.add_time(now, b.created);
         into.add_time(now, b.last_attempt);

@@ -48,10 +48,12 @@ pub(super) struct Sender {
     /// The batches of each produce request in flight; unused places are listed in `free_requests`.
     requests: Vec<Vec<BatchId>>,
     free_requests: Vec<u32>,
-    /// Requests of the pass that is under way. Reused, as are the next two.
+    /// Requests of the pass that is under way. Reused, as are the next four.
     outgoing: Vec<(BrokerId, u32)>,
     expired: Vec<BatchId>,
     scratch: Vec<PartitionId>,
+    produce_batches: Vec<ProduceBatch>,
+    results: Vec<ProduceResult>,
 }
 
 /// How an attempt to store a batch ended.
@@ -102,6 +104,8 @@ impl Sender {
             outgoing: Vec::new(),
             expired: Vec::new(),
             scratch: Vec::new(),
+            produce_batches: Vec::new(),
+            results: Vec::new(),
         }
     }
 
@@ -244,19 +248,19 @@ impl Sender {
     }
 
     fn transmit(&mut self, now: Time, broker: BrokerId, request: u32, fx: &mut Effects) {
-        let batches = self.requests[request as usize].iter().map(|id| {
+        self.produce_batches.clear();
+        self.produce_batches.extend(self.requests[request as usize].iter().map(|id| {
             let batch = &self.accumulator.batches[*id];
             ProduceBatch { partition: batch.partition, batch: batch.handle }
-        });
-        // One list a request: short, and freed with the message.
-        let batches: Vec<ProduceBatch> = batches.collect();
+        }));
+        let batches = fx.keep(&self.produce_batches);
         let acks = match self.acks {
             Acks::None => 0,
             Acks::Leader => 1,
             Acks::All => -1,
         };
         let timeout_ms = self.request_timeout.as_millis() as u32;
-        let message = Message::Produce { acks, timeout_ms, batches: fx.keep(&batches) };
+        let message = Message::Produce { acks, timeout_ms, batches };
         if self.acks == Acks::None {
             // Written to the socket is all that `acks=0` waits for.
             self.client.send_one_way(broker, message, fx);
@@ -280,11 +284,14 @@ impl Sender {
                 let Message::ProduceResponse { results } = *message else {
                     unreachable!("a Produce request is answered by a ProduceResponse");
                 };
-                let results = fx.pools.get(results).to_vec();
+                let mut list = std::mem::take(&mut self.results);
+                list.clear();
+                list.extend_from_slice(fx.pools.get(results));
                 self.finish(now, request, fx, |partition| {
-                    let result = results.iter().find(|result| result.partition == partition);
+                    let result = list.iter().find(|result| result.partition == partition);
                     result.map_or(Attempt::failed(ErrorCode::UnknownServerError), Attempt::from)
                 });
+                self.results = list;
             }
             Answer::Caller(_, Payload::InitProducerId) => {
                 self.producer_id_answered(now, message, fx);

@@ -354,6 +354,24 @@ fn a_batch_too_large_for_the_topic_is_split() {
 }
 
 #[test]
+fn a_flush_waits_for_the_parts_of_a_split_batch() {
+    let mut rig = Rig::new(&[1], |config| {
+        config.linger = Duration::from_millis(500);
+        config.batch_size = 200;
+    });
+    (1..=3).for_each(|n| rig.send_to(Some(P0), n, 45));
+    rig.producer.flush(rig.now, &mut rig.fx);
+    rig.settle();
+    rig.pass(0);
+    assert_eq!(rig.on_wire(), [[1, 2, 3]]);
+    rig.answer(ErrorCode::MessageTooLarge, -1);
+    assert!(!rig.producer.is_flushed());
+    rig.answer(ErrorCode::None, 0);
+    assert!(rig.producer.is_flushed());
+    assert_eq!(rig.outcomes(), ["m1@0", "m2@0", "m3@0"]);
+}
+
+#[test]
 fn flush_ends_lingering_and_close_waits_for_every_outcome() {
     let mut rig = Rig::new(&[1], |config| config.linger = Duration::from_millis(500));
     rig.send(1);
