@@ -105,6 +105,8 @@ impl Broker {
                 let batches = log.batches();
                 self.ram.coordinator.elected(now, partition, leader_epoch, batches, fx);
             }
+            // Fetches that wait under the old epoch are fenced.
+            self.complete_fetches(partition, fx);
         }
         self.raise_high_watermark(now, partition, fx);
     }
