@@ -1,1 +1,445 @@
-//! The consumer.
+//! The classic consumer of Kafka's Java client: one value for the application thread inside a call, the heartbeat
+//! thread and the network part of one `KafkaConsumer`.
+//!
+//! Kafka: `ClassicKafkaConsumer`. A call of the application that would block is kept as state ([`calls`]) and goes on
+//! whenever something arrives or a timer runs out; the application sees its end in [`Consumer::take_returned`]. What
+//! happens only inside `poll()` (joining, fetching, auto-commit) therefore stands in functions that only a call reaches;
+//! what happens at any time (answers, heartbeats) in functions that every step reaches.
+//!
+//! * [`positions`]: what is read and where it stands (`SubscriptionState`);
+//! * [`coordinator`]: finding the coordinator, joining, leaving (`AbstractCoordinator`, `ConsumerCoordinator`);
+//! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic;
+//! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation.
+//!
+//! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
+//! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no static
+//! membership, cooperative protocol, pattern subscription, pause, wakeup, isolation level or interceptors.
+
+mod calls;
+mod commits;
+mod coordinator;
+mod fetcher;
+mod heartbeat;
+mod offsets;
+mod positions;
+#[cfg(test)]
+mod tests;
+
+use crate::base::config::ConsumerConfig;
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{
+    BatchHandle, BrokerId, Generation, GroupId, MemberId, Offset, PartitionId, TopicId,
+};
+use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
+use crate::kafka::api::{Message, PartitionOffset};
+use crate::kafka::backoff::ExponentialBackoff;
+use crate::kafka::effects::{Effects, Input, TimerKind};
+use crate::kafka::network_client::{Answer, NetworkClient, NetworkConfig};
+
+use calls::Call;
+use commits::Commits;
+use coordinator::{Coordinator, Membership};
+use fetcher::Fetcher;
+use heartbeat::Heartbeat;
+use offsets::OffsetLookups;
+use positions::{FetchPosition, SubscriptionState};
+
+/// A call of the application. At most one at a time: the Java class is not safe for several threads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConsumerCall {
+    /// `subscribe(topics)`.
+    Subscribe(Vec<TopicId>),
+    /// `assign(partitions)`.
+    Assign(Vec<PartitionId>),
+    /// `unsubscribe()`.
+    Unsubscribe,
+    /// `poll(timeout)`. A quiet one leaves out [`EventKind::PollCalled`] and [`EventKind::PollEmpty`]: for an idle
+    /// loop, whose polls would otherwise fill the trace.
+    Poll {
+        /// How long it may block.
+        timeout: Duration,
+        /// Leave the two events out.
+        quiet: bool,
+    },
+    /// `commitSync` or `commitAsync`.
+    Commit {
+        /// Which of the two.
+        sync: bool,
+        /// `None`: everything `poll()` has returned.
+        offsets: Option<Vec<PartitionOffset>>,
+    },
+    /// `seek(partition, offset)`.
+    Seek(PartitionOffset),
+    /// `committed(partition)`.
+    Committed(PartitionId),
+    /// `position(partition)`.
+    Position(PartitionId),
+    /// `close(timeout)`. Kafka's default time-out is [`DEFAULT_CLOSE_TIMEOUT`].
+    Close {
+        /// How long it may block.
+        timeout: Duration,
+    },
+}
+
+/// `ConsumerUtils.DEFAULT_CLOSE_TIMEOUT_MS`.
+pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How a call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Returned {
+    /// It returned nothing.
+    Done,
+    /// `poll()` returned these records, perhaps none.
+    Polled(Vec<PolledSlice>),
+    /// `committed()` ([`Offset::NONE`]: nothing is) or `position()`.
+    Offset(Offset),
+    /// It threw.
+    Threw(Exception),
+    /// `close()` returned; every later call throws.
+    Closed,
+}
+
+/// Consecutive records of one batch, as `poll()` returned them: record `i` of the slice has offset
+/// `base_offset + first + i`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PolledSlice {
+    /// Where they are from.
+    pub partition: PartitionId,
+    /// The batch.
+    pub batch: BatchHandle,
+    /// The offset of the batch's first record.
+    pub base_offset: Offset,
+    /// The first record, counted in the batch.
+    pub first: u16,
+    /// How many.
+    pub count: u16,
+}
+
+impl PolledSlice {
+    /// The offset of its first record.
+    pub fn first_offset(&self) -> Offset {
+        self.base_offset + i64::from(self.first)
+    }
+
+    /// The offset after its last record.
+    pub fn next_offset(&self) -> Offset {
+        self.first_offset() + i64::from(self.count)
+    }
+}
+
+/// Under which membership a request was sent (`AbstractCoordinator.Generation`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Identity {
+    generation: Generation,
+    member: MemberId,
+}
+
+impl Identity {
+    /// `Generation.NO_GENERATION`.
+    const NONE: Self = Self { generation: Generation(-1), member: MemberId::UNKNOWN };
+}
+
+/// What comes back with an answer. Requests to the coordinator carry its term: answers of one that was given up are
+/// late.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Request {
+    FindCoordinator,
+    Group { term: u32, kind: GroupRequest },
+    Fetch,
+    ListOffsets(u32),
+    EpochEnd(PartitionId, FetchPosition),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum GroupRequest {
+    Join(Identity),
+    Sync(Identity),
+    Heartbeat(Identity),
+    Leave,
+    Commit { id: u32, sent: Identity },
+    OffsetFetch(u32),
+}
+
+/// The time-outs of this machine, by their place in `Consumer::timers`.
+const TIMERS: [TimerKind; 3] =
+    [TimerKind::RequestTimeout, TimerKind::HeartbeatThread, TimerKind::Call];
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    config: ConsumerConfig,
+    group: Option<GroupId>,
+    started: bool,
+    closed: bool,
+    network: NetworkClient<Request>,
+    retry: ExponentialBackoff,
+    subscriptions: SubscriptionState,
+    coordinator: Coordinator,
+    membership: Membership,
+    heartbeat: Heartbeat,
+    commits: Commits,
+    fetcher: Fetcher,
+    offsets: OffsetLookups,
+    call: Option<Call>,
+    returned: Option<Returned>,
+    /// When the blocked call looks again although nothing arrived.
+    wake: Time,
+    /// What each of [`TIMERS`] is set to.
+    timers: [Time; 3],
+    next_id: u32,
+}
+
+impl Consumer {
+    /// A consumer of `group`; without one it can assign partitions to itself but neither subscribe nor commit.
+    pub fn new(config: ConsumerConfig, group: Option<GroupId>) -> Self {
+        Self {
+            group,
+            started: false,
+            closed: false,
+            network: NetworkClient::new(NetworkConfig::from(&config), 0),
+            retry: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
+            subscriptions: SubscriptionState::new(config.auto_offset_reset),
+            coordinator: Coordinator::default(),
+            membership: Membership::default(),
+            heartbeat: Heartbeat::default(),
+            commits: Commits::default(),
+            fetcher: Fetcher::default(),
+            offsets: OffsetLookups::default(),
+            call: None,
+            returned: None,
+            wake: Time::NEVER,
+            timers: [Time::NEVER; 3],
+            next_id: 0,
+            config,
+        }
+    }
+
+    /// Something came to the process.
+    pub fn step(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        self.start(now, fx);
+        if self.closed {
+            return;
+        }
+        match input {
+            Input::Response { from, correlation, message } => {
+                let answer = self.network.response(now, from, (correlation, &message), fx);
+                if let Answer::Caller(broker, request) = answer {
+                    self.answered(now, (broker, request), message, fx);
+                }
+            }
+            Input::Timeout(timer) => {
+                if let Some(place) = TIMERS.iter().position(|kind| *kind == timer.kind) {
+                    self.timers[place] = Time::NEVER;
+                }
+            }
+            Input::Disconnected { peer } => {
+                let lost = self.network.disconnected(now, peer, fx);
+                self.lost(now, &lost, fx);
+            }
+            Input::Start | Input::Request { .. } | Input::PeerGone { .. } => {}
+        }
+        let lost = self.network.expire(now, fx);
+        self.lost(now, &lost, fx);
+        self.proceed(now, fx);
+    }
+
+    /// Begins a call of the application; it may return at once ([`Consumer::take_returned`]).
+    ///
+    /// # Panics
+    /// When another call has not returned yet, or its outcome was not taken.
+    pub fn call(&mut self, now: Time, call: ConsumerCall, fx: &mut Effects) {
+        assert!(self.call.is_none() && self.returned.is_none(), "one call at a time");
+        self.start(now, fx);
+        if let ConsumerCall::Poll { quiet: false, .. } = call {
+            fx.event(EventKind::PollCalled);
+        }
+        match self.begin(now, call, fx) {
+            Ok(Some(returned)) => self.returned = Some(returned),
+            Ok(None) => {}
+            Err(exception) => self.throw(exception, fx),
+        }
+        if !self.closed {
+            self.proceed(now, fx);
+        }
+    }
+
+    /// How the last call ended, once.
+    pub fn take_returned(&mut self) -> Option<Returned> {
+        self.returned.take()
+    }
+
+    /// True while a call blocks.
+    pub fn is_blocked(&self) -> bool {
+        self.call.is_some()
+    }
+
+    /// True after `close()`.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The next offset `poll()` would return of an assigned partition, as far as it is known.
+    pub fn position(&self, partition: PartitionId) -> Option<Offset> {
+        self.subscriptions.get(partition)?.position.map(|p| p.offset)
+    }
+
+    /// The assigned partitions.
+    pub fn assigned(&self) -> &[PartitionId] {
+        self.subscriptions.ids()
+    }
+
+    /// Adds this consumer to a fingerprint.
+    pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        into.add((self.started, self.closed));
+        self.network.fingerprint(now, into);
+        self.subscriptions.fingerprint(now, into);
+        self.coordinator.fingerprint(now, into);
+        self.membership.fingerprint(now, into);
+        self.heartbeat.fingerprint(now, into);
+        self.commits.fingerprint(now, into);
+        self.fetcher.fingerprint(into);
+        self.offsets.fingerprint(now, into);
+        if let Some(call) = &self.call {
+            call.fingerprint(now, into);
+        }
+    }
+
+    fn start(&mut self, now: Time, fx: &Effects) {
+        if self.started {
+            return;
+        }
+        self.started = true;
+        self.network = NetworkClient::new(NetworkConfig::from(&self.config), fx.names.brokers);
+        self.commits.restart_timer(now, self.config.auto_commit_interval);
+    }
+
+    /// `enable.auto.commit`; without a group there is nothing to commit to.
+    fn auto_commits(&self) -> bool {
+        self.config.enable_auto_commit && self.group.is_some()
+    }
+
+    fn new_id(&mut self) -> u32 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Everything that may go on after something came in.
+    fn proceed(&mut self, now: Time, fx: &mut Effects) {
+        self.network.poll(now, fx);
+        self.heartbeat_thread(now, fx);
+        self.advance(now, fx);
+        if !self.closed {
+            self.flush_commits(now, fx);
+            self.network.poll(now, fx);
+        }
+        self.schedule(now, fx);
+    }
+
+    fn schedule(&mut self, now: Time, fx: &mut Effects) {
+        let due = if self.closed {
+            [Time::NEVER; 3]
+        } else {
+            let call = if self.call.is_some() { self.wake } else { Time::NEVER };
+            [self.network.next_deadline(now), self.heartbeat_due(now), call]
+        };
+        for ((kind, set), at) in TIMERS.iter().zip(&mut self.timers).zip(due) {
+            if *set == at {
+                continue;
+            }
+            if at == Time::NEVER {
+                fx.cancel_timer(*kind, 0);
+            } else {
+                // What is due already waits for something to arrive, not for the clock.
+                fx.set_timer(*kind, 0, at.max(now + Duration(1)));
+            }
+            *set = at;
+        }
+    }
+
+    fn answered(
+        &mut self,
+        now: Time,
+        (broker, request): (BrokerId, Request),
+        message: Message,
+        fx: &mut Effects,
+    ) {
+        match request {
+            Request::FindCoordinator => self.found_coordinator(now, message, fx),
+            Request::Group { term, kind } if term == self.coordinator.term => {
+                self.group_answered(now, kind, message, fx);
+            }
+            Request::Group { .. } => {}
+            Request::Fetch => self.fetched(broker, message, fx),
+            Request::ListOffsets(id) => self.listed_offsets(now, id, message, fx),
+            Request::EpochEnd(partition, asked) => {
+                self.validated(now, (partition, asked), message, fx);
+            }
+        }
+    }
+
+    fn group_answered(
+        &mut self,
+        now: Time,
+        kind: GroupRequest,
+        message: Message,
+        fx: &mut Effects,
+    ) {
+        match (kind, message) {
+            (GroupRequest::Join(sent), _) => self.joined(now, sent, message, fx),
+            (GroupRequest::Sync(sent), _) => self.synced(now, sent, message, fx),
+            (GroupRequest::Heartbeat(sent), Message::HeartbeatResponse { error }) => {
+                self.heartbeat_answered(now, sent, error, fx);
+            }
+            (GroupRequest::Leave, _) => self.membership.leaving = false,
+            (GroupRequest::Commit { id, sent }, Message::OffsetCommitResponse { error }) => {
+                self.commit_answered(now, (id, sent), error, fx);
+            }
+            (GroupRequest::OffsetFetch(id), Message::OffsetFetchResponse { error, offsets }) => {
+                let offsets = fx.pools.get(offsets).to_vec();
+                self.offsets_fetched(now, id, (error, offsets), fx);
+            }
+            (kind, _) => unreachable!("{kind:?} is answered by its own response"),
+        }
+    }
+
+    /// Requests whose connection is gone. Whoever lost one to the coordinator looks for the coordinator again.
+    fn lost(&mut self, now: Time, requests: &[Request], fx: &mut Effects) {
+        for request in requests {
+            match *request {
+                Request::FindCoordinator => self.find_failed(now, Exception::Network, fx),
+                Request::Group { term, .. } => {
+                    if term == self.coordinator.term {
+                        self.mark_coordinator_unknown(now, fx);
+                    }
+                }
+                Request::Fetch => {}
+                Request::ListOffsets(id) => self.list_offsets_failed(now, id),
+                Request::EpochEnd(partition, _) => self.retry_position(now, &[partition]),
+            }
+        }
+        if !requests.is_empty() {
+            self.fetcher.drop_lost(|broker| self.network.is_connected(broker));
+        }
+    }
+
+    fn throw(&mut self, exception: Exception, fx: &mut Effects) {
+        fx.event(EventKind::Threw { exception });
+        self.returned = Some(Returned::Threw(exception));
+    }
+}
+
+/// True for Kafka's `RetriableException` and its subclasses.
+fn is_retriable(exception: Exception) -> bool {
+    match exception {
+        Exception::Wire(code) => code.is_retriable(),
+        Exception::Network => true,
+        _ => false,
+    }
+}
+
+/// The exception of an error code.
+fn wire(code: ErrorCode) -> Exception {
+    Exception::Wire(code)
+}

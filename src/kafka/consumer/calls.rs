@@ -1,0 +1,378 @@
+//! The calls of the application: what each does at once, and how one that blocks goes on.
+//!
+//! Kafka: `ClassicKafkaConsumer`, where such a call is a loop over the network client in the application's thread.
+
+use crate::base::error::Exception;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::time::Time;
+use crate::event::{CommitKind, EventKind, PositionReason};
+use crate::kafka::api::PartitionOffset;
+use crate::kafka::consumer::commits::{SyncCommit, has_negative};
+use crate::kafka::consumer::coordinator::Progress;
+use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
+use crate::kafka::consumer::{Consumer, ConsumerCall, PolledSlice, Returned};
+use crate::kafka::effects::Effects;
+
+/// A call that blocks.
+#[derive(Clone, Debug)]
+pub(super) enum Call {
+    Poll(Poll),
+    Commit(SyncCommit),
+    Committed { partition: PartitionId, deadline: Time },
+    Position { partition: PartitionId, deadline: Time },
+    Close(Close),
+}
+
+/// `poll()`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Poll {
+    deadline: Time,
+    quiet: bool,
+    /// It waits for fetches, having done everything that comes before.
+    fetching: bool,
+}
+
+/// `close()`.
+#[derive(Clone, Debug)]
+pub(super) struct Close {
+    deadline: Time,
+    stage: Closing,
+}
+
+#[derive(Clone, Debug)]
+enum Closing {
+    /// The automatic commit.
+    Commit(SyncCommit),
+    /// Asynchronous commits that still look for the coordinator.
+    Lookups,
+    /// What was sent to the coordinator is answered.
+    Answers,
+}
+
+impl Call {
+    /// Adds this call to a fingerprint.
+    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        let (kind, deadline) = match self {
+            Self::Poll(poll) => (if poll.fetching { 1 } else { 0 }, poll.deadline),
+            Self::Commit(commit) => (2, commit.deadline),
+            Self::Committed { deadline, .. } => (3, *deadline),
+            Self::Position { deadline, .. } => (4, *deadline),
+            Self::Close(close) => match close.stage {
+                Closing::Commit(_) => (5, close.deadline),
+                Closing::Lookups => (6, close.deadline),
+                Closing::Answers => (7, close.deadline),
+            },
+        };
+        into.add(kind);
+        into.add_time(now, deadline);
+        if let Self::Commit(commit) = self {
+            commit.fingerprint(now, into);
+        }
+    }
+}
+
+/// How a call ends, unless it goes on.
+type Outcome = Result<Option<Returned>, Exception>;
+
+impl Consumer {
+    /// The part of a call that does not block. `Ok(None)`: it blocks, as `self.call` says.
+    pub(super) fn begin(&mut self, now: Time, call: ConsumerCall, fx: &mut Effects) -> Outcome {
+        if self.closed {
+            return match call {
+                ConsumerCall::Close { .. } => Ok(Some(Returned::Closed)),
+                _ => Err(Exception::IllegalState),
+            };
+        }
+        let api_deadline = now + self.config.default_api_timeout;
+        match call {
+            ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
+            ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
+            ConsumerCall::Unsubscribe => self.unsubscribe(now, fx),
+            ConsumerCall::Poll { timeout, quiet } => {
+                if self.subscriptions.kind == SubscriptionType::None {
+                    return Err(Exception::IllegalState);
+                }
+                let deadline = now + timeout;
+                self.call = Some(Call::Poll(Poll { deadline, quiet, fetching: false }));
+                Ok(None)
+            }
+            ConsumerCall::Commit { sync, offsets } => self.commit(now, sync, offsets, fx),
+            ConsumerCall::Seek(to) => self.seek(to, fx),
+            ConsumerCall::Committed(partition) => {
+                self.group.ok_or(Exception::InvalidGroupId)?;
+                self.call = Some(Call::Committed { partition, deadline: api_deadline });
+                Ok(None)
+            }
+            ConsumerCall::Position(partition) => {
+                self.subscriptions.get(partition).ok_or(Exception::IllegalState)?;
+                self.call = Some(Call::Position { partition, deadline: api_deadline });
+                Ok(None)
+            }
+            ConsumerCall::Close { timeout } => {
+                let deadline = now + timeout.min(self.config.request_timeout);
+                let stage = if self.auto_commits() {
+                    let offsets = self.subscriptions.all_consumed();
+                    Closing::Commit(SyncCommit::new(CommitKind::AutoClose, offsets, deadline))
+                } else {
+                    Closing::Lookups
+                };
+                self.call = Some(Call::Close(Close { deadline, stage }));
+                Ok(None)
+            }
+        }
+    }
+
+    fn subscribe(&mut self, now: Time, mut topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
+        self.group.ok_or(Exception::InvalidGroupId)?;
+        if topics.is_empty() {
+            return self.unsubscribe(now, fx);
+        }
+        if self.subscriptions.kind == SubscriptionType::Partitions {
+            return Err(Exception::IllegalState);
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        let names = &fx.names;
+        self.fetcher.retain(|p| topics.contains(&names.partitions[p.index()].topic));
+        if self.subscriptions.topics != topics {
+            self.network.metadata_mut().request_update_for_new_topic();
+        }
+        self.subscriptions.kind = SubscriptionType::Topics;
+        self.subscriptions.topics = topics;
+        Ok(Some(Returned::Done))
+    }
+
+    fn assign(&mut self, now: Time, partitions: &[PartitionId], fx: &mut Effects) -> Outcome {
+        if partitions.is_empty() {
+            return self.unsubscribe(now, fx);
+        }
+        if self.subscriptions.kind == SubscriptionType::Topics {
+            return Err(Exception::IllegalState);
+        }
+        self.fetcher.retain(|p| partitions.contains(&p));
+        self.auto_commit_if_due(now, fx);
+        self.subscriptions.kind = SubscriptionType::Partitions;
+        self.subscriptions.assign(partitions);
+        self.network.metadata_mut().request_update_for_new_topic();
+        Ok(Some(Returned::Done))
+    }
+
+    fn unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Outcome {
+        self.fetcher.retain(|_| false);
+        if self.group.is_some() {
+            self.leave_prepare(fx);
+            self.leave_group(now, false, fx);
+        }
+        self.subscriptions.clear();
+        Ok(Some(Returned::Done))
+    }
+
+    fn commit(
+        &mut self,
+        now: Time,
+        sync: bool,
+        offsets: Option<Vec<PartitionOffset>>,
+        fx: &mut Effects,
+    ) -> Outcome {
+        let offsets = offsets.unwrap_or_else(|| self.subscriptions.all_consumed());
+        if has_negative(&offsets) {
+            return Err(Exception::IllegalArgument);
+        }
+        self.group.ok_or(Exception::InvalidGroupId)?;
+        if sync {
+            let deadline = now + self.config.default_api_timeout;
+            self.call = Some(Call::Commit(SyncCommit::new(CommitKind::Sync, offsets, deadline)));
+            return Ok(None);
+        }
+        self.commit_async(now, CommitKind::Async, offsets, fx);
+        Ok(Some(Returned::Done))
+    }
+
+    fn seek(&mut self, to: PartitionOffset, fx: &mut Effects) -> Outcome {
+        if to.offset < Offset(0) {
+            return Err(Exception::IllegalArgument);
+        }
+        self.subscriptions.get(to.partition).ok_or(Exception::IllegalState)?;
+        self.set_position(to.partition, to.offset, PositionReason::Seek, fx);
+        Ok(Some(Returned::Done))
+    }
+
+    /// Lets the blocked call go on as far as it can.
+    pub(super) fn advance(&mut self, now: Time, fx: &mut Effects) {
+        let Some(mut call) = self.call.take() else { return };
+        self.wake = Time::NEVER;
+        let outcome = match &mut call {
+            Call::Poll(poll) => self.advance_poll(now, poll, fx),
+            Call::Commit(commit) => match self.commit_sync(now, commit, fx) {
+                Some(Ok(())) => Ok(Some(Returned::Done)),
+                Some(Err(exception)) => Err(exception),
+                None => Ok(None),
+            },
+            Call::Committed { partition, deadline } => {
+                self.advance_committed(now, *partition, *deadline, fx)
+            }
+            Call::Position { partition, deadline } => {
+                self.advance_position(now, *partition, *deadline, fx)
+            }
+            Call::Close(close) => self.advance_close(now, close, fx),
+        };
+        match outcome {
+            Ok(Some(returned)) => self.returned = Some(returned),
+            Ok(None) => self.call = Some(call),
+            Err(exception) => self.throw(exception, fx),
+        }
+    }
+
+    /// One turn of the loop in `poll()`: rebalance and positions first, then what is buffered, then new fetches.
+    fn advance_poll(&mut self, now: Time, poll: &mut Poll, fx: &mut Effects) -> Outcome {
+        let expired = poll.deadline <= now;
+        if poll.fetching {
+            let records = self.collect(fx)?;
+            if expired || !records.is_empty() {
+                return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+            }
+        }
+        poll.fetching = false;
+        let progress = self.update_assignment(now, fx)?;
+        if let Progress::Blocked(until) = progress
+            && !expired
+        {
+            self.wake = until.min(poll.deadline);
+            return Ok(None);
+        }
+        let records = self.collect(fx)?;
+        if !records.is_empty() {
+            return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+        }
+        let unsent = self.send_fetches(now, fx);
+        if expired {
+            return Ok(Some(self.polled(now, Vec::new(), poll.quiet, fx)));
+        }
+        self.auto_commit_too_late(now, fx);
+        poll.fetching = true;
+        self.wake = poll.deadline.min(self.poll_wake(now, unsent));
+        Ok(None)
+    }
+
+    /// When a poll that waits for fetches looks again although nothing arrives (`pollForFetches`).
+    fn poll_wake(&self, now: Time, unsent: bool) -> Time {
+        let retry = if unsent || !self.subscriptions.has_all_positions() {
+            now + self.config.retry_backoff
+        } else {
+            Time::NEVER
+        };
+        let auto_commit = self.auto_commit_due();
+        let auto_commit = if auto_commit > now { auto_commit } else { Time::NEVER };
+        let positions = self.subscriptions.next_retry(now);
+        retry.min(auto_commit).min(positions).min(self.join_wake(now))
+    }
+
+    /// `updateAssignmentMetadataIfNeeded`.
+    fn update_assignment(&mut self, now: Time, fx: &mut Effects) -> Result<Progress, Exception> {
+        if self.group.is_some() {
+            let progress = self.coordinator_poll(now, fx)?;
+            if progress != Progress::Ready {
+                return Ok(progress);
+            }
+        }
+        self.update_positions(now, fx)
+    }
+
+    fn polled(
+        &mut self,
+        now: Time,
+        records: Vec<PolledSlice>,
+        quiet: bool,
+        fx: &mut Effects,
+    ) -> Returned {
+        for slice in &records {
+            let PolledSlice { partition, batch, base_offset, first, count } = *slice;
+            fx.event(EventKind::Polled { partition, batch, base_offset, first, count });
+        }
+        if records.is_empty() {
+            if !quiet {
+                fx.event(EventKind::PollEmpty);
+            }
+        } else {
+            // The next fetches travel while the application works.
+            self.send_fetches(now, fx);
+            self.auto_commit_too_late(now, fx);
+        }
+        Returned::Polled(records)
+    }
+
+    fn advance_committed(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        deadline: Time,
+        fx: &mut Effects,
+    ) -> Outcome {
+        if let Some(offsets) = self.fetch_committed(now, &[partition], fx)? {
+            let offset = offsets.iter().find(|o| o.partition == partition).map(|o| o.offset);
+            return Ok(Some(Returned::Offset(offset.unwrap_or(Offset::NONE))));
+        }
+        self.blocked_until(now, deadline)
+    }
+
+    fn advance_position(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        deadline: Time,
+        fx: &mut Effects,
+    ) -> Outcome {
+        let state = self.subscriptions.get(partition).copied();
+        let fetching = state.filter(|state| state.state == FetchState::Fetching);
+        if let Some(position) = fetching.and_then(|state| state.position) {
+            return Ok(Some(Returned::Offset(position.offset)));
+        }
+        let wake = match self.update_positions(now, fx)? {
+            Progress::Blocked(until) => until,
+            Progress::Ready | Progress::NotReady => now + self.config.retry_backoff,
+        };
+        self.wake = wake;
+        self.blocked_until(now, deadline)
+    }
+
+    fn blocked_until(&mut self, now: Time, deadline: Time) -> Outcome {
+        self.wake = self.wake.min(deadline);
+        if deadline <= now { Err(Exception::Timeout) } else { Ok(None) }
+    }
+
+    fn advance_close(&mut self, now: Time, close: &mut Close, fx: &mut Effects) -> Outcome {
+        if let Closing::Commit(commit) = &mut close.stage {
+            // How it ends is nobody's business but the log's.
+            if self.commit_sync(now, commit, fx).is_none() {
+                return Ok(None);
+            }
+            close.stage = Closing::Lookups;
+        }
+        let expired = close.deadline <= now;
+        self.wake = close.deadline;
+        if let Closing::Lookups = close.stage {
+            if self.commits.is_looking_up() && !expired {
+                self.look_up_coordinator(now, fx);
+                self.wake = self.wake.min(self.coordinator_wake(now));
+                return Ok(None);
+            }
+            self.heartbeat.stop();
+            if self.group.is_some() {
+                self.leave_prepare(fx);
+                self.leave_group(now, false, fx);
+            }
+            close.stage = Closing::Answers;
+        }
+        self.flush_commits(now, fx);
+        let waits = self.membership.is_leaving() || self.commits.has_open();
+        if waits && !expired && self.usable_coordinator(now, fx).is_some() {
+            return Ok(None);
+        }
+        self.deliver_commit_callbacks(now, fx);
+        self.network.close(fx);
+        self.closed = true;
+        fx.event(EventKind::Closed);
+        Ok(Some(Returned::Closed))
+    }
+}

@@ -1,0 +1,320 @@
+//! Fetching: requests to leaders, the buffer of what they answered, and what `poll()` takes out of it.
+//!
+//! Kafka: `Fetcher`, `AbstractFetch`, `FetchBuffer`, `CompletedFetch`, `FetchCollector`. One request a broker at a time,
+//! about the partitions of which nothing is buffered; a poll returns at most `max.poll.records` and sends the next
+//! requests before it returns. The position moves when records are returned, not when they arrive.
+//! Simplified: no fetch sessions (KIP-227), compression or corrupt records.
+
+use std::collections::VecDeque;
+
+use crate::base::batch::BatchTable;
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::fingerprint::Fingerprint;
+use crate::base::config::OffsetReset;
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
+use crate::base::time::Time;
+use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::client_metadata::KnownPartition;
+use crate::kafka::consumer::positions::FetchState;
+use crate::kafka::consumer::{Consumer, PolledSlice, Request, wire};
+use crate::kafka::effects::Effects;
+
+/// The answer for one partition, from its arrival until its last record is returned.
+#[derive(Clone, Debug)]
+struct CompletedFetch {
+    partition: PartitionId,
+    error: ErrorCode,
+    /// The offset of the next record to return; at first the offset asked for.
+    next: Offset,
+    slices: VecDeque<FetchedSlice>,
+    /// The leader epoch of the batch read last.
+    last_epoch: LeaderEpoch,
+    initialized: bool,
+}
+
+#[derive(Clone, Debug)]
+struct InFlightFetch {
+    broker: BrokerId,
+    asked: Vec<(PartitionId, Offset)>,
+}
+
+/// The buffer and the requests on their way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fetcher {
+    in_flight: Vec<InFlightFetch>,
+    next_in_line: Option<CompletedFetch>,
+    completed: VecDeque<CompletedFetch>,
+}
+
+impl Fetcher {
+    fn is_buffered(&self, partition: PartitionId) -> bool {
+        let mut buffered = self.next_in_line.iter().chain(&self.completed);
+        buffered.any(|fetch| fetch.partition == partition)
+    }
+
+    /// Forgets what is buffered of other partitions (`clearBufferedDataForUnassignedPartitions`).
+    pub(super) fn retain(&mut self, keep: impl Fn(PartitionId) -> bool) {
+        self.completed.retain(|fetch| keep(fetch.partition));
+        self.next_in_line = self.next_in_line.take().filter(|fetch| keep(fetch.partition));
+    }
+
+    /// Requests on connections that are gone will not be answered.
+    pub(super) fn drop_lost(&mut self, is_connected: impl Fn(BrokerId) -> bool) {
+        self.in_flight.retain(|fetch| is_connected(fetch.broker));
+    }
+
+    /// Adds this state to a fingerprint.
+    pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
+        for fetch in &self.in_flight {
+            into.add((fetch.broker, &fetch.asked));
+        }
+        for fetch in self.next_in_line.iter().chain(&self.completed) {
+            into.add((fetch.partition, fetch.error, fetch.next, fetch.initialized));
+            for slice in &fetch.slices {
+                into.add((slice.batch, slice.base_offset, slice.leader_epoch));
+            }
+        }
+    }
+}
+
+impl CompletedFetch {
+    /// Moves at most `limit` records out. True when it is found to be empty.
+    fn take(&mut self, limit: u32, batches: &BatchTable, out: &mut Vec<PolledSlice>) -> bool {
+        let mut left = limit;
+        while left > 0 {
+            let Some(slice) = self.slices.front().copied() else { return true };
+            self.last_epoch = slice.leader_epoch;
+            let end = slice.base_offset + i64::from(batches[slice.batch].count);
+            let first = self.next.max(slice.base_offset);
+            // A leader returns whole batches; what is below the position is passed over.
+            let count = (end - first).clamp(0, i64::from(left));
+            if count > 0 {
+                out.push(PolledSlice {
+                    partition: self.partition,
+                    batch: slice.batch,
+                    base_offset: slice.base_offset,
+                    first: (first - slice.base_offset) as u16,
+                    count: count as u16,
+                });
+                self.next = first + count;
+                left -= count as u32;
+            }
+            if self.next < end {
+                return false;
+            }
+            self.next = end;
+            self.slices.pop_front();
+        }
+        false
+    }
+}
+
+impl Consumer {
+    /// Asks every leader for the partitions of which nothing is buffered. True when a request that is wanted could not
+    /// be sent.
+    pub(super) fn send_fetches(&mut self, now: Time, fx: &mut Effects) -> bool {
+        self.validate_on_metadata_change();
+        let (mut wanted, mut leaderless) = (Vec::<(BrokerId, Vec<FetchPartition>)>::new(), false);
+        for state in self.subscriptions.iter().filter(|s| s.is_fetchable()) {
+            if self.fetcher.is_buffered(state.partition) {
+                continue;
+            }
+            let position = state.position.expect("a fetchable partition has a position");
+            let Some(leader) = position.leader else {
+                leaderless = true;
+                continue;
+            };
+            let partition = FetchPartition {
+                partition: state.partition,
+                offset: position.offset,
+                current_leader_epoch: position.leader_epoch,
+                last_fetched_epoch: LeaderEpoch::NONE,
+                log_start: Offset::NONE,
+                max_bytes: self.config.max_partition_fetch_bytes,
+            };
+            match wanted.iter_mut().find(|(broker, _)| *broker == leader) {
+                Some((_, partitions)) => partitions.push(partition),
+                None => wanted.push((leader, vec![partition])),
+            }
+        }
+        if leaderless {
+            self.network.metadata_mut().request_update(false);
+        }
+        let mut unsent = leaderless;
+        for (broker, partitions) in wanted {
+            if self.fetcher.in_flight.iter().all(|fetch| fetch.broker != broker) {
+                unsent |= !self.send_fetch(now, broker, &partitions, fx);
+            }
+        }
+        unsent
+    }
+
+    fn send_fetch(
+        &mut self,
+        now: Time,
+        broker: BrokerId,
+        partitions: &[FetchPartition],
+        fx: &mut Effects,
+    ) -> bool {
+        if !self.network.ready(now, broker, fx) {
+            return false;
+        }
+        let message = Message::Fetch {
+            replica: None,
+            max_wait_ms: self.config.fetch_max_wait.as_millis() as u32,
+            min_bytes: self.config.fetch_min_bytes,
+            max_bytes: self.config.fetch_max_bytes,
+            partitions: fx.keep(partitions),
+        };
+        let timeout = self.config.request_timeout;
+        self.network.send(now, broker, (message, Request::Fetch), timeout, fx);
+        let asked = partitions.iter().map(|p| (p.partition, p.offset)).collect();
+        self.fetcher.in_flight.push(InFlightFetch { broker, asked });
+        true
+    }
+
+    /// The answer of a leader goes into the buffer.
+    pub(super) fn fetched(&mut self, broker: BrokerId, message: Message, fx: &Effects) {
+        let Message::FetchResponse { results, slices } = message else {
+            unreachable!("Fetch is answered by its own response");
+        };
+        let Some(at) = self.fetcher.in_flight.iter().position(|f| f.broker == broker) else {
+            return;
+        };
+        let asked = self.fetcher.in_flight.remove(at).asked;
+        let mut slices = fx.pools.get(slices).iter().copied();
+        for result in fx.pools.get(results) {
+            let slices: VecDeque<_> = slices.by_ref().take(result.slice_count.into()).collect();
+            let partition = result.partition;
+            let Some((_, next)) = asked.iter().find(|(p, _)| *p == partition) else { continue };
+            self.learn_from(result);
+            // An empty answer has nothing to return and nothing to say.
+            if result.error != ErrorCode::None || !slices.is_empty() {
+                self.fetcher.completed.push_back(CompletedFetch {
+                    partition,
+                    error: result.error,
+                    next: *next,
+                    slices,
+                    last_epoch: LeaderEpoch::NONE,
+                    initialized: false,
+                });
+            }
+        }
+    }
+
+    /// A refusing broker may name the leader (KIP-951).
+    fn learn_from(&mut self, result: &FetchResult) {
+        let moved = matches!(
+            result.error,
+            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+        );
+        let Some(leader) = result.leader.filter(|_| moved) else { return };
+        let (partition, leader_epoch) = (result.partition, result.leader_epoch);
+        if self.network.metadata_mut().update_leader(partition, leader, leader_epoch) {
+            let known = KnownPartition { leader: Some(leader), leader_epoch };
+            self.subscriptions.learn_leader(partition, known);
+        }
+    }
+
+    /// Takes at most `max.poll.records` out of the buffer and moves the positions behind them.
+    ///
+    /// # Errors
+    /// What `poll()` throws for the partition that is next, when nothing was taken before.
+    pub(super) fn collect(&mut self, fx: &mut Effects) -> Result<Vec<PolledSlice>, Exception> {
+        let mut out = Vec::new();
+        let mut left = self.config.max_poll_records;
+        while left > 0 {
+            if let Some(mut fetch) = self.fetcher.next_in_line.take() {
+                if !self.is_next(&fetch) {
+                    continue;
+                }
+                let before = out.len();
+                let drained = fetch.take(left, &fx.batches, &mut out);
+                left -= out[before..].iter().map(|slice| u32::from(slice.count)).sum::<u32>();
+                self.subscriptions.advance(fetch.partition, fetch.next, fetch.last_epoch);
+                if !drained {
+                    self.fetcher.next_in_line = Some(fetch);
+                }
+                continue;
+            }
+            let Some(mut fetch) = self.fetcher.completed.pop_front() else { break };
+            if !fetch.initialized {
+                match self.initialize(&fetch) {
+                    Ok(true) => fetch.initialized = true,
+                    Ok(false) => continue,
+                    Err(exception) if out.is_empty() => return Err(exception),
+                    Err(_) => {
+                        // The next poll throws it; this one returns what it has.
+                        self.fetcher.completed.push_front(fetch);
+                        break;
+                    }
+                }
+            }
+            self.fetcher.next_in_line = Some(fetch);
+        }
+        Ok(out)
+    }
+
+    /// True when the fetch continues where the partition stands; else it is obsolete.
+    fn is_next(&self, fetch: &CompletedFetch) -> bool {
+        let state = self.subscriptions.get(fetch.partition);
+        state.is_some_and(|s| s.is_fetchable() && s.position.map(|p| p.offset) == Some(fetch.next))
+    }
+
+    /// The first look at an answer. False when it is of no use.
+    fn initialize(&mut self, fetch: &CompletedFetch) -> Result<bool, Exception> {
+        let Some(state) = self.subscriptions.get(fetch.partition) else { return Ok(false) };
+        if state.state != FetchState::Fetching {
+            return Ok(false);
+        }
+        let is_current = state.position.map(|p| p.offset) == Some(fetch.next);
+        match fetch.error {
+            ErrorCode::None => return Ok(is_current),
+            ErrorCode::OffsetOutOfRange if !is_current => {}
+            ErrorCode::OffsetOutOfRange if self.subscriptions.policy == OffsetReset::None => {
+                return Err(wire(fetch.error));
+            }
+            ErrorCode::OffsetOutOfRange => self.subscriptions.request_reset(fetch.partition),
+            ErrorCode::UnknownLeaderEpoch | ErrorCode::UnknownServerError => {}
+            _ => self.network.metadata_mut().request_update(false),
+        }
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::batch::{Record, RecordBody};
+    use crate::base::ids::{KeyId, MessageId, NodeId};
+
+    #[test]
+    fn a_fetch_gives_whole_polls_and_passes_over_what_is_below_the_position() {
+        let mut batches = BatchTable::default();
+        let record = |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
+        let records: Vec<_> = (0..5).map(record).collect();
+        let slices: VecDeque<_> = [0, 5]
+            .map(|base| FetchedSlice {
+                batch: batches.add(NodeId::Producer(0), None, &records),
+                base_offset: Offset(base),
+                leader_epoch: LeaderEpoch(4),
+            })
+            .into();
+        let mut fetch = CompletedFetch {
+            partition: PartitionId(0),
+            error: ErrorCode::None,
+            next: Offset(3),
+            slices,
+            last_epoch: LeaderEpoch::NONE,
+            initialized: true,
+        };
+        let mut polls = Vec::new();
+        for (limit, drained) in [(4, false), (3, false), (1, true)] {
+            let mut out = Vec::new();
+            assert_eq!(fetch.take(limit, &batches, &mut out), drained);
+            polls.push(out.iter().map(|s| (s.first_offset().0, s.count)).collect::<Vec<_>>());
+        }
+        assert_eq!(polls, [vec![(3, 2), (5, 2)], vec![(7, 3)], vec![]]);
+        assert_eq!((fetch.next, fetch.last_epoch), (Offset(10), LeaderEpoch(4)));
+    }
+}

@@ -1,0 +1,365 @@
+//! What a consumer reads and where it stands: topics or partitions of the application, and a position with a state for
+//! each assigned partition.
+//!
+//! Kafka: `SubscriptionState` with its `FetchStates`; KIP-320 (positions carry leader epochs and are validated after a
+//! leader change). Simplified: no patterns, no paused partitions, no preferred read replica (KIP-392); an offset
+//! committed or looked up carries no leader epoch, so only positions after a fetched record are validated.
+
+use crate::base::config::OffsetReset;
+use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId};
+use crate::base::time::Time;
+use crate::kafka::api::PartitionOffset;
+use crate::kafka::client_metadata::KnownPartition;
+
+/// The next offset to fetch, and what is known around it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct FetchPosition {
+    /// The next offset to fetch.
+    pub(super) offset: Offset,
+    /// The leader epoch of the record before it; [`LeaderEpoch::NONE`] when there was none.
+    pub(super) offset_epoch: LeaderEpoch,
+    /// Whom to fetch from.
+    pub(super) leader: Option<BrokerId>,
+    /// Under which epoch.
+    pub(super) leader_epoch: LeaderEpoch,
+}
+
+impl FetchPosition {
+    /// A position that no fetched record led to.
+    pub(super) fn at(offset: Offset, known: Option<KnownPartition>) -> Self {
+        Self {
+            offset,
+            offset_epoch: LeaderEpoch::NONE,
+            leader: known.and_then(|k| k.leader),
+            leader_epoch: known.map_or(LeaderEpoch::NONE, |k| k.leader_epoch),
+        }
+    }
+}
+
+/// `FetchStates`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum FetchState {
+    /// No position yet: look for a committed offset, then reset.
+    Initializing,
+    /// The position is good; records of it are fetched and returned.
+    Fetching,
+    /// `ListOffsets` is to say where to begin.
+    AwaitReset,
+    /// The leader changed: is the log still the one that was read?
+    AwaitValidation,
+}
+
+/// One assigned partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct PartitionState {
+    pub(super) partition: PartitionId,
+    pub(super) state: FetchState,
+    pub(super) position: Option<FetchPosition>,
+    /// A rebalance commits it and will take it away: nothing of it is fetched or returned any more.
+    pub(super) pending_revocation: bool,
+    /// No further question about the position before this moment.
+    pub(super) retry_at: Time,
+}
+
+impl PartitionState {
+    fn new(partition: PartitionId) -> Self {
+        Self {
+            partition,
+            state: FetchState::Initializing,
+            position: None,
+            pending_revocation: false,
+            retry_at: Time::ZERO,
+        }
+    }
+
+    /// True when records may be fetched and returned.
+    pub(super) fn is_fetchable(&self) -> bool {
+        self.state == FetchState::Fetching && !self.pending_revocation
+    }
+
+    /// Takes the position as it is. With an epoch on both sides it must be validated first.
+    fn seek(&mut self, position: FetchPosition) {
+        let known = position.offset_epoch != LeaderEpoch::NONE
+            && position.leader_epoch != LeaderEpoch::NONE;
+        self.state = if known { FetchState::AwaitValidation } else { FetchState::Fetching };
+        self.position = Some(position);
+        self.retry_at = Time::ZERO;
+    }
+}
+
+/// How partitions come to the consumer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum SubscriptionType {
+    /// Neither `subscribe` nor `assign` was called.
+    None,
+    /// `subscribe(topics)`: the group assigns.
+    Topics,
+    /// `assign(partitions)`.
+    Partitions,
+}
+
+/// What the leader said about a position after a leader change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Validation {
+    /// The log still holds what was read; go on.
+    Good,
+    /// The answer is about a position that is not there any more.
+    Stale,
+    /// Set back to the divergence point.
+    Truncated(Offset),
+    /// The divergence point is unknown: reset by policy.
+    Unknown,
+    /// Truncated, and there is no reset policy.
+    Refused,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct SubscriptionState {
+    pub(super) kind: SubscriptionType,
+    /// Sorted; what `subscribe` named.
+    pub(super) topics: Vec<TopicId>,
+    assignment: Vec<PartitionState>,
+    ids: Vec<PartitionId>,
+    /// `auto.offset.reset`.
+    pub(super) policy: OffsetReset,
+}
+
+impl SubscriptionState {
+    pub(super) fn new(policy: OffsetReset) -> Self {
+        Self {
+            kind: SubscriptionType::None,
+            topics: Vec::new(),
+            assignment: Vec::new(),
+            ids: Vec::new(),
+            policy,
+        }
+    }
+
+    /// The assigned partitions.
+    pub(super) fn ids(&self) -> &[PartitionId] {
+        &self.ids
+    }
+
+    /// The assigned partitions with their states.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PartitionState> {
+        self.assignment.iter()
+    }
+
+    /// Replaces the assignment; what stays keeps its state.
+    pub(super) fn assign(&mut self, partitions: &[PartitionId]) {
+        let kept = |p: PartitionId| self.get(p).copied().unwrap_or_else(|| PartitionState::new(p));
+        self.assignment = partitions.iter().map(|p| kept(*p)).collect();
+        self.ids = partitions.to_vec();
+    }
+
+    /// `unsubscribe()`.
+    pub(super) fn clear(&mut self) {
+        self.kind = SubscriptionType::None;
+        self.topics.clear();
+        self.assign(&[]);
+    }
+
+    pub(super) fn get(&self, partition: PartitionId) -> Option<&PartitionState> {
+        self.assignment.iter().find(|s| s.partition == partition)
+    }
+
+    pub(super) fn get_mut(&mut self, partition: PartitionId) -> Option<&mut PartitionState> {
+        self.assignment.iter_mut().find(|s| s.partition == partition)
+    }
+
+    /// Everything that `poll()` has returned: the positions a commit without arguments takes.
+    pub(super) fn all_consumed(&self) -> Vec<PartitionOffset> {
+        let fetching = self.assignment.iter().filter(|s| s.state == FetchState::Fetching);
+        fetching
+            .filter_map(|s| Some(PartitionOffset { partition: s.partition, offset: s.position?.offset }))
+            .collect()
+    }
+
+    /// True when no partition waits for a position or for its validation.
+    pub(super) fn has_all_positions(&self) -> bool {
+        use FetchState::{AwaitValidation, Fetching};
+        self.assignment.iter().all(|s| matches!(s.state, Fetching | AwaitValidation))
+    }
+
+    /// Partitions in `state` about which a question may be asked now.
+    pub(super) fn ready_to_ask(&self, now: Time, state: FetchState) -> Vec<PartitionState> {
+        let ready = |s: &&PartitionState| s.state == state && s.retry_at <= now;
+        self.assignment.iter().filter(ready).copied().collect()
+    }
+
+    /// The earliest moment at which a question that was put off may be asked again.
+    pub(super) fn next_retry(&self, now: Time) -> Time {
+        use FetchState::{AwaitReset, AwaitValidation};
+        let waiting = self
+            .assignment
+            .iter()
+            .filter(|s| matches!(s.state, AwaitReset | AwaitValidation) && s.retry_at > now);
+        waiting.map(|s| s.retry_at).min().unwrap_or(Time::NEVER)
+    }
+
+    /// No question about `partitions` before `at`.
+    pub(super) fn put_off(&mut self, partitions: &[PartitionId], at: Time) {
+        for state in self.assignment.iter_mut().filter(|s| partitions.contains(&s.partition)) {
+            state.retry_at = at;
+        }
+    }
+
+    /// Sets a position that no fetched record led to. Returns false when the partition is not assigned.
+    pub(super) fn seek(&mut self, partition: PartitionId, position: FetchPosition) -> bool {
+        let state = self.get_mut(partition);
+        state.is_some_and(|state| {
+            state.seek(position);
+            true
+        })
+    }
+
+    /// Moves on after records were returned.
+    pub(super) fn advance(&mut self, partition: PartitionId, offset: Offset, epoch: LeaderEpoch) {
+        let state = self.get_mut(partition).expect("records of an assigned partition");
+        let position = state.position.as_mut().expect("a partition being read has a position");
+        position.offset = offset;
+        position.offset_epoch = epoch;
+    }
+
+    /// Looks for a new beginning by policy.
+    pub(super) fn request_reset(&mut self, partition: PartitionId) {
+        if let Some(state) = self.get_mut(partition) {
+            state.state = FetchState::AwaitReset;
+            state.position = None;
+            state.retry_at = Time::ZERO;
+        }
+    }
+
+    /// A rebalance is about to take everything away.
+    pub(super) fn mark_pending_revocation(&mut self) {
+        for state in &mut self.assignment {
+            state.pending_revocation = true;
+        }
+    }
+
+    /// The metadata has perhaps another leader for the partition: take it over, and validate the position first where
+    /// the epoch of the last record is known (`maybeValidatePosition`).
+    pub(super) fn learn_leader(&mut self, partition: PartitionId, known: KnownPartition) {
+        let Some(state) = self.get_mut(partition) else { return };
+        let (Some(position), Some(_)) = (state.position, known.leader) else { return };
+        let new =
+            FetchPosition { leader: known.leader, leader_epoch: known.leader_epoch, ..position };
+        if state.state != FetchState::AwaitReset && new != position {
+            state.seek(new);
+        }
+    }
+
+    /// The answer to a validation of `asked` (`maybeCompleteValidation`): the largest epoch the leader has that is
+    /// not above the asked one ends at `end`.
+    pub(super) fn complete_validation(
+        &mut self,
+        partition: PartitionId,
+        asked: FetchPosition,
+        (epoch, end): (LeaderEpoch, Offset),
+    ) -> Validation {
+        let has_policy = self.policy != OffsetReset::None;
+        let Some(state) = self.get_mut(partition) else { return Validation::Stale };
+        if state.state != FetchState::AwaitValidation || state.position != Some(asked) {
+            return Validation::Stale;
+        }
+        let unknown = epoch == LeaderEpoch::NONE || end == Offset::NONE;
+        if !unknown && end >= asked.offset {
+            state.state = FetchState::Fetching;
+            state.retry_at = Time::ZERO;
+            return Validation::Good;
+        }
+        if !has_policy {
+            return Validation::Refused;
+        }
+        if unknown {
+            self.request_reset(partition);
+            return Validation::Unknown;
+        }
+        state.position = Some(FetchPosition { offset: end, offset_epoch: epoch, ..asked });
+        state.state = FetchState::Fetching;
+        state.retry_at = Time::ZERO;
+        Validation::Truncated(end)
+    }
+
+    /// Adds this state to a fingerprint.
+    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        into.add((self.kind, &self.topics));
+        for state in &self.assignment {
+            into.add((state.partition, state.state, state.position, state.pending_revocation));
+            into.add_time(now, state.retry_at.max(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P: PartitionId = PartitionId(0);
+
+    fn known(leader: u8, epoch: i32) -> KnownPartition {
+        KnownPartition { leader: Some(BrokerId(leader)), leader_epoch: LeaderEpoch(epoch) }
+    }
+
+    fn at_five(policy: OffsetReset) -> SubscriptionState {
+        let mut state = SubscriptionState::new(policy);
+        state.assign(&[P]);
+        state.seek(P, FetchPosition::at(Offset(0), Some(known(1, 3))));
+        state.advance(P, Offset(5), LeaderEpoch(3));
+        state
+    }
+
+    #[test]
+    fn a_position_without_an_epoch_needs_no_validation() {
+        let mut state = SubscriptionState::new(OffsetReset::Earliest);
+        state.assign(&[P]);
+        state.seek(P, FetchPosition::at(Offset(7), Some(known(1, 3))));
+        state.learn_leader(P, known(2, 4));
+        let here = state.get(P).unwrap();
+        assert_eq!(here.state, FetchState::Fetching);
+        assert_eq!(here.position.unwrap().leader, Some(BrokerId(2)));
+    }
+
+    #[test]
+    fn after_a_leader_change_the_leader_decides_where_to_go_on() {
+        use Validation::{Good, Refused, Truncated, Unknown};
+        let (earliest, none) = (OffsetReset::Earliest, OffsetReset::None);
+        let table = [
+            (earliest, 3, 5, Good),
+            (earliest, 3, 9, Good),
+            (earliest, 3, 2, Truncated(Offset(2))),
+            (earliest, 2, 0, Truncated(Offset(0))),
+            (earliest, -1, -1, Unknown),
+            (OffsetReset::Latest, 3, 2, Truncated(Offset(2))),
+            (none, 3, 5, Good),
+            (none, 3, 2, Refused),
+            (none, -1, -1, Refused),
+        ];
+        for (policy, epoch, end, expected) in table {
+            let mut state = at_five(policy);
+            state.learn_leader(P, known(2, 4));
+            assert_eq!(state.get(P).unwrap().state, FetchState::AwaitValidation);
+            let asked = state.get(P).unwrap().position.unwrap();
+            let answer = (LeaderEpoch(epoch), Offset(end));
+            assert_eq!(state.complete_validation(P, asked, answer), expected, "{policy:?} {end}");
+            let now = state.get(P).unwrap();
+            let (next, offset) = match expected {
+                Good => (FetchState::Fetching, Some(5)),
+                Truncated(to) => (FetchState::Fetching, Some(to.0)),
+                Unknown => (FetchState::AwaitReset, None),
+                _ => (FetchState::AwaitValidation, Some(5)),
+            };
+            assert_eq!((now.state, now.position.map(|p| p.offset.0)), (next, offset));
+        }
+    }
+
+    #[test]
+    fn a_commit_without_arguments_leaves_out_what_has_no_valid_position() {
+        let mut state = at_five(OffsetReset::Earliest);
+        assert_eq!(state.all_consumed(), [PartitionOffset { partition: P, offset: Offset(5) }]);
+        state.learn_leader(P, known(2, 4));
+        assert_eq!(state.all_consumed(), []);
+    }
+}

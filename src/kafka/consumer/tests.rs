@@ -1,0 +1,1 @@
+//! Transcripts of a consumer whose brokers are played by the test.
