@@ -1,1 +1,100 @@
-//! What applications do around Kafka.
+//! What applications do around Kafka's clients. A process is its client and its application: they die as one.
+//!
+//! [`ConsumerProcess`] is a consumer with a loop of [`LoopStep`]s, or one whose calls a script makes by hand. Where
+//! `Commit` stands before or after `Work` *is* the difference between at-most-once and at-least-once.
+
+mod process;
+#[cfg(test)]
+mod tests;
+mod unfinished;
+mod workers;
+
+use crate::base::error::Exception;
+use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::time::Duration;
+use crate::kafka::consumer::{ConsumerCall, PolledSlice};
+
+pub use process::ConsumerProcess;
+
+/// What the application reads; it says so when it starts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subscription {
+    /// `subscribe(topics)`. Empty: a script will say it.
+    Topics(Vec<TopicId>),
+    /// `assign(partitions)`.
+    Partitions(Vec<PartitionId>),
+}
+
+/// `commitSync` or `commitAsync`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CommitMode {
+    /// `commitSync`: waits for the answer. An exception is noted and the loop goes on.
+    Sync,
+    /// `commitAsync`.
+    Async,
+}
+
+/// One step of an application's loop. The steps run in order, again and again; each works on the batch the last `Poll`
+/// of the round returned, and does nothing when that was empty.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LoopStep {
+    /// `poll()` with this time-out, at least 1 ms. [`LoopStep::POLL`] is what an idle loop should use. An exception ends
+    /// the loop: `close()`, and the process exits.
+    Poll(Duration),
+    /// Works on the records one after the other, so long each; a record is processed when its work is over.
+    Work(Duration),
+    /// Works on all of them at once; they are processed together when it is over.
+    WorkBatch(Duration),
+    /// As `Work`, with a `commitSync` of the next offset after each record.
+    WorkAndCommitEach(Duration),
+    /// Puts the batch into the queue of `workers` threads and goes on. Each takes the oldest record, `work` long.
+    HandOff {
+        /// How many threads, at least 1.
+        workers: u16,
+        /// How long a record takes one of them.
+        work: Duration,
+    },
+    /// Commits everything `poll()` has returned, processed or not.
+    Commit(CommitMode),
+    /// Commits, a partition, the lowest offset whose record is not processed, when that has changed.
+    CommitFinished(CommitMode),
+    /// Commits the offset of the last record of the batch in place of the next one: the classic mistake.
+    CommitLast(CommitMode),
+    /// Waits.
+    Pause(Duration),
+}
+
+impl LoopStep {
+    /// `poll()` with the time-out that fetches of an idle consumer have anyway.
+    pub const POLL: Self = Self::Poll(Duration::from_millis(500));
+}
+
+/// A call of the application that a script makes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HandCall {
+    /// `poll(timeout)`, again and again until so many records came in all or it threw. 0: one call.
+    Poll {
+        /// Of each call.
+        timeout: Duration,
+        /// How many records in all.
+        records: u32,
+    },
+    /// The application finishes the next `count` records it was given, oldest first; `None`: all.
+    Process {
+        /// How many.
+        count: Option<u32>,
+    },
+    /// Any other call.
+    Consumer(ConsumerCall),
+}
+
+/// What the last call by hand came to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct HandReturn {
+    /// `poll()`: the records of all its calls.
+    pub polled: Vec<PolledSlice>,
+    /// `committed()` ([`Offset::NONE`]: nothing is) or `position()`.
+    pub offset: Option<Offset>,
+    /// What it threw.
+    pub exception: Option<Exception>,
+}

@@ -374,7 +374,9 @@ impl Consumer {
 
     /// True when the next attempt follows at once.
     fn join_failed(&mut self, now: Time, exception: Exception) -> Result<bool, Exception> {
-        use ErrorCode::{IllegalGeneration, MemberIdRequired, RebalanceInProgress, UnknownMemberId};
+        use ErrorCode::{
+            IllegalGeneration, MemberIdRequired, RebalanceInProgress, UnknownMemberId,
+        };
         self.membership.rejoin_needed = true;
         match exception {
             Exception::Wire(
@@ -412,7 +414,8 @@ impl Consumer {
         }
         self.membership.prepare_until = None;
         self.membership.prepare_commit = None;
-        let lost = self.membership.is_reset() || self.membership.identity.member == MemberId::UNKNOWN;
+        let lost =
+            self.membership.is_reset() || self.membership.identity.member == MemberId::UNKNOWN;
         let owned = sorted(self.subscriptions.ids(), &fx.names);
         if !lost {
             callback(RebalanceCallback::Revoked, &owned, fx);

@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 
 use crate::base::batch::BatchTable;
+use crate::base::config::OffsetReset;
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::config::OffsetReset;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
@@ -204,10 +204,8 @@ impl Consumer {
 
     /// A refusing broker may name the leader (KIP-951).
     fn learn_from(&mut self, result: &FetchResult) {
-        let moved = matches!(
-            result.error,
-            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
-        );
+        let moved =
+            matches!(result.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
         let Some(leader) = result.leader.filter(|_| moved) else { return };
         let (partition, leader_epoch) = (result.partition, result.leader_epoch);
         if self.network.metadata_mut().update_leader(partition, leader, leader_epoch) {
@@ -291,7 +289,8 @@ mod tests {
     #[test]
     fn a_fetch_gives_whole_polls_and_passes_over_what_is_below_the_position() {
         let mut batches = BatchTable::default();
-        let record = |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
+        let record =
+            |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
         let records: Vec<_> = (0..5).map(record).collect();
         let slices: VecDeque<_> = [0, 5]
             .map(|base| FetchedSlice {

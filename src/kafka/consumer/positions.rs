@@ -173,7 +173,9 @@ impl SubscriptionState {
     pub(super) fn all_consumed(&self) -> Vec<PartitionOffset> {
         let fetching = self.assignment.iter().filter(|s| s.state == FetchState::Fetching);
         fetching
-            .filter_map(|s| Some(PartitionOffset { partition: s.partition, offset: s.position?.offset }))
+            .filter_map(|s| {
+                Some(PartitionOffset { partition: s.partition, offset: s.position?.offset })
+            })
             .collect()
     }
 

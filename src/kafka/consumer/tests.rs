@@ -1,1 +1,0 @@
-//! Transcripts of a consumer whose brokers are played by the test.
