@@ -123,6 +123,6 @@ fn producer(spec: &WorldSpec, n: u16) -> Producer {
 
 fn consumer(spec: &WorldSpec, n: u16) -> ConsumerProcess {
     let ConsumerSpec { config, group, subscription, steps, .. } = &spec.consumers[usize::from(n)];
-    let consumer = Consumer::new(n, config.clone(), Arc::clone(&spec.config), *group);
+    let consumer = Consumer::new(config.clone(), *group);
     ConsumerProcess::new(consumer, subscription.clone(), steps.clone())
 }
