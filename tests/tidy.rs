@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("app", &["base", "event", "kafka"]),
     ("sim", &["base", "event", "kafka", "app"]),
     ("scenario", &["base", "event", "kafka", "app", "sim"]),
-    ("check", &["base", "event"]),
+    ("check", &["base", "event", "view"]),
     ("view", &["base", "event"]),
     // The vectors of Kafka's partitioner and assignors are judged against the functions themselves.
     ("conform", &["base", "event", "kafka", "sim", "scenario", "check", "view"]),

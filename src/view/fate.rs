@@ -100,19 +100,21 @@ pub struct Tally {
     /// Acknowledged and gone.
     pub lost: Vec<MessageId>,
     /// In the leader's log more than once.
-    pub stored_twice: Vec<MessageId>,
+    pub duplicated: Vec<MessageId>,
     /// Processed more than once by one group.
-    pub processed_twice: Vec<MessageId>,
+    pub repeated: Vec<MessageId>,
     /// Behind a message that was sent later.
     pub reordered: Vec<MessageId>,
-    /// Passed by a committed offset and never processed.
+    /// Passed by a group's committed offset, and no member processed it or will.
+    pub skipped: Vec<MessageId>,
+    /// Readable, and no member of some group that reads its partition has processed it: skipped, or not yet read.
     pub unprocessed: Vec<MessageId>,
 }
 
 impl Tally {
-    /// Stored or processed more than once, ascending.
-    pub fn duplicated(&self) -> Vec<MessageId> {
-        let both = self.stored_twice.iter().chain(&self.processed_twice);
+    /// Duplicated or repeated, ascending: what somebody met twice.
+    pub fn twice(&self) -> Vec<MessageId> {
+        let both = self.duplicated.iter().chain(&self.repeated);
         both.copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
@@ -129,12 +131,23 @@ pub fn tally(view: &ClusterView, fates: &[Fate]) -> Tally {
         }
         let note = |list: &mut Vec<MessageId>, is: bool| list.extend(is.then_some(id));
         note(&mut tally.lost, fate.lost.is_some());
-        note(&mut tally.stored_twice, fate.is_stored_twice());
-        note(&mut tally.processed_twice, fate.is_processed_twice());
+        note(&mut tally.duplicated, fate.is_stored_twice());
+        note(&mut tally.repeated, fate.is_processed_twice());
         note(&mut tally.reordered, fate.overtaken_by.is_some());
-        note(&mut tally.unprocessed, !fate.skipped_by.is_empty());
+        note(&mut tally.skipped, !fate.skipped_by.is_empty());
+        note(&mut tally.unprocessed, is_unprocessed(view, fate));
     }
     tally
+}
+
+/// Readable, at or above the lowest position of a group that never processed it.
+fn is_unprocessed(view: &ClusterView, fate: &Fate) -> bool {
+    let Some((partition, offset)) = fate.partition.zip(fate.offsets.first()) else { return false };
+    let readers = view.readers.iter().take(view.groups.len());
+    fate.whereabouts == Whereabouts::Readable
+        && readers
+            .filter(|reader| reader.floor(partition).is_some_and(|floor| *offset >= floor))
+            .any(|reader| reader.message(fate.message).count == 0)
 }
 
 /// The fate of every message that was sent, in order of ids.
@@ -378,7 +391,7 @@ mod tests {
             }
             let tally = told(&story);
             assert_eq!(ids(&tally.reordered), reordered, "{log:?}");
-            assert_eq!(ids(&tally.stored_twice), twice, "{log:?}");
+            assert_eq!(ids(&tally.duplicated), twice, "{log:?}");
         }
     }
 
@@ -391,11 +404,12 @@ mod tests {
         story.poll(0, batch, 0);
         story.process(0, batch, 0, (1, 1));
         story.commit(3);
-        assert_eq!(told(&story).unprocessed, [], "m2 is still in the hands of c1");
+        assert_eq!(told(&story).skipped, [], "m2 is still in the hands of c1");
         story.consumer(0, EventKind::Fault { kind: FaultKind::Kill });
         // The group was handed m0 too; it counts from the lowest position it had.
+        assert_eq!(ids(&told(&story).skipped), [0, 2]);
         assert_eq!(ids(&told(&story).unprocessed), [0, 2]);
         story.commit(1);
-        assert_eq!(ids(&told(&story).unprocessed), [0], "m2 will be read again");
+        assert_eq!(ids(&told(&story).skipped), [0], "m2 will be read again");
     }
 }

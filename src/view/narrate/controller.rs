@@ -1,0 +1,84 @@
+//! What the controller decides.
+
+use crate::base::broker_set::BrokerSet;
+use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
+use crate::event::{Event, EventKind};
+use crate::view::cluster::ProcessState;
+use crate::view::narrate::Scene;
+use crate::view::narrate::replication::beyond;
+use crate::view::words::{brokers, fold_ids, is_are};
+
+pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
+    let who = scene.node(event.node);
+    Some(match event.kind {
+        EventKind::BrokerRegistered { broker, .. } => {
+            format!("{who} registers {broker}, fenced until it has caught up.")
+        }
+        EventKind::BrokerUnfenced { broker } => {
+            format!("{who} unfences {broker}: it may lead and be in ISRs.")
+        }
+        EventKind::BrokerFenced { broker } => {
+            let timeout = scene.facts.cluster.brokers.broker_session_timeout;
+            match scene.before.brokers[broker.index()].process {
+                ProcessState::Stopping => {
+                    format!("{who} fences {broker} because it is shutting down.")
+                }
+                _ => format!("{who} fences {broker} because its session of {timeout} ran out."),
+            }
+        }
+        EventKind::PartitionChanged { partition, leader, leader_epoch, isr, .. } => {
+            changed(scene, &who, partition, leader, (leader_epoch, isr))
+        }
+        _ => return None,
+    })
+}
+
+fn changed(
+    scene: &Scene<'_>,
+    who: &str,
+    partition: PartitionId,
+    leader: Option<BrokerId>,
+    (epoch, isr): (LeaderEpoch, BrokerSet),
+) -> String {
+    let p = scene.before.partition(partition);
+    let name = scene.partition(partition);
+    let Some(leader) = leader else {
+        return format!("{who} leaves {name} without a leader: no replica in the ISR is alive.");
+    };
+    if p.leader == Some(leader) {
+        return same_leader(who, &name, p.isr, isr);
+    }
+    if p.leader_epoch == LeaderEpoch::NONE {
+        return format!("{who} makes {leader} the leader of {name}, ISR {isr}.");
+    }
+    let because = match p.isr.contains(leader) {
+        true => ", the next replica in the ISR",
+        false if p.elr.contains(leader) => ", an eligible leader (ELR)",
+        false => ", which was not in the ISR",
+    };
+    let old = p.replicas.iter().filter(|replica| Some(replica.broker) != Some(leader));
+    let end = p.replica(leader).map(|replica| replica.end);
+    let mut gone: Vec<_> = match end {
+        Some(end) => old.flat_map(|replica| beyond(scene, replica, end)).collect(),
+        None => Vec::new(),
+    };
+    gone.sort_unstable();
+    gone.dedup();
+    let elected = format!("{who} elects {leader}{because}, leader of {name}, epoch {epoch}");
+    match end.filter(|_| !gone.is_empty()) {
+        Some(end) => {
+            let (ids, are) = (fold_ids(scene.names(), &gone), is_are(gone.len()));
+            format!("{elected}; its log ends at {end}: {ids} {are} not in it.")
+        }
+        None => elected + ".",
+    }
+}
+
+fn same_leader(who: &str, name: &str, before: BrokerSet, after: BrokerSet) -> String {
+    let (gone, come) = (before.difference(after), after.difference(before));
+    match (gone.len(), come.len()) {
+        (0, 0) => format!("{who} confirms {name}: ISR {after}."),
+        (0, _) => format!("{} joins the ISR of {name}, now {after}.", brokers(come)),
+        _ => format!("{} leaves the ISR of {name}, now {after}.", brokers(gone)),
+    }
+}

@@ -1,0 +1,81 @@
+//! What a group coordinator does.
+
+use crate::base::ids::{GroupId, MemberId, NodeId};
+use crate::event::{Event, EventKind, GroupState, LeaveReason};
+use crate::view::narrate::Scene;
+
+pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
+    let group = |id: GroupId| scene.names().group(id);
+    Some(match event.kind {
+        EventKind::GroupChanged { group: id, state, generation } => match state {
+            GroupState::PreparingRebalance => {
+                format!("{} rebalances: its members must join again.", group(id))
+            }
+            GroupState::CompletingRebalance => {
+                format!("All members of {} have joined generation {generation}.", group(id))
+            }
+            GroupState::Stable => format!("{} is stable in generation {generation}.", group(id)),
+            GroupState::Empty => format!("{} has no members any more.", group(id)),
+            GroupState::Dead => format!("{} is removed.", group(id)),
+        },
+        EventKind::MemberJoined { group: id, member, leader } => {
+            let (who, group) = (consumer(scene, member), group(id));
+            if leader {
+                format!("{who} is in {group} and its leader: it will compute the assignment.")
+            } else {
+                format!("{who} is in {group}.")
+            }
+        }
+        EventKind::MemberLeft { group: id, member, reason } => {
+            left(scene, group(id), member, reason)
+        }
+        EventKind::MemberAssigned { group: id, member, partition } => {
+            let generation = scene.before.groups[id.index()].generation;
+            let (who, name) = (consumer(scene, member), scene.partition(partition));
+            format!("{} gives {name} to {who} in generation {generation}.", group(id))
+        }
+        EventKind::OffsetCommitted { group: id, partition, offset } => {
+            format!(
+                "{}'s committed offset of {} is {offset}.",
+                group(id),
+                scene.partition(partition)
+            )
+        }
+        EventKind::CoordinatorLoaded { group: id } => {
+            format!("{} coordinates {} from now on.", scene.node(event.node), group(id))
+        }
+        _ => return None,
+    })
+}
+
+fn consumer(scene: &Scene<'_>, member: MemberId) -> String {
+    let found = scene.names().consumer_of(member);
+    found.map_or_else(|| "a member".to_owned(), |node| scene.node(node))
+}
+
+fn left(scene: &Scene<'_>, group: &str, member: MemberId, reason: LeaveReason) -> String {
+    let node = scene.names().consumer_of(member);
+    let config = match node {
+        Some(NodeId::Consumer(n)) => scene.facts.consumer(n),
+        _ => None,
+    };
+    let who = consumer(scene, member);
+    let for_time = |time: Option<crate::base::time::Duration>| {
+        time.map_or_else(|| "too long".to_owned(), |time| time.to_string())
+    };
+    match reason {
+        LeaveReason::Left => format!("{who} leaves {group}."),
+        LeaveReason::SessionTimeout => {
+            let time = for_time(config.map(|c| c.session_timeout));
+            format!("{group} removes {who} because no heartbeat came for {time}.")
+        }
+        LeaveReason::RebalanceTimeout => {
+            let time = for_time(config.map(|c| c.max_poll_interval));
+            format!("{group} removes {who} because it did not join again for {time}.")
+        }
+        LeaveReason::PollTimeout => {
+            let time = for_time(config.map(|c| c.max_poll_interval));
+            format!("{who} leaves {group} because poll() was not called for {time}.")
+        }
+    }
+}
