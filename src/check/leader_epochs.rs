@@ -42,7 +42,7 @@ impl Check for LeaderEpochs {
                 let given = cell(&mut self.given, partition).contains(&(leader_epoch, broker));
                 self.finding.require(given, &witnesses, || {
                     let name = m.before.names.partition(partition);
-                    format!("{broker} acts as leader of {name} under epoch {leader_epoch}, which the controller did not give it.")
+                    format!("{broker} leads {name} under epoch {leader_epoch}, which no controller gave it.")
                 });
             }
             _ => {}

@@ -337,4 +337,6 @@ fn cell<T: Clone + Default>(table: &mut Vec<T>, partition: PartitionId) -> &mut 
 }
 
 #[cfg(test)]
+mod table_tests;
+#[cfg(test)]
 mod tests;

@@ -147,7 +147,7 @@ impl Quiet {
 
 /// A line as `run` prints it: the time, the label, the sentence, wrapped at 80 columns under a hanging
 /// indent. No line break at the end.
-pub fn print(line: &Line) -> String {
+pub fn printed(line: &Line) -> String {
     let time = format!("{:<8} ", format!("{} s", line.at));
     let label = if line.label.is_empty() { String::new() } else { format!("{}: ", line.label) };
     wrap(&format!("{time}{label}{}", line.text), time.chars().count())

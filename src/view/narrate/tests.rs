@@ -11,7 +11,7 @@ use crate::event::{
     Api, CommitKind, LeaveReason, LossReason, PositionReason, RebalanceCallback, WireLabel,
 };
 use crate::view::story::{BILLING, P0, Story, member};
-use crate::view::transcript::{Transcript, print};
+use crate::view::transcript::{Transcript, printed};
 
 fn facts(acks: Acks) -> Facts {
     let topic = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
@@ -71,7 +71,8 @@ fn sentences_give_actor_effect_and_cause() {
         "b1 is killed (kill -9); m4-m6 are on its disk only."
     );
     story.registers(Some(2), 1, [2, 3].into_iter().map(BrokerId).collect());
-    let text = "ctl1 elects b2, the next replica in the ISR, leader of orders-0, epoch 1; its log ends at 3: m4-m6 are not in it.";
+    let text = "ctl1 elects b2, the next replica in the ISR, leader of orders-0, epoch 1; \
+                its log ends at 3: m4-m6 are not in it.";
     assert_eq!(last(&story, &Facts::default()), text);
     story.truncate(1, 3, 0);
     assert_eq!(
@@ -226,9 +227,9 @@ fn a_transcript_folds_sends_and_quiet_stretches() {
         transcript.observe(EventSeq(n as u32), event, &story.batches);
     }
     let lines = transcript.take_lines();
-    let printed: Vec<String> = lines.iter().skip(2).map(print).collect();
+    let text: Vec<String> = lines.iter().skip(2).map(printed).collect();
     assert_eq!(
-        printed,
+        text,
         [
             "0.005 s  checkout sends m4-m6 to orders-0.",
             "0.005 s  8.3 s pass; 4 heartbeats, nothing else.",
