@@ -1,0 +1,607 @@
+//! The state of a film on the screen and what keys do to it. Nothing here draws or touches a terminal, so a test can
+//! press keys and let frames go by.
+
+use crate::base::ids::{EventSeq, MessageId, PartitionId};
+use crate::base::time::Time;
+use crate::tui::canvas::Look;
+use crate::tui::compare::Differences;
+use crate::tui::keymap::{self, Action, Key, Scope};
+use crate::tui::model::{End, Film, Given, MarkKind, Mode, Options, Outcome, World};
+use crate::tui::moment::Moment;
+use crate::tui::player::{Pace, Player};
+use crate::tui::projection::Projection;
+use crate::tui::quiz::{self, Asking, Quiz, StopKind};
+use crate::tui::reel::Reel;
+use crate::tui::target::Target;
+use crate::tui::terminal::Request;
+use crate::view::cluster::ClusterView;
+
+/// What fills the screen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Screen {
+    /// One world.
+    Stage,
+    /// All worlds side by side.
+    Compare,
+    /// The journey of one message.
+    Why,
+}
+
+/// What lies over the screen.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Overlay {
+    /// The keys and signs.
+    Help,
+    /// A place to go to is typed.
+    GoTo(String),
+    /// A question.
+    Ask(Asking),
+    /// What became of a question.
+    Reveal(usize),
+}
+
+/// A film on the screen.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// What is shown.
+    pub film: Film,
+    /// The order of showing.
+    pub reel: Reel,
+    /// Where it stands.
+    pub player: Player,
+    /// What fills the screen.
+    pub screen: Screen,
+    /// Where Esc leads, innermost last.
+    behind: Vec<Screen>,
+    /// What lies over it.
+    pub overlay: Option<Overlay>,
+    /// The world in front.
+    pub world: usize,
+    /// The partition whose replicas are shown; `None` for the default of the screen's size.
+    pub opened: Option<PartitionId>,
+    /// The partition the cursor stands on, by its place among those of declared topics.
+    pub row: usize,
+    /// The selected message.
+    pub picked: Option<MessageId>,
+    /// Zoom steps away from what is chosen by itself: positive is farther.
+    pub zoom: i8,
+    /// Rows that are equal everywhere are left out of the comparison.
+    pub hide_same: bool,
+    /// The row of the journey the cursor stands on.
+    pub cause: usize,
+    /// Where the worlds part.
+    pub differences: Differences,
+    /// Questions.
+    pub quiz: Quiz,
+    /// What it is shown for.
+    pub mode: Mode,
+    /// Colours and symbols.
+    pub look: Look,
+    /// A short answer to a key that could do nothing.
+    pub note: Option<String>,
+    options: Options,
+    folds: Vec<Projection>,
+    moments: Vec<Moment>,
+    request: Option<Request>,
+}
+
+impl App {
+    /// `film` at its beginning.
+    ///
+    /// # Panics
+    /// When the film has no world.
+    pub fn new(film: Film, mode: Mode, options: Options) -> Self {
+        assert!(!film.worlds.is_empty(), "a film has at least one world");
+        let reel = Reel::new(&film.worlds);
+        let folds = film.worlds.iter().map(Projection::new).collect();
+        let moments = vec![Moment::default(); film.worlds.len()];
+        let side_by_side = film.worlds.len() > 1 && mode != Mode::Play;
+        let quiz = match mode {
+            Mode::Learn => Quiz::new(&film, &reel, (!side_by_side).then_some(0)),
+            Mode::Play | Mode::Compare => Quiz::default(),
+        };
+        let mut app = Self {
+            differences: Differences::find(&film),
+            look: Look { theme: options.theme, ascii: options.ascii },
+            screen: if side_by_side { Screen::Compare } else { Screen::Stage },
+            player: Player::default(),
+            behind: Vec::new(),
+            overlay: None,
+            world: 0,
+            opened: None,
+            row: 0,
+            picked: None,
+            zoom: 0,
+            hide_same: false,
+            cause: 0,
+            note: None,
+            request: None,
+            film,
+            reel,
+            quiz,
+            mode,
+            options,
+            folds,
+            moments,
+        };
+        // The first picture is the first thing that happens, not an empty cluster.
+        let first = app.reel.next_stop(0, None);
+        app.go(first.min(app.limit()));
+        app
+    }
+
+    /// The state of `world` at the cursor.
+    pub fn view(&self, world: usize) -> &ClusterView {
+        self.folds[world].view()
+    }
+
+    /// The fates of the messages of `world` at the cursor.
+    pub fn moment(&self, world: usize) -> &Moment {
+        &self.moments[world]
+    }
+
+    /// The run in front.
+    pub fn run(&self) -> &World {
+        &self.film.worlds[self.world]
+    }
+
+    /// The event of `world` shown last.
+    pub fn last_event(&self, world: usize) -> Option<EventSeq> {
+        self.folds[world].at().checked_sub(1).map(|n| EventSeq(n as u32))
+    }
+
+    /// The virtual time on the screen.
+    pub fn now(&self) -> Time {
+        self.player.now(&self.reel)
+    }
+
+    /// True when messages stand still in mid-lane instead of moving.
+    pub fn is_still(&self) -> bool {
+        self.options.no_animation
+    }
+
+    /// The partitions a screen shows: those of declared topics.
+    pub fn partitions(&self) -> Vec<PartitionId> {
+        let topics = self.run().names.topics.iter().filter(|topic| !topic.internal);
+        topics.flat_map(|topic| topic.partitions.iter().copied()).collect()
+    }
+
+    /// The scopes in force, innermost first.
+    pub fn scopes(&self) -> Vec<Scope> {
+        match (&self.overlay, self.screen) {
+            (Some(Overlay::Help), _) => vec![Scope::Help],
+            (Some(Overlay::GoTo(_)), _) => vec![Scope::Prompt],
+            (Some(Overlay::Ask(_)), _) => vec![Scope::Ask],
+            (Some(Overlay::Reveal(_)), _) => vec![Scope::Reveal],
+            (None, screen) => Self::scopes_of(screen),
+        }
+    }
+
+    /// The scopes of a screen without anything over it.
+    pub fn scopes_of(screen: Screen) -> Vec<Scope> {
+        match screen {
+            Screen::Stage => vec![Scope::Film],
+            Screen::Compare => vec![Scope::Compare, Scope::Film],
+            Screen::Why => vec![Scope::Why, Scope::Film],
+        }
+    }
+
+    /// The last position that may be shown.
+    pub fn limit(&self) -> usize {
+        self.quiz.limit().unwrap_or(self.reel.len()).min(self.reel.len())
+    }
+
+    /// The position beyond which nothing may be known yet: a question lies there.
+    pub fn horizon(&self) -> usize {
+        self.quiz.horizon().unwrap_or(self.reel.len()).min(self.reel.len())
+    }
+
+    /// True at the last event.
+    pub fn at_end(&self) -> bool {
+        self.player.position() >= self.reel.len()
+    }
+
+    /// Takes what is wanted of the terminal.
+    pub fn take_request(&mut self) -> Option<Request> {
+        self.request.take()
+    }
+
+    /// How the film ended.
+    pub fn outcome(&self, end: End) -> Outcome {
+        Outcome { end, answers: self.quiz.given.clone() }
+    }
+
+    /// `frames` of the wall clock went by. True when there is something new to draw.
+    pub fn tick(&mut self, frames: f64) -> bool {
+        if !self.player.playing || self.overlay.is_some() {
+            return false;
+        }
+        let limit = self.limit();
+        self.player.advance(&self.reel, frames, limit);
+        self.fold();
+        if !self.player.playing {
+            self.arrive();
+        }
+        true
+    }
+
+    /// Stands right after entry number `position`, as far as that may be shown.
+    pub fn go(&mut self, position: usize) {
+        let position = position.min(self.limit());
+        self.player.jump(&self.reel, position);
+        self.fold();
+    }
+
+    fn fold(&mut self) {
+        let position = self.player.position();
+        for (world, fold) in self.folds.iter_mut().enumerate() {
+            let (run, shown) = (&self.film.worlds[world], self.reel.shown(world, position));
+            if shown != fold.at() {
+                fold.go(run, shown);
+                self.moments[world] = Moment::new(run, fold.view());
+            }
+        }
+    }
+
+    /// Opens the box the lesson stops for here, if it does.
+    fn arrive(&mut self) {
+        self.overlay = match self.quiz.due(self.player.position()) {
+            Some(StopKind::Ask(question)) => {
+                let only = (self.screen == Screen::Stage && self.film.worlds.len() == 1)
+                    .then_some(self.world);
+                let asked = quiz::asked_in(&self.film.questions[question], only);
+                Some(Overlay::Ask(Asking {
+                    worlds: asked.map(|(world, _)| world).collect(),
+                    question,
+                    turn: 0,
+                    hints: 0,
+                    typed: String::new(),
+                    given: Vec::new(),
+                }))
+            }
+            Some(StopKind::Reveal(question)) => Some(Overlay::Reveal(question)),
+            None => self.overlay.take(),
+        };
+    }
+
+    /// Goes on beyond `position`; where the lesson stops before that, its box opens.
+    fn forward(&mut self, position: usize) {
+        let held = self.quiz.due(self.player.position()).is_some();
+        self.go(position);
+        if held || self.quiz.due(self.player.position()).is_some() {
+            self.arrive();
+        }
+    }
+
+    /// A key was pressed.
+    pub fn key(&mut self, key: Key) {
+        self.note = None;
+        if self.type_place(key) || self.type_answer(key) {
+            return;
+        }
+        if let Some(binding) = keymap::find(key, &self.scopes()) {
+            self.act(binding.action);
+        }
+    }
+
+    /// Takes a character of the place to go to. True when the key was one.
+    fn type_place(&mut self, key: Key) -> bool {
+        let Some(Overlay::GoTo(text)) = &mut self.overlay else { return false };
+        match key {
+            Key::Char(c) if text.len() < 40 => text.push(c),
+            Key::Backspace => {
+                text.pop();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Does what a key stands for.
+    pub fn act(&mut self, action: Action) {
+        match action {
+            Action::Interrupt => self.request = Some(Request::Leave(End::Interrupt)),
+            Action::Suspend => self.request = Some(Request::Suspend),
+            Action::Redraw => self.request = Some(Request::Redraw),
+            Action::Theme => self.look.theme = self.look.theme.next(),
+            Action::Ascii => self.look.ascii = !self.look.ascii,
+            Action::Help => self.overlay = Some(Overlay::Help),
+            Action::GoTo => self.overlay = Some(Overlay::GoTo(String::new())),
+            Action::Open => self.open(),
+            Action::Back => self.back(),
+            Action::Quit => self.quit(),
+            Action::Hint => self.hint(),
+            Action::Skip => self.answer(None, None),
+            Action::Stage => self.show(Screen::Stage),
+            Action::Compare => self.compare(),
+            Action::Why => self.why(),
+            Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
+            Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
+            Action::HideSame => self.hide_same = !self.hide_same,
+            Action::NextWorld => self.turn_world(1),
+            Action::PreviousWorld => self.turn_world(self.film.worlds.len() - 1),
+            Action::SelectLeft => self.pick(false),
+            Action::SelectRight => self.pick(true),
+            Action::SelectUp => self.move_row(false),
+            Action::SelectDown => self.move_row(true),
+            Action::Learn | Action::Play | Action::Search => {}
+            _ => self.travel(action),
+        }
+    }
+
+    /// Moves in time.
+    fn travel(&mut self, action: Action) {
+        let here = self.player.position();
+        let world = (self.screen != Screen::Compare).then_some(self.world);
+        match action {
+            Action::PlayPause => self.play_pause(),
+            Action::StepForward if self.at_end() => self.note = Some("This is the end.".to_owned()),
+            Action::StepForward => self.forward(self.reel.next_stop(here, world)),
+            Action::StepBack => match self.reel.previous_stop(here, world) {
+                0 => self.note = Some("This is the start.".to_owned()),
+                position => self.go(position),
+            },
+            Action::NextMark => self.go_to_mark(true, |_| true),
+            Action::PreviousMark => self.go_to_mark(false, |_| true),
+            Action::NextViolation => self.go_to_mark(true, |kind| kind == MarkKind::Violation),
+            Action::PreviousViolation => self.go_to_mark(false, |kind| kind == MarkKind::Violation),
+            Action::Faster => self.player.faster(),
+            Action::Slower => self.player.slower(),
+            Action::Pace => {
+                self.player.pace = match self.player.pace {
+                    Pace::Story => Pace::Real,
+                    Pace::Real => Pace::Story,
+                };
+            }
+            Action::Start => self.go(self.reel.next_stop(0, None)),
+            Action::End => self.forward(self.reel.len()),
+            Action::FirstDifference => {
+                self.go_to_difference(self.differences.first, "no event differs");
+            }
+            Action::DecisiveDifference => {
+                let missing = "no verdict differs between the variants";
+                self.go_to_difference(self.differences.decisive, missing);
+            }
+            _ => {}
+        }
+    }
+
+    fn play_pause(&mut self) {
+        if self.at_end() {
+            self.go(0);
+        }
+        if self.quiz.due(self.player.position()).is_some() {
+            self.arrive();
+        } else {
+            self.player.playing = !self.player.playing;
+        }
+    }
+
+    /// The positions of all marks that may be shown, in order, of the world in front or of all.
+    pub fn marks(&self) -> Vec<(usize, MarkKind, &str)> {
+        let all = self.screen == Screen::Compare;
+        let horizon = self.horizon();
+        let worlds = self.film.worlds.iter().enumerate();
+        let mut marks: Vec<_> = worlds
+            .filter(|(world, _)| all || *world == self.world)
+            .flat_map(|(world, run)| run.marks.iter().map(move |mark| (world, mark)))
+            .map(|(world, mark)| (self.reel.after(world, mark.at), mark.kind, mark.label.as_str()))
+            .filter(|(position, ..)| *position <= horizon)
+            .collect();
+        marks.sort_by_key(|(position, ..)| *position);
+        marks.dedup_by_key(|(position, kind, label)| (*position, *kind as u8, *label));
+        marks
+    }
+
+    fn go_to_mark(&mut self, ahead: bool, wanted: impl Fn(MarkKind) -> bool) {
+        let here = self.player.position();
+        let mut places: Vec<usize> =
+            self.marks().iter().filter(|(_, kind, _)| wanted(*kind)).map(|(at, ..)| *at).collect();
+        places.dedup();
+        let found = if ahead {
+            places.iter().copied().find(|at| *at > here)
+        } else {
+            places.iter().rev().copied().find(|at| *at < here)
+        };
+        match found {
+            Some(position) => self.forward(position),
+            None if ahead && self.limit() < self.reel.len() => self.forward(self.limit()),
+            None => {
+                let side = if ahead { "after" } else { "before" };
+                self.note = Some(format!("There is none {side} this moment."));
+            }
+        }
+    }
+
+    fn go_to_difference(&mut self, at: Option<(usize, EventSeq)>, missing: &str) {
+        match at {
+            Some((world, seq)) => self.forward(self.reel.after(world, seq)),
+            None => self.note = Some(format!("There is no such event: {missing}.")),
+        }
+    }
+
+    fn show(&mut self, screen: Screen) {
+        if self.screen != screen {
+            self.behind.retain(|other| *other != screen);
+            self.behind.push(self.screen);
+            self.screen = screen;
+        }
+    }
+
+    fn compare(&mut self) {
+        if self.film.worlds.len() > 1 {
+            self.show(Screen::Compare);
+        } else {
+            self.note =
+                Some("This scenario has one variant; there is nothing to compare.".to_owned());
+        }
+    }
+
+    fn why(&mut self) {
+        self.overlay = None;
+        self.picked = self.picked.or_else(|| self.moment(self.world).most_interesting());
+        if self.picked.is_some() {
+            self.cause = 0;
+            self.show(Screen::Why);
+        } else {
+            self.note = Some("No message has been sent yet.".to_owned());
+        }
+    }
+
+    /// Every message sent so far in the world in front.
+    fn sent(&self) -> Vec<MessageId> {
+        let messages = self.view(self.world).messages.iter().enumerate();
+        messages.filter(|(_, m)| m.is_sent()).map(|(n, _)| MessageId(n as u32)).collect()
+    }
+
+    fn pick(&mut self, right: bool) {
+        let sent = self.sent();
+        let here = self.picked.and_then(|id| sent.binary_search(&id).ok());
+        self.picked = match (here, right) {
+            (Some(at), true) => sent.get(at + 1).or(sent.last()).copied(),
+            (Some(at), false) => sent.get(at.saturating_sub(1)).copied(),
+            (None, true) => sent.first().copied(),
+            (None, false) => sent.last().copied(),
+        };
+        self.cause = 0;
+    }
+
+    fn move_row(&mut self, down: bool) {
+        if self.screen == Screen::Why {
+            let rows = crate::tui::screens::why::rows(self).len();
+            self.cause = step(self.cause, down, rows);
+        } else {
+            self.row = step(self.row, down, self.partitions().len());
+        }
+    }
+
+    fn turn_world(&mut self, by: usize) {
+        self.world = (self.world + by) % self.film.worlds.len();
+    }
+
+    fn open(&mut self) {
+        match self.overlay.take() {
+            Some(Overlay::GoTo(text)) => self.go_to(&text),
+            Some(Overlay::Reveal(_)) => {
+                self.quiz.pass();
+                self.arrive();
+                self.player.playing = self.overlay.is_none() && !self.at_end();
+            }
+            Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
+                Screen::Compare => self.show(Screen::Stage),
+                Screen::Stage => self.opened = self.partitions().get(self.row).copied(),
+                Screen::Why => {
+                    let rows = crate::tui::screens::why::rows(self);
+                    if let Some(seq) = rows.get(self.cause).and_then(|row| row.seq) {
+                        self.back();
+                        self.go(self.reel.after(self.world, seq));
+                    }
+                }
+            },
+        }
+    }
+
+    fn go_to(&mut self, text: &str) {
+        match Target::parse(text).and_then(|target| target.resolve(self)) {
+            Ok(position) => self.forward(position),
+            Err(problem) => self.note = Some(problem),
+        }
+    }
+
+    fn back(&mut self) {
+        if self.overlay.take().is_some() {
+            return;
+        }
+        if self.opened.take().is_some() {
+            return;
+        }
+        if let Some(screen) = self.behind.pop() {
+            self.screen = screen;
+        }
+    }
+
+    fn quit(&mut self) {
+        if self.overlay.is_none() && self.screen == Screen::Why {
+            self.back();
+        } else {
+            self.request = Some(Request::Leave(End::Quit));
+        }
+    }
+
+    fn hint(&mut self) {
+        if let Some(Overlay::Ask(asking)) = &mut self.overlay {
+            let hints = self.film.questions[asking.question].hints.len();
+            asking.hints = (asking.hints + 1).min(hints.min(2) as u8);
+        }
+    }
+
+    /// Takes a digit or Enter as an answer. True when the key was one.
+    fn type_answer(&mut self, key: Key) -> bool {
+        let Some(Overlay::Ask(asking)) = &mut self.overlay else { return false };
+        let question = &self.film.questions[asking.question];
+        let Some(ask) = question.asks[asking.world()].as_ref() else { return false };
+        let numbers = ask.choices.iter().any(|choice| choice.number.is_some_and(|n| n > 9));
+        match key {
+            Key::Char(c @ '0'..='9') => {
+                let digit = c as usize - '0' as usize;
+                let picks = (1..=ask.choices.len()).contains(&digit) && asking.typed.is_empty();
+                if picks && !numbers {
+                    self.answer(Some(digit - 1), None);
+                } else if asking.typed.len() < 9 {
+                    asking.typed.push(c);
+                }
+            }
+            Key::Backspace => {
+                asking.typed.pop();
+            }
+            Key::Enter if !asking.typed.is_empty() => {
+                let number = asking.typed.parse().ok();
+                let few = number.filter(|n| (1..=ask.choices.len() as u64).contains(n));
+                let named = ask.choices.iter().any(|choice| choice.number == number);
+                match few {
+                    // With no choice of that number, a small one means the place in the list.
+                    Some(n) if !named => self.answer(Some(n as usize - 1), None),
+                    _ => self.answer(None, number),
+                }
+            }
+            Key::Enter => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// Records an answer in the world that is asked; the last one closes the box and lets the film run on.
+    fn answer(&mut self, choice: Option<usize>, number: Option<u64>) {
+        let Some(Overlay::Ask(asking)) = &mut self.overlay else { return };
+        let world = asking.world();
+        let Some(ask) = self.film.questions[asking.question].asks[world].as_ref() else { return };
+        let (choice, right) = quiz::grade(ask, choice, number);
+        let (question, hints) = (asking.question, asking.hints);
+        asking.given.push(Given { question, world, choice, number, hints, right });
+        asking.typed.clear();
+        asking.turn += 1;
+        if asking.turn == asking.worlds.len() {
+            let given = std::mem::take(&mut asking.given);
+            self.quiz.given.extend(given);
+            self.overlay = None;
+            self.quiz.pass();
+            self.arrive();
+            self.player.playing = self.overlay.is_none();
+        }
+    }
+
+    /// Stands at a share of the visible time line, for the mouse.
+    pub fn seek_share(&mut self, share: f64) {
+        let end = self.reel.frame(self.horizon());
+        self.player.seek(&self.reel, end * share.clamp(0.0, 1.0));
+        if self.player.position() > self.limit() {
+            self.go(self.limit());
+        }
+        self.fold();
+    }
+}
+
+/// `at` moved by one within `0..count`.
+fn step(at: usize, down: bool, count: usize) -> usize {
+    if down { (at + 1).min(count.saturating_sub(1)) } else { at.saturating_sub(1) }
+}
