@@ -54,7 +54,7 @@ impl Call {
     /// Adds this call to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         let (kind, deadline) = match self {
-            Self::Poll(poll) => (if poll.fetching { 1 } else { 0 }, poll.deadline),
+            Self::Poll(poll) => (u8::from(poll.fetching), poll.deadline),
             Self::Commit(commit) => (2, commit.deadline),
             Self::Committed { deadline, .. } => (3, *deadline),
             Self::Position { deadline, .. } => (4, *deadline),
@@ -88,7 +88,7 @@ impl Consumer {
         match call {
             ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
-            ConsumerCall::Unsubscribe => self.unsubscribe(now, fx),
+            ConsumerCall::Unsubscribe => Ok(Some(self.unsubscribe(now, fx))),
             ConsumerCall::Poll { timeout, quiet } => {
                 if self.subscriptions.kind == SubscriptionType::None {
                     return Err(Exception::IllegalState);
@@ -126,7 +126,7 @@ impl Consumer {
     fn subscribe(&mut self, now: Time, mut topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
         self.group.ok_or(Exception::InvalidGroupId)?;
         if topics.is_empty() {
-            return self.unsubscribe(now, fx);
+            return Ok(Some(self.unsubscribe(now, fx)));
         }
         if self.subscriptions.kind == SubscriptionType::Partitions {
             return Err(Exception::IllegalState);
@@ -145,7 +145,7 @@ impl Consumer {
 
     fn assign(&mut self, now: Time, partitions: &[PartitionId], fx: &mut Effects) -> Outcome {
         if partitions.is_empty() {
-            return self.unsubscribe(now, fx);
+            return Ok(Some(self.unsubscribe(now, fx)));
         }
         if self.subscriptions.kind == SubscriptionType::Topics {
             return Err(Exception::IllegalState);
@@ -158,14 +158,14 @@ impl Consumer {
         Ok(Some(Returned::Done))
     }
 
-    fn unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Outcome {
+    fn unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Returned {
         self.fetcher.retain(|_| false);
         if self.group.is_some() {
             self.leave_prepare(fx);
             self.leave_group(now, false, fx);
         }
         self.subscriptions.clear();
-        Ok(Some(Returned::Done))
+        Returned::Done
     }
 
     fn commit(
@@ -215,7 +215,7 @@ impl Consumer {
             Call::Position { partition, deadline } => {
                 self.advance_position(now, *partition, *deadline, fx)
             }
-            Call::Close(close) => self.advance_close(now, close, fx),
+            Call::Close(close) => Ok(self.advance_close(now, close, fx)),
         };
         match outcome {
             Ok(Some(returned)) => self.returned = Some(returned),
@@ -341,12 +341,15 @@ impl Consumer {
         if deadline <= now { Err(Exception::Timeout) } else { Ok(None) }
     }
 
-    fn advance_close(&mut self, now: Time, close: &mut Close, fx: &mut Effects) -> Outcome {
+    fn advance_close(
+        &mut self,
+        now: Time,
+        close: &mut Close,
+        fx: &mut Effects,
+    ) -> Option<Returned> {
         if let Closing::Commit(commit) = &mut close.stage {
             // How it ends is nobody's business but the log's.
-            if self.commit_sync(now, commit, fx).is_none() {
-                return Ok(None);
-            }
+            let _ = self.commit_sync(now, commit, fx)?;
             close.stage = Closing::Lookups;
         }
         let expired = close.deadline <= now;
@@ -355,7 +358,7 @@ impl Consumer {
             if self.commits.is_looking_up() && !expired {
                 self.look_up_coordinator(now, fx);
                 self.wake = self.wake.min(self.coordinator_wake(now));
-                return Ok(None);
+                return None;
             }
             self.heartbeat.stop();
             if self.group.is_some() {
@@ -367,12 +370,12 @@ impl Consumer {
         self.flush_commits(now, fx);
         let waits = self.membership.is_leaving() || self.commits.has_open();
         if waits && !expired && self.usable_coordinator(now, fx).is_some() {
-            return Ok(None);
+            return None;
         }
         self.deliver_commit_callbacks(now, fx);
         self.network.close(fx);
         self.closed = true;
         fx.event(EventKind::Closed);
-        Ok(Some(Returned::Closed))
+        Some(Returned::Closed)
     }
 }

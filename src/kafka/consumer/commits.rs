@@ -25,9 +25,12 @@ enum Stage {
     Unsent(Identity),
     /// Waits for its answer.
     Sent,
-    /// `None`: it is stored.
-    Done(Option<Exception>),
+    /// It is over.
+    Done(CommitOutcome),
 }
+
+/// How a commit ended: stored, or the exception.
+pub(super) type CommitOutcome = Result<(), Exception>;
 
 #[derive(Clone, Debug)]
 struct Commit {
@@ -53,7 +56,7 @@ impl Commits {
     }
 
     /// How a commit ended; `None` while it has not.
-    pub(super) fn outcome(&mut self, id: u32) -> Option<Option<Exception>> {
+    pub(super) fn outcome(&mut self, id: u32) -> Option<CommitOutcome> {
         let at = self.list.iter().position(|c| c.id == id)?;
         let Stage::Done(outcome) = self.list[at].stage else { return None };
         self.list.remove(at);
@@ -104,6 +107,11 @@ impl SyncCommit {
         Self { kind, offsets, deadline, attempt: None, retry_at: Time::ZERO, failures: 0 }
     }
 
+    /// The caller hears how it ended.
+    fn tell(&self, outcome: CommitOutcome, fx: &mut Effects) {
+        answered(self.kind, &self.offsets, outcome, fx);
+    }
+
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.kind, self.attempt.is_some(), self.failures));
         into.add_time(now, self.retry_at.max(now));
@@ -126,7 +134,7 @@ impl Consumer {
     /// What becomes of a commit at this moment: a subscriber commits as a member of a stable group or not at all.
     fn commit_stage(&self) -> Stage {
         if self.coordinator.known.is_none() {
-            return Stage::Done(Some(wire(ErrorCode::CoordinatorNotAvailable)));
+            return Stage::Done(Err(wire(ErrorCode::CoordinatorNotAvailable)));
         }
         if self.subscriptions.kind != SubscriptionType::Topics {
             return Stage::Unsent(Identity::NONE);
@@ -134,9 +142,9 @@ impl Consumer {
         match self.membership.if_stable() {
             Some(identity) => Stage::Unsent(identity),
             None if self.membership.is_rebalancing() => {
-                Stage::Done(Some(wire(ErrorCode::RebalanceInProgress)))
+                Stage::Done(Err(wire(ErrorCode::RebalanceInProgress)))
             }
-            None => Stage::Done(Some(Exception::CommitFailed)),
+            None => Stage::Done(Err(Exception::CommitFailed)),
         }
     }
 
@@ -240,7 +248,7 @@ impl Consumer {
     /// The coordinator is not found: asynchronous commits do not wait for another attempt.
     pub(super) fn fail_waiting_commits(&mut self) {
         for commit in self.commits.list.iter_mut().filter(|c| c.stage == Stage::LookingUp) {
-            commit.stage = Stage::Done(Some(Exception::RetriableCommitFailed));
+            commit.stage = Stage::Done(Err(Exception::RetriableCommitFailed));
         }
     }
 
@@ -248,7 +256,7 @@ impl Consumer {
     pub(super) fn fail_sent_commits(&mut self, fx: &mut Effects) {
         for at in 0..self.commits.list.len() {
             if matches!(self.commits.list[at].stage, Stage::Unsent(_) | Stage::Sent) {
-                self.commit_done(at, Some(Exception::Network), fx);
+                self.commit_done(at, Err(Exception::Network), fx);
             }
         }
     }
@@ -261,23 +269,23 @@ impl Consumer {
         fx: &mut Effects,
     ) {
         let outcome = match error {
-            ErrorCode::None => None,
+            ErrorCode::None => Ok(()),
             ErrorCode::RebalanceInProgress => {
                 self.membership.rejoin_needed = true;
-                Some(wire(error))
+                Err(wire(error))
             }
             ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
                 let rejoining = self.membership.state == MemberState::PreparingRebalance;
                 if sent != self.membership.identity && rejoining {
-                    Some(wire(ErrorCode::RebalanceInProgress))
+                    Err(wire(ErrorCode::RebalanceInProgress))
                 } else {
                     self.membership.reset_and_rejoin(error == ErrorCode::UnknownMemberId);
-                    Some(Exception::CommitFailed)
+                    Err(Exception::CommitFailed)
                 }
             }
-            ErrorCode::InvalidCommitOffsetSize => Some(wire(error)),
-            error if error.is_retriable() => Some(wire(error)),
-            _ => Some(Exception::Kafka),
+            ErrorCode::InvalidCommitOffsetSize => Err(wire(error)),
+            error if error.is_retriable() => Err(wire(error)),
+            _ => Err(Exception::Kafka),
         };
         if let Some(at) = self.commits.list.iter().position(|c| c.id == id) {
             self.commit_done(at, outcome, fx);
@@ -289,11 +297,11 @@ impl Consumer {
     }
 
     /// Nobody is told of an automatic commit but the trace; the application hears of its own when it comes back.
-    fn commit_done(&mut self, at: usize, outcome: Option<Exception>, fx: &mut Effects) {
+    fn commit_done(&mut self, at: usize, outcome: CommitOutcome, fx: &mut Effects) {
         let commit = &mut self.commits.list[at];
         commit.stage = Stage::Done(outcome);
         if !matches!(commit.kind, CommitKind::Sync | CommitKind::Async) {
-            answered(commit, outcome, fx);
+            answered(commit.kind, &commit.offsets, outcome, fx);
         }
     }
 
@@ -307,12 +315,12 @@ impl Consumer {
             if blocks || awaited == Some(commit.id) {
                 return true;
             }
-            let retriable = outcome.is_some_and(is_retriable);
+            let retriable = outcome.err().is_some_and(is_retriable);
             if commit.kind == CommitKind::Async {
-                let told = if retriable { Some(Exception::RetriableCommitFailed) } else { outcome };
-                answered(commit, told, fx);
+                let told = if retriable { Err(Exception::RetriableCommitFailed) } else { outcome };
+                answered(commit.kind, &commit.offsets, told, fx);
             } else if commit.kind == CommitKind::AutoPoll {
-                failed |= retriable || outcome == Some(Exception::RetriableCommitFailed);
+                failed |= retriable || outcome == Err(Exception::RetriableCommitFailed);
             }
             false
         });
@@ -327,7 +335,7 @@ impl Consumer {
         now: Time,
         commit: &mut SyncCommit,
         fx: &mut Effects,
-    ) -> Option<Result<(), Exception>> {
+    ) -> Option<CommitOutcome> {
         self.deliver_commit_callbacks(now, fx);
         let expired = commit.deadline <= now;
         if commit.offsets.is_empty() {
@@ -343,13 +351,13 @@ impl Consumer {
         {
             commit.attempt = None;
             match outcome {
-                Some(exception) if is_retriable(exception) => {
+                Err(exception) if is_retriable(exception) => {
                     commit.retry_at = now + self.retry.backoff(commit.failures, fx);
                     commit.failures += 1;
                 }
                 outcome => {
-                    self.tell(commit, outcome, fx);
-                    return Some(outcome.map_or(Ok(()), Err));
+                    commit.tell(outcome, fx);
+                    return Some(outcome);
                 }
             }
         }
@@ -357,7 +365,7 @@ impl Consumer {
             if let Some(id) = commit.attempt {
                 self.commits.list.retain(|c| c.id != id);
             }
-            self.tell(commit, Some(Exception::Timeout), fx);
+            commit.tell(Err(Exception::Timeout), fx);
             return Some(Err(Exception::Timeout));
         }
         self.wake = commit.deadline;
@@ -381,27 +389,22 @@ impl Consumer {
         &mut self,
         commit: &mut SyncCommit,
         fx: &mut Effects,
-    ) -> Option<Result<(), Exception>> {
+    ) -> Option<CommitOutcome> {
         let outcome = self.commits.outcome(commit.attempt?)?;
         commit.attempt = None;
-        self.tell(commit, outcome, fx);
-        Some(outcome.map_or(Ok(()), Err))
-    }
-
-    fn tell(&self, commit: &SyncCommit, exception: Option<Exception>, fx: &mut Effects) {
-        let told = Commit {
-            id: 0,
-            kind: commit.kind,
-            offsets: commit.offsets.clone(),
-            stage: Stage::Done(exception),
-        };
-        answered(&told, exception, fx);
+        commit.tell(outcome, fx);
+        Some(outcome)
     }
 }
 
-fn answered(commit: &Commit, exception: Option<Exception>, fx: &mut Effects) {
-    let kind = commit.kind;
-    for PartitionOffset { partition, offset } in commit.offsets.iter().copied() {
+fn answered(
+    kind: CommitKind,
+    offsets: &[PartitionOffset],
+    outcome: CommitOutcome,
+    fx: &mut Effects,
+) {
+    let exception = outcome.err();
+    for PartitionOffset { partition, offset } in offsets.iter().copied() {
         fx.event(EventKind::CommitAnswered { partition, offset, kind, exception });
     }
 }

@@ -1,5 +1,4 @@
-//! The consumer as a member of its group: finding the coordinator, joining, synchronising, leaving, and what a rebalance
-//! does to the assignment.
+//! The consumer as a member of its group: joining, synchronising, leaving, and what a rebalance does to the assignment.
 //!
 //! Kafka: `AbstractCoordinator`, `ConsumerCoordinator`; KIP-62, KIP-394. Eager protocol: before it joins, a member
 //! commits (where auto-commit is on) and gives everything up. Joining goes on only inside `poll()`; the answer to a
@@ -8,7 +7,7 @@
 
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, Generation, MemberId, PartitionId, TopicId};
+use crate::base::ids::{Generation, MemberId, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind, RebalanceCallback};
@@ -20,21 +19,6 @@ use crate::kafka::group::assignor::range;
 
 /// `AbstractCoordinator.JOIN_GROUP_TIMEOUT_LAPSE`.
 const JOIN_GROUP_TIMEOUT_LAPSE: Duration = Duration::from_secs(5);
-
-/// Where the coordinator is.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Coordinator {
-    pub(super) known: Option<BrokerId>,
-    finding: bool,
-    /// Failed attempts in a row.
-    failures: u32,
-    /// Not before this moment.
-    pub(super) retry_at: Time,
-    /// Counts the coordinators given up; answers of an earlier term are not believed.
-    pub(super) term: u32,
-    /// Why it cannot be found; thrown by the next call that needs it.
-    fatal: Option<Exception>,
-}
 
 /// `AbstractCoordinator.MemberState`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -140,6 +124,15 @@ impl Membership {
         self.needs_prepare = true;
     }
 
+    /// What was asked of the coordinator will not be answered.
+    pub(super) fn coordinator_lost(&mut self) {
+        if matches!(self.joining, Joining::Sent | Joining::Syncing) {
+            self.joining = Joining::Failed(Exception::Network);
+        }
+        self.leaving = false;
+        self.leave = None;
+    }
+
     fn is_reset(&self) -> bool {
         self.identity.generation == Generation(-1)
     }
@@ -157,14 +150,6 @@ impl Membership {
     }
 }
 
-impl Coordinator {
-    /// Adds this state to a fingerprint.
-    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.known, self.finding, self.failures));
-        into.add_time(now, self.retry_at.max(now));
-    }
-}
-
 /// What `ConsumerCoordinator.poll` came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
@@ -174,114 +159,6 @@ pub(super) enum Progress {
     NotReady,
     /// The caller blocks, and looks again at this moment at the latest.
     Blocked(Time),
-}
-
-/// Finding the coordinator.
-impl Consumer {
-    /// The coordinator, when it is known and its connection is not broken.
-    pub(super) fn usable_coordinator(&mut self, now: Time, fx: &mut Effects) -> Option<BrokerId> {
-        let broker = self.coordinator.known?;
-        if self.is_unavailable(now, broker) {
-            self.mark_coordinator_unknown(now, fx);
-        }
-        self.coordinator.known
-    }
-
-    /// True while a broken connection may not be opened again (`isUnavailable`).
-    pub(super) fn is_unavailable(&self, now: Time, broker: BrokerId) -> bool {
-        let at = self.network.ready_at(broker);
-        at != Time::NEVER && at > now
-    }
-
-    /// Makes sure that the coordinator is known: asks for it, one question at a time. `Ok(false)`: not yet.
-    ///
-    /// # Errors
-    /// Why it cannot be found at all.
-    pub(super) fn ensure_coordinator(
-        &mut self,
-        now: Time,
-        fx: &mut Effects,
-    ) -> Result<bool, Exception> {
-        if self.usable_coordinator(now, fx).is_some() {
-            return Ok(true);
-        }
-        if let Some(fatal) = self.coordinator.fatal.take() {
-            return Err(fatal);
-        }
-        self.look_up_coordinator(now, fx);
-        Ok(false)
-    }
-
-    /// `lookupCoordinator`.
-    pub(super) fn look_up_coordinator(&mut self, now: Time, fx: &mut Effects) {
-        let Some(group) = self.group else { return };
-        if self.coordinator.finding || self.coordinator.retry_at > now {
-            return;
-        }
-        let Some(broker) = self.network.least_loaded_node(now, fx) else {
-            return self.find_failed(now, wire(ErrorCode::BrokerNotAvailable), fx);
-        };
-        if self.network.ready(now, broker, fx) {
-            let message = Message::FindCoordinator { group };
-            let timeout = self.config.request_timeout;
-            self.network.send(now, broker, (message, Request::FindCoordinator), timeout, fx);
-            self.coordinator.finding = true;
-        }
-    }
-
-    pub(super) fn found_coordinator(&mut self, now: Time, message: Message, fx: &mut Effects) {
-        let Message::FindCoordinatorResponse { error, coordinator } = message else {
-            unreachable!("FindCoordinator is answered by its own response");
-        };
-        match coordinator {
-            Some(broker) if error == ErrorCode::None => {
-                self.coordinator.finding = false;
-                self.coordinator.failures = 0;
-                self.coordinator.known = Some(broker);
-                self.network.ready(now, broker, fx);
-                self.heartbeat.reset_session(now, self.config.session_timeout);
-                self.start_waiting_commits(now, fx);
-            }
-            _ => self.find_failed(now, wire(error), fx),
-        }
-    }
-
-    pub(super) fn find_failed(&mut self, now: Time, exception: Exception, fx: &mut Effects) {
-        self.coordinator.finding = false;
-        // No broker to ask is a retriable failure as well (`NoAvailableBrokersException`).
-        let no_broker = exception == wire(ErrorCode::BrokerNotAvailable);
-        if !is_retriable(exception) && !no_broker {
-            self.coordinator.fatal = Some(exception);
-        }
-        let wait = self.retry.backoff(self.coordinator.failures, fx);
-        self.coordinator.failures += 1;
-        self.coordinator.retry_at = now + wait;
-        self.network.metadata_mut().request_update(false);
-        self.fail_waiting_commits();
-    }
-
-    /// An answer of a broker that is not the coordinator (any more).
-    pub(super) fn note_coordinator_error(&mut self, now: Time, error: ErrorCode, fx: &mut Effects) {
-        if matches!(error, ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable) {
-            self.mark_coordinator_unknown(now, fx);
-        }
-    }
-
-    /// The coordinator is not there, or says that it is none any more. What was asked of it fails.
-    pub(super) fn mark_coordinator_unknown(&mut self, now: Time, fx: &mut Effects) {
-        if self.coordinator.known.take().is_none() {
-            return;
-        }
-        self.coordinator.term += 1;
-        if matches!(self.membership.joining, Joining::Sent | Joining::Syncing) {
-            self.membership.joining = Joining::Failed(Exception::Network);
-        }
-        self.membership.leaving = false;
-        self.membership.leave = None;
-        self.heartbeat.failed(now, self.retry, fx);
-        self.fail_sent_commits(fx);
-        self.offset_fetch_failed();
-    }
 }
 
 /// Rebalances.
@@ -307,12 +184,6 @@ impl Consumer {
         }
         self.maybe_auto_commit(now, fx);
         Ok(Progress::Ready)
-    }
-
-    /// When a call that waits for the coordinator looks again: while a question is on its way, when it is answered.
-    pub(super) fn coordinator_wake(&self, now: Time) -> Time {
-        let retry_at = self.coordinator.retry_at;
-        if self.coordinator.finding || retry_at <= now { Time::NEVER } else { retry_at }
     }
 
     /// When a poll that waits for its group looks again although nothing arrives.
@@ -357,7 +228,7 @@ impl Consumer {
                         return Ok(false);
                     }
                 }
-                Joining::Assigned(partitions) => self.join_complete(now, partitions, fx),
+                Joining::Assigned(partitions) => self.join_complete(now, &partitions, fx),
                 Joining::Failed(exception) => {
                     if !self.join_failed(now, exception)? {
                         return Ok(false);
@@ -407,7 +278,7 @@ impl Consumer {
         {
             let Some(outcome) = self.commits.outcome(id) else { return false };
             self.membership.prepare_commit = None;
-            if outcome.is_some_and(is_retriable) {
+            if outcome.err().is_some_and(is_retriable) {
                 self.membership.retry_at = now + self.config.retry_backoff;
                 return false;
             }
@@ -551,7 +422,7 @@ impl Consumer {
     }
 
     /// `onJoinComplete`: the assignment counts from here.
-    fn join_complete(&mut self, now: Time, partitions: Vec<PartitionId>, fx: &mut Effects) {
+    fn join_complete(&mut self, now: Time, partitions: &[PartitionId], fx: &mut Effects) {
         if self.membership.is_reset() || self.membership.state != MemberState::Stable {
             self.membership.reset_and_rejoin(true);
             return;
@@ -564,7 +435,7 @@ impl Consumer {
             return;
         }
         self.commits.restart_timer(now, self.config.auto_commit_interval);
-        let partitions = sorted(&partitions, &fx.names);
+        let partitions = sorted(partitions, &fx.names);
         self.subscriptions.assign(&partitions);
         callback(RebalanceCallback::Assigned, &partitions, fx);
     }

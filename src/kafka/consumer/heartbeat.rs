@@ -20,7 +20,7 @@ pub(super) struct Heartbeat {
     pub(super) running: bool,
     enabled: bool,
     /// The next heartbeat is due.
-    heartbeat_at: Time,
+    next_at: Time,
     /// The coordinator has not answered for `session.timeout.ms`.
     session_at: Time,
     /// The application has not called `poll()` for `max.poll.interval.ms`.
@@ -33,7 +33,7 @@ impl Default for Heartbeat {
         Self {
             running: false,
             enabled: false,
-            heartbeat_at: Time::NEVER,
+            next_at: Time::NEVER,
             session_at: Time::NEVER,
             poll_at: Time::NEVER,
             failures: 0,
@@ -47,7 +47,7 @@ impl Heartbeat {
         self.enabled = self.running;
         self.session_at = now + config.session_timeout;
         self.poll_at = now + config.max_poll_interval;
-        self.heartbeat_at = now + config.heartbeat_interval;
+        self.next_at = now + config.heartbeat_interval;
     }
 
     /// `poll()` was called.
@@ -63,7 +63,7 @@ impl Heartbeat {
     /// A heartbeat failed: the next one follows after a back-off.
     pub(super) fn failed(&mut self, now: Time, retry: ExponentialBackoff, fx: &mut Effects) {
         if self.enabled {
-            self.heartbeat_at = now + retry.backoff(self.failures, fx);
+            self.next_at = now + retry.backoff(self.failures, fx);
             self.failures += 1;
         }
     }
@@ -78,7 +78,7 @@ impl Heartbeat {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.running, self.enabled, self.failures));
         if self.enabled {
-            for at in [self.heartbeat_at, self.session_at, self.poll_at] {
+            for at in [self.next_at, self.session_at, self.poll_at] {
                 into.add_time(now, at);
             }
         }
@@ -104,8 +104,8 @@ impl Consumer {
             self.look_up_coordinator(now, fx);
         } else if self.heartbeat.poll_at <= now {
             self.leave_group(now, true, fx);
-        } else if self.heartbeat.heartbeat_at <= now && self.network.ready(now, broker, fx) {
-            self.heartbeat.heartbeat_at = now + self.config.heartbeat_interval;
+        } else if self.heartbeat.next_at <= now && self.network.ready(now, broker, fx) {
+            self.heartbeat.next_at = now + self.config.heartbeat_interval;
             let Some(group) = self.group else { return };
             let sent = self.membership.identity;
             let Identity { generation, member } = sent;
@@ -117,7 +117,7 @@ impl Consumer {
 
     /// When the thread wakes up although nothing arrives.
     pub(super) fn heartbeat_due(&self, now: Time) -> Time {
-        let Heartbeat { enabled, heartbeat_at, session_at, poll_at, .. } = self.heartbeat;
+        let Heartbeat { enabled, next_at, session_at, poll_at, .. } = self.heartbeat;
         if !enabled {
             return Time::NEVER;
         }
@@ -125,8 +125,8 @@ impl Consumer {
             return self.coordinator_wake(now);
         }
         // A heartbeat that is due and could not be sent waits for the connection.
-        let heartbeat_at = if heartbeat_at > now { heartbeat_at } else { Time::NEVER };
-        heartbeat_at.min(session_at).min(poll_at)
+        let next_at = if next_at > now { next_at } else { Time::NEVER };
+        next_at.min(session_at).min(poll_at)
     }
 
     /// What the coordinator said to a heartbeat.

@@ -7,7 +7,8 @@
 //! what happens at any time (answers, heartbeats) in functions that every step reaches.
 //!
 //! * [`positions`]: what is read and where it stands (`SubscriptionState`);
-//! * [`coordinator`]: finding the coordinator, joining, leaving (`AbstractCoordinator`, `ConsumerCoordinator`);
+//! * [`finding`]: where the coordinator is; [`coordinator`]: joining and leaving the group (`AbstractCoordinator`,
+//!   `ConsumerCoordinator`);
 //! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic;
 //! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation.
 //!
@@ -19,6 +20,7 @@ mod calls;
 mod commits;
 mod coordinator;
 mod fetcher;
+mod finding;
 mod heartbeat;
 mod offsets;
 mod positions;
@@ -38,8 +40,9 @@ use crate::kafka::network_client::{Answer, NetworkClient, NetworkConfig};
 
 use calls::Call;
 use commits::Commits;
-use coordinator::{Coordinator, Membership};
+use coordinator::Membership;
 use fetcher::Fetcher;
+use finding::Coordinator;
 use heartbeat::Heartbeat;
 use offsets::OffsetLookups;
 use positions::{FetchPosition, SubscriptionState};
