@@ -91,7 +91,7 @@ fn turning_point(run: &World) -> Option<EventSeq> {
         fate.and_then(|fate| fate.witnesses.last().copied()).unwrap_or(EventSeq::NONE)
     };
     earliest(&tally.lost, &|id| view.message(id).acked)
-        .or_else(|| earliest(&tally.stored_twice, &|id| view.message(id).retried))
+        .or_else(|| earliest(&tally.duplicated, &|id| view.message(id).retried))
         .or_else(|| earliest(&tally.unprocessed, &passed))
-        .or_else(|| earliest(&tally.processed_twice, &last_done))
+        .or_else(|| earliest(&tally.repeated, &last_done))
 }

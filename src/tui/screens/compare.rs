@@ -249,7 +249,7 @@ impl<'a> Pane<'a> {
         let tally = &self.app.moment(self.world).tally;
         let all = [
             ("lost-write", tally.lost.len()),
-            ("duplicate", tally.duplicated().len()),
+            ("duplicate", tally.twice().len()),
             ("reordered", tally.reordered.len()),
             ("skipped", tally.unprocessed.len()),
         ];

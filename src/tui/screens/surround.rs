@@ -99,7 +99,7 @@ fn verdicts(canvas: &mut Canvas<'_>, app: &App) {
     let mut x = 3;
     for (n, word) in [
         (tally.lost.len(), "lost"),
-        (tally.duplicated().len(), "dup"),
+        (tally.twice().len(), "dup"),
         (tally.reordered.len(), "reordered"),
         (tally.unprocessed.len(), "skipped"),
     ] {

@@ -77,7 +77,7 @@ fn body(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
 /// Counts, then whatever has something to say: a question, an answer to a key, the caption, the narration.
 fn words(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
     let tally = &app.moment(app.world).tally;
-    let (lost, dup) = (tally.lost.len(), tally.duplicated().len());
+    let (lost, dup) = (tally.lost.len(), tally.twice().len());
     let skip = tally.unprocessed.len();
     let role = if lost + dup + skip > 0 { Role::Broken } else { Role::Plain };
     canvas.text(0, 0, &format!("lost {lost} dup {dup} skip {skip}"), role);
