@@ -275,6 +275,19 @@ mod tests {
     }
 
     #[test]
+    fn a_new_coordinator_s_word_replaces_all_that_was_known_of_the_group() {
+        let mut story = Story::new();
+        story.assign(0, 4, 0);
+        story.commit(7);
+        let group = GroupId(0);
+        assert!(story.view().groups[0].committed(P0).is_some());
+        story.broker(2, EventKind::CoordinatorLoaded { group });
+        let view = story.view();
+        assert_eq!(view.groups[0].coordinator, Some(BrokerId(2)));
+        assert!(view.groups[0].members.is_empty() && view.groups[0].committed(P0).is_none());
+    }
+
+    #[test]
     fn a_deposed_leader_keeps_its_log_until_it_truncates() {
         let mut story = Story::new();
         let first = story.send(&[0, 1]);

@@ -139,7 +139,7 @@ impl ClusterView {
                 self.count_leaderless(partition);
             }
             EventKind::CoordinatorLoaded { group } => {
-                self.groups[group.index()].coordinator = Some(b);
+                self.groups[group.index()].reload(b);
             }
             EventKind::GroupChanged { group, state, generation } => {
                 self.groups[group.index()].change(state, generation);

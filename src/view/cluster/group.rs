@@ -175,6 +175,14 @@ impl GroupView {
         }
     }
 
+    /// `coordinator` took over: members and offsets are what it says next, and nothing else.
+    pub(super) fn reload(&mut self, coordinator: BrokerId) {
+        self.members.clear();
+        self.committed.clear();
+        self.change(GroupState::Empty, Generation(0));
+        self.coordinator = Some(coordinator);
+    }
+
     pub(super) fn change(&mut self, state: GroupState, generation: Generation) {
         if state == GroupState::CompletingRebalance || generation != self.generation {
             self.members.iter_mut().for_each(|m| m.partitions.clear());
