@@ -1,10 +1,11 @@
 //! Who leads next, and what becomes of ISR and ELR: `PartitionChangeBuilder` with `PartitionRegistration.merge`
 //! (KIP-966). A pure function from a registration and a wish to the registration after it.
 //!
-//! Rules: the leader stays while it may lead; else the first replica in assignment order that is in the ISR (in the ELR when
-//! the ISR is empty) and alive; else the last known leader when ISR and ELR are both empty; else, where
-//! unclean election is allowed, the first replica alive. Every change of leader, going offline included, raises the leader
-//! epoch by 1; every change raises the partition epoch by 1; a change of the ISR alone leaves the leader epoch.
+//! Rules: the leader stays while it may lead; else the first replica in assignment order that is in the ISR (in the
+//! ELR when the ISR is empty) and alive; else the last known leader when ISR and ELR are both empty; else, where
+//! unclean election is allowed, the first replica alive. Every change of leader, going offline included, raises the
+//! leader epoch by 1; every change raises the partition epoch by 1; a change of the ISR alone leaves the leader
+//! epoch.
 //!
 //! Simplified: no reassignment, no log directories, no leader recovery state.
 
@@ -84,8 +85,8 @@ impl PartitionChange {
         Some(after)
     }
 
-    /// Who may lead although outside the ISR. Empty while the ISR has the minimum; below it, everyone who was in the ISR or
-    /// in the ELR keeps eligible, except after an unclean shutdown.
+    /// Who may lead although outside the ISR. Empty while the ISR has the minimum; below it, everyone who was in the
+    /// ISR or in the ELR keeps eligible, except after an unclean shutdown.
     fn eligible_leader_replicas(
         &self,
         before: &PartitionRegistration,

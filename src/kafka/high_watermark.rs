@@ -1,5 +1,6 @@
-//! How far a partition is committed: `Partition.maybeIncrementLeaderHW` (with KIP-497's maximal ISR and KIP-966's rule that
-//! the high watermark stands still below the effective min ISR) and `UnifiedLog.maybeUpdateHighWatermark` on followers.
+//! How far a partition is committed: `Partition.maybeIncrementLeaderHW` (with KIP-497's maximal ISR and KIP-966's
+//! rule that the high watermark stands still below the effective min ISR) and `UnifiedLog.maybeUpdateHighWatermark`
+//! on followers.
 
 use crate::base::ids::Offset;
 
@@ -19,8 +20,8 @@ pub fn effective_min_isr(min_insync_replicas: u32, replication_factor: usize) ->
     (min_insync_replicas as usize).min(replication_factor)
 }
 
-/// The high watermark of a leader whose log ends at `log_end`: the smallest log end of the maximal ISR and of those about
-/// to join. It never falls, and it stands still while the committed ISR is smaller than the effective minimum.
+/// The high watermark of a leader whose log ends at `log_end`: the smallest log end of the maximal ISR and of those
+/// about to join. It never falls, and it stands still while the committed ISR is smaller than the effective minimum.
 pub fn leader_high_watermark(
     current: Offset,
     log_end: Offset,

@@ -44,8 +44,8 @@ impl FollowerState {
         self.last_caught_up = since;
     }
 
-    /// A fetch for `offset` arrived while the leader's log ended at `leader_end`. Reading up to the end of *now* makes it
-    /// caught up now; reading up to the end of the last fetch makes it caught up as of then.
+    /// A fetch for `offset` arrived while the leader's log ended at `leader_end`. Reading up to the end of *now*
+    /// makes it caught up now; reading up to the end of the last fetch makes it caught up as of then.
     pub fn fetched(&mut self, offset: Offset, leader_end: Offset, now: Time) {
         if offset >= leader_end {
             self.last_caught_up = self.last_caught_up.max(Some(now));

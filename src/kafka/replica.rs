@@ -1,5 +1,5 @@
-//! One partition on one broker, in memory: `Partition` and `Replica`. Role, epochs, high watermark, producer state, and as a
-//! leader what is known of the followers. The log itself is on disk, in [`UnifiedLog`].
+//! One partition on one broker, in memory: `Partition` and `Replica`. Role, epochs, high watermark, producer state,
+//! and as a leader what is known of the followers. The log itself is on disk, in [`UnifiedLog`].
 //!
 //! Simplified: no future replicas, no reassignment; followers of a leader are those of the assignment.
 
@@ -162,7 +162,8 @@ impl Replica {
         new_epoch
     }
 
-    /// Becomes follower, or learns of a change (`Partition.makeFollower`). Returns `true` when a new leader epoch begins.
+    /// Becomes follower, or learns of a change (`Partition.makeFollower`). Returns `true` when a new leader epoch
+    /// begins.
     pub fn make_follower(&mut self, registration: &PartitionRegistration) -> bool {
         if registration.partition_epoch < self.partition_epoch {
             return false;

@@ -1,7 +1,7 @@
 //! Serving fetches, of followers and of consumers: `ReplicaManager.fetchMessages`, `Partition.fetchRecords`,
 //! `DelayedFetch`. A follower's fetch offset is its acknowledgement: it moves the leader's knowledge, may expand the
-//! ISR and raise the high watermark. The answer carries the high watermark **from before that**, so a follower learns of
-//! it one round later.
+//! ISR and raise the high watermark. The answer carries the high watermark **from before that**, so a follower learns
+//! of it one round later.
 //!
 //! A consumer reads below the high watermark; beyond it and up to the log end it gets nothing and no error. Batches
 //! are returned whole. A fetch that finds too little waits for data or for its time to run out.
@@ -248,8 +248,8 @@ impl Broker {
     }
 }
 
-/// Reads whole batches from `offset` up to `end` into `slices`, within a budget of bytes that the first batch may exceed
-/// when `at_least_one`. Returns the bytes read.
+/// Reads whole batches from `offset` up to `end` into `slices`, within a budget of bytes that the first batch may
+/// exceed when `at_least_one`. Returns the bytes read.
 fn read_batches(
     log: &UnifiedLog,
     (offset, end): (Offset, Offset),

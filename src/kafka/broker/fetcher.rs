@@ -1,8 +1,8 @@
-//! Following: `ReplicaFetcherThread`, `AbstractFetcherThread`. One fetcher a leader, with one request on its way for all
-//! partitions it follows there. A partition in trouble is left out for `replica.fetch.backoff.ms`.
+//! Following: `ReplicaFetcherThread`, `AbstractFetcherThread`. One fetcher a leader, with one request on its way for
+//! all partitions it follows there. A partition in trouble is left out for `replica.fetch.backoff.ms`.
 //!
-//! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at once
-//! (Kafka asks with `ListOffsets` first).
+//! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at
+//! once (Kafka asks with `ListOffsets` first).
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;

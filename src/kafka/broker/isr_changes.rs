@@ -1,5 +1,6 @@
-//! Asking for another ISR: `Partition.maybeExpandIsr`, `maybeShrinkIsr` and `AlterPartitionManager` (KIP-497). One request is on
-//! its way at a time; proposals made meanwhile go with the next one. Until the controller answers, the maximal ISR counts.
+//! Asking for another ISR: `Partition.maybeExpandIsr`, `maybeShrinkIsr` and `AlterPartitionManager` (KIP-497). One
+//! request is on its way at a time; proposals made meanwhile go with the next one. Until the controller answers, the
+//! maximal ISR counts.
 //!
 //! Simplified: the request carries no broker epochs of ISR members (KIP-903).
 

@@ -1,13 +1,15 @@
-//! The broker: `BrokerServer`, `KafkaApis`, `ReplicaManager`. This file routes inputs; what is done about them is in the files
-//! beside it, one concern each:
+//! The broker: `BrokerServer`, `KafkaApis`, `ReplicaManager`. This file routes inputs; what is done about them is in
+//! the files beside it, one concern each:
 //!
-//! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or follower, the
-//! high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for another ISR · `queries` small
-//! requests · `purgatory` what waits · `socket` one request at a time.
+//! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
+//! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
+//! another ISR · `queries` small requests · `purgatory` what waits · `socket` one request at a time.
 //!
-//! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is new.
+//! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
+//! new.
 //!
-//! Simplified: one log directory; no quotas, security, tiered storage; metadata records are applied one answer at a time.
+//! Simplified: one log directory; no quotas, security, tiered storage; metadata records are applied one answer at a
+//! time.
 
 mod fetch;
 mod fetcher;

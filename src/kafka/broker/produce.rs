@@ -1,6 +1,6 @@
 //! Serving producers: `ReplicaManager.appendRecords`, `Partition.appendRecordsToLeader`, `DelayedProduce`. The group
-//! coordinator's own batches take the same way (`CoordinatorPartitionWriter`, which appends with `acks=1` and then waits for
-//! the high watermark).
+//! coordinator's own batches take the same way (`CoordinatorPartitionWriter`, which appends with `acks=1` and then
+//! waits for the high watermark).
 //!
 //! Simplified: no time stamps, no compression, no validation but size and producer state.
 
@@ -95,8 +95,8 @@ impl Broker {
         }
     }
 
-    /// Appends a batch as the leader. Returns the offsets of its first record and after its last; of a duplicate those it
-    /// got the first time.
+    /// Appends a batch as the leader. Returns the offsets of its first record and after its last; of a duplicate
+    /// those it got the first time.
     fn append_as_leader(
         &mut self,
         now: Time,
@@ -178,8 +178,8 @@ impl Broker {
         delayed.items.iter().all(|item| !item.pending)
     }
 
-    /// `Partition.checkEnoughReplicasReachOffset`: `None` while it waits, else the outcome. The high watermark stands still
-    /// below the min ISR, so `NOT_ENOUGH_REPLICAS_AFTER_APPEND` cannot come about: the request waits.
+    /// `Partition.checkEnoughReplicasReachOffset`: `None` while it waits, else the outcome. The high watermark stands
+    /// still below the min ISR, so `NOT_ENOUGH_REPLICAS_AFTER_APPEND` cannot come about: the request waits.
     fn replicated(&self, partition: PartitionId, required: Offset) -> Option<ErrorCode> {
         let leading = self.replica(partition).filter(|replica| replica.is_leader());
         match leading {

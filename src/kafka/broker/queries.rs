@@ -50,8 +50,8 @@ impl Broker {
         fx.reply(token, Message::ListOffsetsResponse { results });
     }
 
-    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark, but not before it has reached the start of
-    /// the leader's own epoch: a new leader knows less than the old one may have told.
+    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark, but not before it has reached
+    /// the start of the leader's own epoch: a new leader knows less than the old one may have told.
     fn offset_for(
         &self,
         ask: &ListOffsetsPartition,
@@ -90,8 +90,8 @@ impl Broker {
         fx.reply(token, Message::OffsetForLeaderEpochResponse { partition, error, epoch, end });
     }
 
-    /// A producer without transactions always gets a new id. Ids interleave by broker, so they are unique without blocks
-    /// from the controller.
+    /// A producer without transactions always gets a new id. Ids interleave by broker, so they are unique without
+    /// blocks from the controller.
     pub(super) fn init_producer_id(&mut self, token: Token, fx: &mut Effects) {
         let brokers = i64::from(fx.names.brokers);
         let producer_id = self.producer_ids * brokers + i64::from(self.id.0) - 1;

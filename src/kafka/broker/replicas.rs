@@ -1,7 +1,8 @@
-//! Becoming leader or follower, and the high watermark: `ReplicaManager.applyDelta`, `Partition.maybeIncrementLeaderHW`.
+//! Becoming leader or follower, and the high watermark: `ReplicaManager.applyDelta`,
+//! `Partition.maybeIncrementLeaderHW`.
 //!
-//! Simplified: the high watermark is checkpointed every `replica.high.watermark.checkpoint.interval.ms` (5 s from the start of
-//! the process) without a timer: what the file holds at a kill follows from when the mark moved.
+//! Simplified: the high watermark is checkpointed every `replica.high.watermark.checkpoint.interval.ms` (5 s from the
+//! start of the process) without a timer: what the file holds at a kill follows from when the mark moved.
 
 use crate::base::config::Defect;
 use crate::base::ids::{BrokerId, Offset, PartitionId};

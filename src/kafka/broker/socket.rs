@@ -1,5 +1,6 @@
-//! The broker's end of its connections: `SocketServer` mutes a channel while a request of it is being answered, so a broker
-//! handles **one request a connection at a time, in order**. A produce request with `acks=0` gets no answer and does not mute.
+//! The broker's end of its connections: `SocketServer` mutes a channel while a request of it is being answered, so a
+//! broker handles **one request a connection at a time, in order**. A produce request with `acks=0` gets no answer
+//! and does not mute.
 //!
 //! A consumer talks to its group coordinator on a connection of its own in Kafka. Here the wire has one connection a
 //! pair of nodes, so group requests have a lane of their own: a long poll never delays a heartbeat.

@@ -540,3 +540,42 @@ fn a_planted_defect_shows() {
     assert_eq!(rig.outcome(asked), Some((ErrorCode::None, 0)), "acknowledged at once");
     assert_eq!(rig.high_watermark(b(1)), 0);
 }
+
+#[test]
+fn a_restarted_replica_begins_at_the_checkpointed_high_watermark() {
+    let mut rig = Rig::new(1);
+    rig.produce(b(1), -1, 2);
+    rig.run(Duration::from_secs(6));
+    // The file is written every five seconds; what comes after is only in memory.
+    rig.produce(b(1), -1, 2);
+    rig.run(SECOND);
+    assert_eq!(rig.high_watermark(b(2)), 4);
+    rig.kill(b(2));
+    assert_eq!(rig.brokers[1].log(P0).unwrap().high_watermark_checkpoint(), Offset(2));
+    rig.stop(b(3));
+    rig.run(SECOND);
+    assert_eq!(rig.brokers[2].log(P0).unwrap().high_watermark_checkpoint(), Offset(4));
+}
+
+#[test]
+fn producer_ids_are_unique_in_the_cluster_and_across_restarts() {
+    let mut rig = Rig::new(1);
+    let mut ids = Vec::new();
+    for n in [1, 2, 3, 1, 2] {
+        let epoch = ProducerEpoch(-1);
+        let asked = rig.ask(b(n), Message::InitProducerId { producer_id: -1, epoch });
+        rig.run(MILLISECONDS_10);
+        match rig.answer(asked) {
+            Some(Message::InitProducerIdResponse { producer_id, .. }) => ids.push(producer_id),
+            other => panic!("{other:?}"),
+        }
+        if ids.len() == 3 {
+            rig.kill(b(1));
+            rig.start(b(1));
+            rig.run(Duration::from_secs(20));
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 5);
+}

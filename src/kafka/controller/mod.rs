@@ -1,10 +1,11 @@
-//! The KRaft controller: `QuorumController` with `ReplicationControlManager` and `ClusterControlManager`. It owns the metadata
-//! log; every decision is a record there, and brokers learn of it by fetching that log.
+//! The KRaft controller: `QuorumController` with `ReplicationControlManager` and `ClusterControlManager`. It owns the
+//! metadata log; every decision is a record there, and brokers learn of it by fetching that log.
 //!
 //! Disk and memory: the log and what follows from it survive a kill; sessions and waiting fetches do not.
 //!
-//! Simplified: one active controller (number 1) and no quorum, so a record is committed when it is written; the others answer
-//! `NOT_CONTROLLER`. A session ends exactly when it runs out (Kafka looks every quarter of the time-out). No admin requests yet.
+//! Simplified: one active controller (number 1) and no quorum, so a record is committed when it is written; the
+//! others answer `NOT_CONTROLLER`. A session ends exactly when it runs out (Kafka looks every quarter of the
+//! time-out). No admin requests yet.
 
 mod metadata_log;
 mod partitions;

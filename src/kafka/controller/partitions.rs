@@ -1,5 +1,5 @@
-//! How leaders and ISRs change: `ReplicationControlManager` (`generateLeaderAndIsrUpdates`, `alterPartition`). The decision
-//! itself is [`PartitionChange`].
+//! How leaders and ISRs change: `ReplicationControlManager` (`generateLeaderAndIsrUpdates`, `alterPartition`). The
+//! decision itself is [`PartitionChange`].
 
 use crate::base::broker_set::BrokerSet;
 use crate::base::error::ErrorCode;

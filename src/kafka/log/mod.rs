@@ -2,11 +2,12 @@
 //! checkpoint. Whole batches only. What lives in memory (high watermark, producer state, role) is in
 //! [`Replica`](crate::kafka::replica::Replica), so the type says what a crash leaves.
 //!
-//! Invariants: entries are contiguous from `log_start` (inclusive, at a batch boundary) to `end`;
-//! `log_start <= recovery_point <= end`.
+//! Invariants: entries are contiguous from `log_start` (inclusive, at a batch boundary) to `end`; `log_start <=
+//! recovery_point <= end`.
 //!
-//! Simplified: no retention, no compaction, no segment files; a chunk is sealed for cheap clones only. The epoch cache and
-//! the high watermark checkpoint are files of their own in Kafka and are fsynced; here they survive a power loss with the log.
+//! Simplified: no retention, no compaction, no segment files; a chunk is sealed for cheap clones only. The epoch
+//! cache and the high watermark checkpoint are files of their own in Kafka and are fsynced; here they survive a power
+//! loss with the log.
 
 pub mod epochs;
 pub mod producer_state;

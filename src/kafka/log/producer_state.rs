@@ -1,8 +1,9 @@
 //! What a partition remembers of idempotent producers: `ProducerStateManager`, `ProducerStateEntry` and
-//! `ProducerAppendInfo` (KIP-98, KIP-360). It lives in memory and is rebuilt from the log after a restart or a truncation.
+//! `ProducerAppendInfo` (KIP-98, KIP-360). It lives in memory and is rebuilt from the log after a restart or a
+//! truncation.
 //!
-//! Simplified: no transactions; producer ids do not expire (`producer.id.expiration.ms`); no snapshot files, the whole
-//! log is replayed.
+//! Simplified: no transactions; producer ids do not expire (`producer.id.expiration.ms`); no snapshot files, the
+//! whole log is replayed.
 
 use crate::base::batch::{Batch, BatchTable};
 use crate::base::error::ErrorCode;
