@@ -180,16 +180,18 @@ pub enum Members {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum LoopStep {
-    /// `poll(100 ms)`; what it returns is the batch of this round.
+    /// `poll(500 ms)`; what it returns is the batch of this round.
     Poll,
     /// `poll()` with this time-out.
     PollFor(Span),
     /// Works on the records of the batch one after the other, so long each; a record is processed when its work is over.
     Work(Span),
+    /// Works on the whole batch at once, so long; its records are processed together when it is over.
+    WorkBatch(Span),
     /// Work and a `commitSync` of the next offset after each record.
     WorkAndCommitEach(Span),
     /// Hands the batch to workers, so many and so long each record, and goes on.
-    HandOff(u32, Span),
+    HandOff(u16, Span),
     /// Commits the positions.
     Commit(CommitHow),
     /// Commits, a partition, the lowest offset whose record is not finished.

@@ -1,0 +1,126 @@
+//! From the words of a file to what applications do: subscriptions, loop steps, calls by hand.
+
+use crate::app::{CommitMode, HandCall, LoopStep as AppStep, Subscription};
+use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::names::Names;
+use crate::kafka::api::PartitionOffset;
+use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT};
+use crate::scenario::schema::{Consumer, LoopStep};
+use crate::scenario::state::State;
+use crate::scenario::step::{CommitHow, Step};
+use crate::sim::world::ConsumerSpec;
+
+/// What a consumer reads.
+pub(super) fn subscription(names: &Names, consumer: &Consumer) -> Subscription {
+    if consumer.partitions.is_empty() {
+        Subscription::Topics(consumer.topics.iter().filter_map(|t| names.find_topic(t)).collect())
+    } else {
+        let find = |p: &crate::scenario::value::TopicPartition| {
+            names.find_topic(&p.topic)?;
+            names.find_partition(&p.topic, p.partition)
+        };
+        Subscription::Partitions(consumer.partitions.iter().filter_map(find).collect())
+    }
+}
+
+/// True when the group decides what is read.
+pub(super) fn subscribes(subscription: &Subscription) -> bool {
+    matches!(subscription, Subscription::Topics(topics) if !topics.is_empty())
+}
+
+/// True when this partition can be read under the subscription.
+pub(super) fn reads(subscription: &Subscription, topic: TopicId, partition: PartitionId) -> bool {
+    match subscription {
+        Subscription::Topics(topics) => topics.contains(&topic),
+        Subscription::Partitions(partitions) => partitions.contains(&partition),
+    }
+}
+
+fn mode(how: CommitHow) -> CommitMode {
+    match how {
+        CommitHow::Sync => CommitMode::Sync,
+        CommitHow::Async => CommitMode::Async,
+    }
+}
+
+/// A step of a loop.
+pub(super) fn loop_step(step: &LoopStep) -> AppStep {
+    match step {
+        LoopStep::Poll => AppStep::POLL,
+        LoopStep::PollFor(timeout) => AppStep::Poll(timeout.0),
+        LoopStep::Work(time) => AppStep::Work(time.0),
+        LoopStep::WorkBatch(time) => AppStep::WorkBatch(time.0),
+        LoopStep::WorkAndCommitEach(time) => AppStep::WorkAndCommitEach(time.0),
+        LoopStep::HandOff(workers, work) => AppStep::HandOff { workers: *workers, work: work.0 },
+        LoopStep::Commit(how) => AppStep::Commit(mode(*how)),
+        LoopStep::CommitFinished(how) => AppStep::CommitFinished(mode(*how)),
+        LoopStep::CommitLast(how) => AppStep::CommitLast(mode(*how)),
+        LoopStep::Pause(time) => AppStep::Pause(time.0),
+    }
+}
+
+/// How far behind the end a loop's commits may stay for good; `None` for a loop that commits nothing.
+pub(super) fn commit_slack(spec: &ConsumerSpec) -> Option<i64> {
+    spec.group?;
+    if spec.steps.iter().any(|step| matches!(step, AppStep::CommitLast(_))) {
+        return Some(1);
+    }
+    let by_hand = |step: &AppStep| {
+        matches!(
+            step,
+            AppStep::Commit(_) | AppStep::CommitFinished(_) | AppStep::WorkAndCommitEach(_)
+        )
+    };
+    (spec.config.enable_auto_commit || spec.steps.iter().any(by_hand)).then_some(0)
+}
+
+/// True when the loop finishes the records it polls.
+pub(super) fn finishes(spec: &ConsumerSpec) -> bool {
+    spec.steps.iter().any(|step| {
+        matches!(
+            step,
+            AppStep::Work(_)
+                | AppStep::WorkBatch(_)
+                | AppStep::WorkAndCommitEach(_)
+                | AppStep::HandOff { .. }
+        )
+    })
+}
+
+/// The consumer a step calls by hand and the call; `None` when it is no such step, or this variant lacks the consumer.
+pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
+    let offset =
+        |partition: PartitionId, offset: i64| PartitionOffset { partition, offset: Offset(offset) };
+    let (name, call) = match step {
+        Step::Subscribe(name, topics) => {
+            let topics = topics.iter().filter_map(|t| state.names().find_topic(t)).collect();
+            (name, ConsumerCall::Subscribe(topics))
+        }
+        Step::Unsubscribe(name) => (name, ConsumerCall::Unsubscribe),
+        Step::Assign(name, partitions) => {
+            let partitions = partitions.iter().filter_map(|p| state.at(p)).collect();
+            (name, ConsumerCall::Assign(partitions))
+        }
+        Step::Seek(name, partition, to) => {
+            (name, ConsumerCall::Seek(offset(state.at(partition)?, *to)))
+        }
+        Step::Close(name) => (name, ConsumerCall::Close { timeout: DEFAULT_CLOSE_TIMEOUT }),
+        Step::Commit(commit) => {
+            let given = commit.offsets.iter();
+            let offsets = given.filter_map(|(p, to)| Some(offset(state.at(p)?, *to))).collect();
+            let offsets = (!commit.offsets.is_empty()).then_some(offsets);
+            let sync = commit.how == CommitHow::Sync;
+            (&commit.consumer, ConsumerCall::Commit { sync, offsets })
+        }
+        Step::Poll(poll) => {
+            let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records };
+            return Some((state.consumer(&poll.consumer)?, call));
+        }
+        Step::Process(process) => {
+            let call = HandCall::Process { count: process.count };
+            return Some((state.consumer(&process.consumer)?, call));
+        }
+        _ => return None,
+    };
+    Some((state.consumer(name)?, HandCall::Consumer(call)))
+}

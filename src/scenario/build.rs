@@ -1,0 +1,252 @@
+//! A scenario under one variant, as what a simulation is made from: ids for names, partitions with replicas, configs.
+//!
+//! Replicas of a topic that does not list them are placed round robin, and so are those of `__consumer_offsets`, of
+//! which only the partitions that groups hash to exist. Simplified: Kafka's `StripedReplicaPlacer` starts at a random
+//! broker and shifts the followers; here partition *n* begins at broker *n* + 1 and goes round.
+
+use std::sync::Arc;
+
+use crate::base::broker_set::ReplicaList;
+use crate::base::config::{
+    BrokerConfig, ClusterConfig, ConsumerConfig, Defect, ProducerConfig, TopicConfig,
+};
+use crate::base::ids::{BrokerId, GroupId, MessageId, PartitionId, TopicId};
+use crate::base::names::{Client, Names, Partition, Topic};
+use crate::kafka::group::hash::partition_for_group;
+use crate::scenario::apps;
+use crate::scenario::resolve::Resolved;
+use crate::scenario::schema::{Scenario, StartAt, Topic as TopicSchema};
+use crate::scenario::settings::{SettingFault, config_of};
+use crate::scenario::step::Step;
+use crate::scenario::workload::{Workload, replacements};
+use crate::sim::network::NetworkConfig;
+use crate::sim::trace::Sink;
+use crate::sim::world::{ConsumerSpec, WorldSpec};
+
+/// The internal topic that keeps committed offsets.
+pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+
+/// Kafka refuses the settings of a client: its constructor throws and nothing runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// Whose.
+    pub client: String,
+    /// What Kafka says.
+    pub message: String,
+}
+
+/// What a simulation of `scenario` under `variant` is made from, and who was refused, if anybody.
+///
+/// # Panics
+/// When there is no such variant, or the scenario did not come from the loader.
+pub fn build(
+    scenario: &Scenario,
+    resolved: &Resolved,
+    workload: &Workload,
+    seed: u64,
+) -> (WorldSpec, Option<Refusal>) {
+    let brokers: BrokerConfig = config_of(&resolved.cluster.config).unwrap_or_default();
+    let names = names(scenario, resolved, workload, &brokers);
+    let mut topics: Vec<TopicConfig> = Vec::new();
+    for topic in &names.topics {
+        let declared = resolved.topics.get(&topic.name);
+        topics.push(declared.and_then(|t| config_of(&t.config).ok()).unwrap_or_default());
+    }
+    let mut refusal = None;
+    let mut refused = |client: &str, faults: Vec<SettingFault>| {
+        let message = faults.into_iter().map(|fault| fault.message).next().unwrap_or_default();
+        refusal.get_or_insert(Refusal { client: client.to_owned(), message });
+    };
+    let mut producers = Vec::new();
+    for (name, producer) in resolved.producers.iter() {
+        producers.push(config_of::<ProducerConfig>(&producer.config).unwrap_or_else(|faults| {
+            refused(name, faults);
+            ProducerConfig::default()
+        }));
+    }
+    let mut consumers = Vec::new();
+    for (name, consumer) in resolved.consumers.iter() {
+        let config = config_of::<ConsumerConfig>(&consumer.config).unwrap_or_else(|faults| {
+            refused(name, faults);
+            ConsumerConfig::default()
+        });
+        consumers.push(ConsumerSpec {
+            config,
+            group: consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str())),
+            subscription: apps::subscription(&names, consumer),
+            steps: consumer.steps.iter().map(apps::loop_step).collect(),
+            starts: consumer.start == StartAt::AtOnce,
+        });
+    }
+    let network = NetworkConfig {
+        latency: scenario.network.latency.0,
+        jitter: scenario.network.jitter.0,
+        loss_ppm: scenario.network.loss.0,
+    };
+    let spec = WorldSpec {
+        names: Arc::new(names),
+        config: Arc::new(ClusterConfig { brokers, topics }),
+        producers,
+        consumers,
+        network,
+        seed,
+        sink: Sink::Recording,
+        defect: Defect::None,
+    };
+    (spec, refusal)
+}
+
+/// The group called `name`.
+pub fn find_group(names: &Names, name: &str) -> Option<GroupId> {
+    names.groups.iter().position(|group| group == name).map(|i| GroupId(i as u16))
+}
+
+fn names(
+    scenario: &Scenario,
+    resolved: &Resolved,
+    workload: &Workload,
+    config: &BrokerConfig,
+) -> Names {
+    let mut names = Names {
+        controllers: resolved.cluster.controllers,
+        brokers: resolved.cluster.brokers,
+        groups: resolved.groups.clone(),
+        keys: keys(scenario),
+        messages: workload.named.iter().map(|(name, id)| (MessageId(*id), name.clone())).collect(),
+        ..Names::default()
+    };
+    names.messages.sort_unstable();
+    for (name, topic) in resolved.topics.iter().filter(|(name, _)| *name != CONSUMER_OFFSETS) {
+        let id = TopicId(names.topics.len() as u16);
+        let placement = placement(topic, config, names.brokers);
+        let partitions: Vec<PartitionId> = placement
+            .into_iter()
+            .enumerate()
+            .map(|(index, replicas)| add_partition(&mut names, id, index as u32, replicas))
+            .collect();
+        let partition_count = partitions.len() as u32;
+        names.topics.push(Topic {
+            name: name.to_owned(),
+            partitions,
+            internal: false,
+            partition_count,
+        });
+    }
+    add_offsets_topic(&mut names, resolved, config);
+    names.producers = resolved
+        .producers
+        .keys()
+        .map(|name| Client { name: name.to_owned(), group: None, rank: 0 })
+        .collect();
+    let mut ranked: Vec<String> =
+        resolved.consumers.keys().map(|name| format!("{name}-")).collect();
+    ranked.sort_unstable();
+    for (name, consumer) in resolved.consumers.iter() {
+        let rank = ranked.iter().position(|other| other.strip_suffix('-') == Some(name));
+        let group = consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str()));
+        let rank = rank.map_or(0, |i| i as u16 + 1);
+        names.consumers.push(Client { name: name.to_owned(), group, rank });
+    }
+    names
+}
+
+fn add_partition(
+    names: &mut Names,
+    topic: TopicId,
+    index: u32,
+    replicas: ReplicaList,
+) -> PartitionId {
+    let id = PartitionId(names.partitions.len() as u16);
+    names.partitions.push(Partition { topic, index, replicas });
+    id
+}
+
+/// The partitions of `__consumer_offsets` that the groups hash to, in order of their index.
+fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
+    if names.groups.is_empty() {
+        return;
+    }
+    let declared = resolved.topics.get(CONSUMER_OFFSETS);
+    let listed = declared.map(|topic| topic.replicas.clone()).unwrap_or_default();
+    let count =
+        if listed.is_empty() { config.offsets_topic_partitions } else { listed.len() as u32 };
+    let hashes: Vec<u32> =
+        names.groups.iter().map(|group| partition_for_group(group, count)).collect();
+    let mut used = hashes.clone();
+    used.sort_unstable();
+    used.dedup();
+    let id = TopicId(names.topics.len() as u16);
+    let factor = config.offsets_topic_replication.min(u32::from(names.brokers)) as u8;
+    let partitions: Vec<PartitionId> = used
+        .iter()
+        .map(|index| {
+            let replicas = match listed.get(*index as usize) {
+                Some(brokers) => list(brokers),
+                None => round_robin(*index, factor, names.brokers),
+            };
+            add_partition(names, id, *index, replicas)
+        })
+        .collect();
+    names.group_partitions = hashes
+        .iter()
+        .map(|hash| partitions[used.binary_search(hash).expect("every hash is among those used")])
+        .collect();
+    let topic = Topic {
+        name: CONSUMER_OFFSETS.to_owned(),
+        partitions,
+        internal: true,
+        partition_count: count,
+    };
+    names.topics.push(topic);
+}
+
+/// Replicas of each partition of a declared topic.
+fn placement(topic: &TopicSchema, config: &BrokerConfig, brokers: u8) -> Vec<ReplicaList> {
+    if !topic.replicas.is_empty() {
+        return topic.replicas.iter().map(|replicas| list(replicas)).collect();
+    }
+    let partitions = topic.partitions.unwrap_or(config.num_partitions);
+    let factor = topic.replication.unwrap_or(config.default_replication_factor as u8).min(brokers);
+    (0..partitions).map(|index| round_robin(index, factor, brokers)).collect()
+}
+
+fn list(brokers: &[u8]) -> ReplicaList {
+    ReplicaList::new(&brokers.iter().map(|n| BrokerId(*n)).collect::<Vec<_>>())
+}
+
+fn round_robin(index: u32, factor: u8, brokers: u8) -> ReplicaList {
+    let first = (index % u32::from(brokers)) as u8;
+    let brokers: Vec<u8> = (0..factor)
+        .map(|i| ((u16::from(first) + u16::from(i)) % u16::from(brokers)) as u8 + 1)
+        .collect();
+    list(&brokers)
+}
+
+/// Every key that a script of any variant uses, in order of the file.
+fn keys(scenario: &Scenario) -> Vec<Vec<u8>> {
+    fn collect(scenario: &Scenario, steps: &[Step], keys: &mut Vec<Vec<u8>>) {
+        for step in steps {
+            match step {
+                Step::Send(send) => {
+                    for key in send.key.iter().chain(&send.keys) {
+                        if !keys.iter().any(|known| known == key.as_bytes()) {
+                            keys.push(key.clone().into_bytes());
+                        }
+                    }
+                }
+                Step::At(_, steps) => collect(scenario, steps, keys),
+                Step::Every(every) => collect(scenario, &every.steps, keys),
+                Step::Named(name, steps) => {
+                    collect(scenario, steps, keys);
+                    for steps in replacements(scenario, name) {
+                        collect(scenario, steps, keys);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let mut keys = Vec::new();
+    collect(scenario, &scenario.script, &mut keys);
+    keys
+}

@@ -1,0 +1,133 @@
+//! Is a condition true at this moment?
+
+use crate::base::ids::{NodeId, Offset, PartitionId};
+use crate::event::GroupState;
+use crate::scenario::code::Code;
+use crate::scenario::settle;
+use crate::scenario::state::State;
+use crate::scenario::step::Condition;
+use crate::scenario::value::TopicPartition;
+use crate::sim::NodeState;
+use crate::view::cluster::message::Told;
+
+/// True when `condition` holds. What names something this variant does not have is false. `sending` are the
+/// producers for which the script still has messages to send in the background.
+pub(super) fn holds(state: &State, code: &Code, sending: &[&str], condition: &Condition) -> bool {
+    check(state, code, sending, condition).unwrap_or(false)
+}
+
+fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) -> Option<bool> {
+    let view = &state.view;
+    Some(match condition {
+        Condition::Ready => ready(state),
+        Condition::Completed(name) => {
+            state.sim.producer(state.producer(name)?).is_idle() && !sending.contains(&name.as_str())
+        }
+        Condition::Acked(ids) => told(state, ids, |told| told.is_ok())?,
+        Condition::Failed(ids) => told(state, ids, |told| matches!(told, Told::Failed(_)))?,
+        Condition::LeaderElected(topic, n) => {
+            state.runs(NodeId::Broker(state.leader(state.partition(topic, *n)?)?))
+        }
+        Condition::LeaderIs(topic, n, node) => {
+            state.leader(state.partition(topic, *n)?)? == state.broker(node)?
+        }
+        Condition::NoLeader(topic, n) => state.leader(state.partition(topic, *n)?).is_none(),
+        Condition::Isr(topic, n, brokers) => {
+            let isr = view.partition(state.partition(topic, *n)?).isr;
+            isr.len() == brokers.len() && isr.iter().all(|b| brokers.contains(&b.0))
+        }
+        Condition::Fenced(node) => view.brokers[state.broker(node)?.index()].fenced,
+        Condition::Unfenced(node) => {
+            let broker = state.broker(node)?;
+            !view.brokers[broker.index()].fenced && state.runs(NodeId::Broker(broker))
+        }
+        Condition::Down(node) => state.sim.node_state(state.node(node)?) == NodeState::Down,
+        Condition::Stored(node, id) => {
+            let id = state.names().find_message(id)?;
+            let stored = state.view.message(id).partition?;
+            state.log(stored, state.broker(node)?).iter().any(|(_, m, _)| *m == id)
+        }
+        Condition::LogEnd(node, partition, offset) => {
+            let replica = view.partition(state.at(partition)?).replica(state.broker(node)?)?;
+            replica.end.0 >= *offset
+        }
+        Condition::HighWatermark(topic, n, offset) => {
+            let partition = view.partition(state.partition(topic, *n)?);
+            partition.leader_replica()?.high_watermark.0 >= *offset
+        }
+        other => return check_reading(state, code, sending, other),
+    })
+}
+
+/// Conditions about consumers, groups, rules, and combinations.
+fn check_reading(
+    state: &State,
+    code: &Code,
+    sending: &[&str],
+    condition: &Condition,
+) -> Option<bool> {
+    let view = &state.view;
+    Some(match condition {
+        Condition::Group(group, name) => {
+            view.groups[state.group(group)?.index()].state.name() == name
+        }
+        Condition::Members(group, count) => {
+            let group = &view.groups[state.group(group)?.index()];
+            group.state == GroupState::Stable && group.members.len() == *count as usize
+        }
+        Condition::Assigned(name) => !owned(state, state.consumer(name)?).is_empty(),
+        Condition::Owns(name, partitions) => {
+            let mut wanted: Vec<PartitionId> =
+                partitions.iter().filter_map(|p| state.at(p)).collect();
+            wanted.sort_unstable();
+            owned(state, state.consumer(name)?) == wanted && wanted.len() == partitions.len()
+        }
+        Condition::Committed(group, partition, offset) => {
+            committed(state, group, partition)?.0 >= *offset
+        }
+        Condition::Polled(name, count) => {
+            state.notes.consumers[usize::from(state.consumer(name)?)].polled_by_process >= *count
+        }
+        Condition::Processed(name, count) => {
+            state.notes.consumers[usize::from(state.consumer(name)?)].processed_by_process >= *count
+        }
+        Condition::CaughtUp(group) => settle::lag(state, state.group(group)?)? == 0,
+        Condition::Held(name, count) => {
+            state.sim.rule_counts(code.rule(name)?).1 >= *count as usize
+        }
+        Condition::Hits(name, count) => state.sim.rule_counts(code.rule(name)?).0 >= *count,
+        Condition::Settled => settle::in_motion(state).is_empty(),
+        Condition::All(list) => list.iter().all(|c| holds(state, code, sending, c)),
+        Condition::Any(list) => list.iter().any(|c| holds(state, code, sending, c)),
+        Condition::Not(inner) => !holds(state, code, sending, inner),
+        _ => false,
+    })
+}
+
+fn told(state: &State, ids: &[String], is: impl Fn(Told) -> bool) -> Option<bool> {
+    for id in ids {
+        let message = state.view.message(state.names().find_message(id)?);
+        if !message.is_sent() || !is(message.told) {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
+
+fn ready(state: &State) -> bool {
+    let led = |p: &crate::view::cluster::replica::PartitionView| {
+        p.leader.is_some() && p.isr.len() == p.replicas.len()
+    };
+    state.view.partitions.iter().all(led)
+}
+
+fn committed(state: &State, group: &str, partition: &TopicPartition) -> Option<Offset> {
+    let group = &state.view.groups[state.group(group)?.index()];
+    Some(group.committed(state.at(partition)?)?.offset)
+}
+
+/// The partitions a consumer owns, ascending.
+pub(super) fn owned(state: &State, consumer: u16) -> Vec<PartitionId> {
+    let partitions = &state.view.consumers[usize::from(consumer)].partitions;
+    partitions.iter().filter(|p| p.assigned).map(|p| p.partition).collect()
+}

@@ -1,0 +1,45 @@
+//! The scenarios in the binary, in the order of the curriculum.
+
+/// A scenario in the binary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Builtin {
+    /// What commands call it.
+    pub id: &'static str,
+    /// The file.
+    pub text: &'static str,
+}
+
+macro_rules! builtins {
+    ($($id:literal)*) => {
+        const BUILTINS: &[Builtin] = &[$(Builtin {
+            id: $id,
+            text: include_str!(concat!("../../scenarios/", $id, ".ron")),
+        },)*];
+    };
+}
+
+builtins! {
+    "hello-log"
+    "extra-idle-consumers"
+    "three-semantics"
+    "acks-ladder"
+    "auto-commit-crash"
+    "auto-commit-handoff"
+    "commit-before-or-after"
+    "leader-crash"
+}
+
+/// Every built-in scenario, in the order of the curriculum.
+pub fn builtins() -> &'static [Builtin] {
+    BUILTINS
+}
+
+/// The file of the built-in scenario called `id`.
+pub fn builtin(id: &str) -> Option<&'static str> {
+    BUILTINS.iter().find(|builtin| builtin.id == id).map(|builtin| builtin.text)
+}
+
+/// A commented file to start from.
+pub fn template() -> &'static str {
+    include_str!("../../scenarios/template.txt")
+}

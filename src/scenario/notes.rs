@@ -1,0 +1,106 @@
+//! What a script wants to know and the cluster view does not keep: what each call of an application returned, in
+//! order. Folded from events like the view.
+
+use crate::base::batch::BatchTable;
+use crate::base::error::Exception;
+use crate::base::ids::{MessageId, NodeId, PartitionId};
+use crate::base::names::Names;
+use crate::event::{CommitKind, Event, EventKind, FaultKind, RebalanceCallback};
+
+/// One rebalance callback.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallbackNote {
+    /// Which.
+    pub callback: RebalanceCallback,
+    /// With these partitions.
+    pub partitions: Vec<PartitionId>,
+}
+
+/// What one consumer's application saw.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ConsumerNotes {
+    /// Everything `poll()` returned, in order.
+    pub polled: Vec<MessageId>,
+    /// Everything it finished, in order.
+    pub processed: Vec<MessageId>,
+    /// Records `poll()` returned to the process that runs now.
+    pub polled_by_process: u64,
+    /// Records the process that runs now finished.
+    pub processed_by_process: u64,
+    /// How many calls of `poll()` have returned.
+    pub polls: u64,
+    /// How many calls of `commitSync()` have returned.
+    pub commits: u64,
+    /// How many calls of `close()` have returned.
+    pub closes: u64,
+    /// How many calls have thrown.
+    pub throws: u64,
+    /// Rebalance callbacks in order.
+    pub callbacks: Vec<CallbackNote>,
+    /// What the last call that threw threw.
+    pub exception: Option<Exception>,
+}
+
+/// Of all consumers, by number.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Notes {
+    /// By number.
+    pub consumers: Vec<ConsumerNotes>,
+}
+
+impl Notes {
+    /// Nothing noted yet.
+    pub fn new(names: &Names) -> Self {
+        Self { consumers: vec![ConsumerNotes::default(); names.consumers.len()] }
+    }
+
+    /// Folds one event in.
+    pub fn apply(&mut self, event: &Event, batches: &BatchTable) {
+        let NodeId::Consumer(n) = event.node else { return };
+        let notes = &mut self.consumers[usize::from(n)];
+        let messages = |batch, first: u16, count: u16| {
+            (first..first + count).filter_map(move |i| {
+                match batches.record(batch, u32::from(i)).body {
+                    crate::base::batch::RecordBody::Message(id) => Some(id),
+                    _ => None,
+                }
+            })
+        };
+        match event.kind {
+            EventKind::Polled { batch, first, count, .. } => {
+                notes.polled.extend(messages(batch, first, count));
+                notes.polled_by_process += u64::from(count);
+                notes.polls += 1;
+            }
+            EventKind::PollEmpty => notes.polls += 1,
+            EventKind::Processed { batch, first, count, .. } => {
+                notes.processed.extend(messages(batch, first, count));
+                notes.processed_by_process += u64::from(count);
+            }
+            EventKind::Callback { callback, .. } => {
+                notes.callbacks.push(CallbackNote { callback, partitions: Vec::new() });
+            }
+            EventKind::CallbackPartition { partition, .. } => {
+                if let Some(last) = notes.callbacks.last_mut() {
+                    last.partitions.push(partition);
+                }
+            }
+            EventKind::CommitAnswered { kind, exception, .. } => {
+                notes.commits += u64::from(kind == CommitKind::Sync);
+                if matches!(kind, CommitKind::Sync | CommitKind::Async) {
+                    notes.exception = exception.or(notes.exception);
+                }
+            }
+            EventKind::Threw { exception } => {
+                notes.throws += 1;
+                notes.exception = Some(exception);
+            }
+            EventKind::Closed => notes.closes += 1,
+            EventKind::Fault { kind: FaultKind::Start } => {
+                notes.polled_by_process = 0;
+                notes.processed_by_process = 0;
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Facts, read from the world at one moment.
+
+use std::collections::BTreeMap;
+
+use crate::base::ids::{MessageId, NodeId, PartitionId};
+use crate::event::RebalanceCallback;
+use crate::scenario::conditions::owned;
+use crate::scenario::settle;
+use crate::scenario::state::State;
+use crate::scenario::step::Probe;
+use crate::scenario::value::Fact;
+use crate::sim::NodeState;
+use crate::view::cluster::message::Told;
+
+/// What `probe` finds. What names something this variant does not have is [`Fact::None`]. `seen` is how many of the
+/// polled ids an earlier look at the same consumer took.
+pub(super) fn observe(state: &State, probe: &Probe, seen: usize) -> Fact {
+    group_fact(state, probe)
+        .or_else(|| client_fact(state, probe, seen))
+        .or_else(|| log_fact(state, probe))
+        .unwrap_or(Fact::None)
+}
+
+fn number(n: impl Into<i64>) -> Fact {
+    Fact::Number(n.into())
+}
+
+fn text(text: impl Into<String>) -> Fact {
+    Fact::Text(text.into())
+}
+
+fn ids(state: &State, ids: impl IntoIterator<Item = MessageId>) -> Fact {
+    Fact::List(ids.into_iter().map(|id| text(state.names().message(id))).collect())
+}
+
+fn partitions(state: &State, list: &[PartitionId]) -> Fact {
+    let mut names: Vec<String> = list.iter().map(|id| state.names().partition(*id)).collect();
+    names.sort_unstable();
+    Fact::List(names.into_iter().map(Fact::Text).collect())
+}
+
+fn brokers(set: crate::base::broker_set::BrokerSet) -> Fact {
+    Fact::List(set.iter().map(|b| number(b.0)).collect())
+}
+
+fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
+    let (Probe::Committed(name)
+    | Probe::GroupState(name)
+    | Probe::Members(name)
+    | Probe::Lag(name)) = probe
+    else {
+        return None;
+    };
+    let id = state.group(name)?;
+    let group = &state.view.groups[id.index()];
+    Some(match probe {
+        Probe::Committed(_) => Fact::Map(
+            group
+                .committed
+                .iter()
+                .map(|c| (state.names().partition(c.partition), number(c.offset.0)))
+                .collect(),
+        ),
+        Probe::GroupState(_) => text(group.state.name()),
+        Probe::Members(_) => {
+            let mut members = BTreeMap::new();
+            for member in &group.members {
+                let node = state.names().consumer_of(member.member);
+                let name = node.map_or_else(|| "?".to_owned(), |node| state.names().node(node));
+                members.insert(name, partitions(state, &member.partitions));
+            }
+            Fact::Map(members)
+        }
+        _ => settle::lag(state, id).map_or(Fact::None, Fact::Number),
+    })
+}
+
+fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
+    if let Probe::Outcomes(name) = probe {
+        return Some(outcomes(state, state.producer(name)?));
+    }
+    let (Probe::Position(name)
+    | Probe::Polled(name)
+    | Probe::Processed(name)
+    | Probe::Assigned(name)
+    | Probe::Callbacks(name)
+    | Probe::Exception(name)) = probe
+    else {
+        return None;
+    };
+    let n = state.consumer(name)?;
+    let notes = &state.notes.consumers[usize::from(n)];
+    Some(match probe {
+        Probe::Position(_) => {
+            let positions = state.view.consumers[usize::from(n)].partitions.iter();
+            let known = positions.filter_map(|p| Some((p.partition, p.position?)));
+            Fact::Map(known.map(|(id, at)| (state.names().partition(id), number(at.0))).collect())
+        }
+        Probe::Polled(_) => ids(state, notes.polled.iter().skip(seen).copied()),
+        Probe::Processed(_) => ids(state, notes.processed.iter().copied()),
+        Probe::Assigned(_) => partitions(state, &owned(state, n)),
+        Probe::Callbacks(_) => Fact::List(
+            notes
+                .callbacks
+                .iter()
+                .map(|note| {
+                    let name = match note.callback {
+                        RebalanceCallback::Assigned => "onPartitionsAssigned",
+                        RebalanceCallback::Revoked => "onPartitionsRevoked",
+                        RebalanceCallback::Lost => "onPartitionsLost",
+                    };
+                    Fact::List(vec![text(name), partitions(state, &note.partitions)])
+                })
+                .collect(),
+        ),
+        _ => notes.exception.map_or(Fact::None, |exception| text(exception.name())),
+    })
+}
+
+/// What a producer was told of each of its messages.
+fn outcomes(state: &State, producer: u16) -> Fact {
+    let mut outcomes = BTreeMap::new();
+    for (n, message) in state.view.messages.iter().enumerate() {
+        if message.producer != Some(producer) {
+            continue;
+        }
+        let outcome = match message.told {
+            Told::Acknowledged(offset) => number(offset.0),
+            Told::NobodyAsked => number(-1),
+            Told::Failed(exception) => text(exception.name()),
+            Told::Waiting | Told::Unknown => Fact::None,
+        };
+        outcomes.insert(state.names().message(MessageId(n as u32)), outcome);
+    }
+    Fact::Map(outcomes)
+}
+
+fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
+    let view = &state.view;
+    Some(match probe {
+        Probe::Log(node, at) => log(state, state.at(at)?, state.broker(node)?),
+        Probe::Logs(at) => {
+            let id = state.at(at)?;
+            let replicas = view.partition(id).replicas.iter();
+            Fact::Map(replicas.map(|r| (r.broker.to_string(), log(state, id, r.broker))).collect())
+        }
+        Probe::Leader(at) => {
+            view.partition(state.at(at)?).leader.map_or(Fact::None, |leader| number(leader.0))
+        }
+        Probe::LeaderEpoch(at) => number(view.partition(state.at(at)?).leader_epoch.0),
+        Probe::Isr(at) => brokers(view.partition(state.at(at)?).isr),
+        Probe::Elr(at) => brokers(view.partition(state.at(at)?).elr),
+        Probe::HighWatermark(node, at) => {
+            number(view.partition(state.at(at)?).replica(state.broker(node)?)?.high_watermark.0)
+        }
+        Probe::LogStart(node, at) => {
+            number(view.partition(state.at(at)?).replica(state.broker(node)?)?.log_start.0)
+        }
+        Probe::LogEnd(node, at) => {
+            number(view.partition(state.at(at)?).replica(state.broker(node)?)?.end.0)
+        }
+        Probe::Reads(topic) => reads(state, topic)?,
+        Probe::Snapshot(topic) => snapshot(state, topic)?,
+        _ => return None,
+    })
+}
+
+fn log(state: &State, partition: PartitionId, broker: crate::base::ids::BrokerId) -> Fact {
+    let entry = |(offset, id, epoch): (i64, MessageId, i32)| {
+        Fact::List(vec![number(offset), text(state.names().message(id)), number(epoch)])
+    };
+    Fact::List(state.log(partition, broker).into_iter().map(entry).collect())
+}
+
+fn topic_partitions(state: &State, topic: &str) -> Option<Vec<(u32, PartitionId)>> {
+    let topic = state.names().find_topic(topic)?;
+    let partitions = &state.names().topics[topic.index()].partitions;
+    Some(partitions.iter().map(|id| (state.names().partitions[id.index()].index, *id)).collect())
+}
+
+/// What a fresh reader gets: everything below the leader's high watermark.
+fn reads(state: &State, topic: &str) -> Option<Fact> {
+    let mut by_partition = BTreeMap::new();
+    for (index, id) in topic_partitions(state, topic)? {
+        let mut readable = Vec::new();
+        if let Some(leader) = state.view.partition(id).leader_replica() {
+            for (offset, message, _) in state.log(id, leader.broker) {
+                if offset < leader.high_watermark.0 {
+                    let name = text(state.names().message(message));
+                    readable.push(Fact::List(vec![number(offset), name]));
+                }
+            }
+        }
+        by_partition.insert(index.to_string(), Fact::List(readable));
+    }
+    Some(Fact::Map(by_partition))
+}
+
+/// The cluster in the shape of the recordings' snapshots.
+fn snapshot(state: &State, topic: &str) -> Option<Fact> {
+    let names = state.names();
+    let view = &state.view;
+    let live = names.broker_ids().filter(|b| !view.brokers[b.index()].fenced);
+    let mut facts = BTreeMap::new();
+    facts.insert("live_brokers".to_owned(), Fact::List(live.map(|b| number(b.0)).collect()));
+    for (index, id) in topic_partitions(state, topic)? {
+        let p = view.partition(id);
+        let mut replicas = BTreeMap::new();
+        for r in &p.replicas {
+            let mut fields = BTreeMap::new();
+            let process = state.sim.node_state(NodeId::Broker(r.broker));
+            let word = match process {
+                NodeState::Running => "up",
+                NodeState::Frozen => "frozen",
+                NodeState::Down => "down",
+            };
+            fields.insert("process".to_owned(), text(word));
+            fields.insert("leo_on_disk".to_owned(), number(r.end.0));
+            if process == NodeState::Running {
+                fields.insert("hw".to_owned(), number(r.high_watermark.0));
+                fields.insert("log_start".to_owned(), number(r.log_start.0));
+            }
+            replicas.insert(r.broker.to_string(), Fact::Map(fields));
+        }
+        let order = names.partitions[id.index()].replicas;
+        let fields = [
+            ("leader", p.leader.map_or(Fact::None, |b| number(b.0))),
+            ("leader_epoch", number(p.leader_epoch.0)),
+            ("replicas", Fact::List(order.as_slice().iter().map(|b| number(b.0)).collect())),
+            ("isr", brokers(p.isr)),
+            ("elr", brokers(p.elr)),
+            ("replica_state", Fact::Map(replicas)),
+        ];
+        let fields = fields.into_iter().map(|(name, fact)| (name.to_owned(), fact)).collect();
+        facts.insert(format!("p{index}"), Fact::Map(fields));
+    }
+    Some(Fact::Map(facts))
+}

@@ -1,0 +1,177 @@
+//! Has everything settled, and if not, what is in motion? `Quiesce` waits until nothing is, and says what is stuck.
+//!
+//! Settled means: producers have nothing open; every partition that can be led is led by a running broker, its ISR
+//! holds every running replica and nobody else, and high watermarks are at the log ends; groups are stable with the
+//! members that run, or empty; loops that consume have read, finished and committed everything.
+
+use crate::base::ids::{GroupId, NodeId, PartitionId};
+use crate::event::GroupState;
+use crate::scenario::state::State;
+use crate::view::cluster::replica::PartitionView;
+
+/// What is still in motion, in words. Empty when everything has settled.
+pub(super) fn in_motion(state: &State) -> Vec<String> {
+    let mut moving = Vec::new();
+    for (n, producer) in state.names().producers.iter().enumerate() {
+        if state.runs(NodeId::Producer(n as u16)) && !state.sim.producer(n as u16).is_idle() {
+            moving.push(format!("{} still has records without an outcome", producer.name));
+        }
+    }
+    for n in 0..state.names().partitions.len() {
+        moving.extend(partition(state, PartitionId(n as u16)));
+    }
+    for n in 0..state.names().groups.len() {
+        moving.extend(group(state, GroupId(n as u16)));
+    }
+    for n in 0..state.names().consumers.len() {
+        moving.extend(reader(state, n as u16));
+    }
+    moving
+}
+
+fn partition(state: &State, id: PartitionId) -> Option<String> {
+    let name = || state.names().partition(id);
+    let p = state.view.partition(id);
+    let runs = |broker| state.runs(NodeId::Broker(broker));
+    let Some(leader) = p.leader else {
+        let candidates = p.isr.union(p.elr);
+        let hope = candidates.iter().any(runs);
+        return hope.then(|| format!("{} has no leader yet", name()));
+    };
+    if !runs(leader) {
+        let hope = p.isr.union(p.elr).iter().any(|b| b != leader && runs(b));
+        return hope.then(|| format!("{} is still led by {leader}, which does not run", name()));
+    }
+    replicas(state, id, p).map(|what| format!("{}: {what}", name()))
+}
+
+/// What the replicas of a led partition still have to do.
+fn replicas(state: &State, id: PartitionId, p: &PartitionView) -> Option<String> {
+    let leader = p.leader_replica()?;
+    for replica in &p.replicas {
+        let broker = replica.broker;
+        let in_isr = p.isr.contains(broker);
+        if state.runs(NodeId::Broker(broker)) != in_isr {
+            return Some(if in_isr {
+                format!("{broker} does not run and is still in the ISR")
+            } else {
+                format!("{broker} runs and is not in the ISR yet")
+            });
+        }
+        if in_isr && replica.end != leader.end {
+            return Some(format!("{broker} ends at {}, the leader at {}", replica.end, leader.end));
+        }
+    }
+    let config = &state.sim.spec().config;
+    let topic = state.names().partitions[id.index()].topic;
+    let min_isr = config.topics.get(topic.index()).map_or(1, |t| t.min_insync_replicas);
+    if p.isr.len() < min_isr as usize {
+        return None;
+    }
+    let behind = |r: &&crate::view::cluster::replica::ReplicaView| {
+        p.isr.contains(r.broker) && r.high_watermark != leader.end
+    };
+    let replica = p.replicas.iter().find(behind)?;
+    Some(format!(
+        "the high watermark of {} is {}, the log ends at {}",
+        replica.broker, replica.high_watermark, leader.end
+    ))
+}
+
+fn group(state: &State, id: GroupId) -> Option<String> {
+    let name = state.names().group(id);
+    let group = &state.view.groups[id.index()];
+    let coordinator = state.leader(state.names().group_partitions[id.index()])?;
+    if !state.runs(NodeId::Broker(coordinator)) {
+        return None;
+    }
+    if !matches!(group.state, GroupState::Stable | GroupState::Empty | GroupState::Dead) {
+        return Some(format!("group {name} is {}", group.state.name()));
+    }
+    let gone = group.members.iter().find_map(|member| {
+        let node = state.names().consumer_of(member.member)?;
+        (!is_reading(state, node)).then(|| state.names().node(node))
+    });
+    if let Some(gone) = gone {
+        return Some(format!("group {name} still counts {gone} as a member"));
+    }
+    let joined = |n: u16| {
+        let node = NodeId::Consumer(n);
+        group.members.iter().any(|m| state.names().consumer_of(m.member) == Some(node))
+    };
+    let missing = subscribers(state, id).find(|n| !joined(*n))?;
+    Some(format!(
+        "{} has not joined group {name}",
+        state.names().consumers[usize::from(missing)].name
+    ))
+}
+
+/// Members of a group whose application runs a loop and subscribes.
+fn subscribers(state: &State, group: GroupId) -> impl Iterator<Item = u16> + '_ {
+    (0..state.names().consumers.len() as u16).filter(move |n| {
+        let spec = &state.sim.spec().consumers[usize::from(*n)];
+        spec.group == Some(group)
+            && !spec.steps.is_empty()
+            && crate::scenario::apps::subscribes(&spec.subscription)
+            && is_reading(state, NodeId::Consumer(*n))
+    })
+}
+
+fn is_reading(state: &State, node: NodeId) -> bool {
+    let NodeId::Consumer(n) = node else { return false };
+    state.runs(node) && !state.view.consumers[usize::from(n)].closed
+}
+
+/// What a loop still has to read, finish or commit.
+fn reader(state: &State, n: u16) -> Option<String> {
+    let spec = &state.sim.spec().consumers[usize::from(n)];
+    if spec.steps.is_empty() || !is_reading(state, NodeId::Consumer(n)) {
+        return None;
+    }
+    let name = &state.names().consumers[usize::from(n)].name;
+    let consumer = &state.view.consumers[usize::from(n)];
+    for owned in consumer.partitions.iter().filter(|p| p.assigned) {
+        let partition = state.names().partition(owned.partition);
+        let view = state.view.partition(owned.partition);
+        let Some(leader) = view.leader_replica() else { continue };
+        if !state.runs(NodeId::Broker(leader.broker)) {
+            continue;
+        }
+        let end = leader.high_watermark;
+        if owned.position.is_none_or(|position| position != end) {
+            return Some(format!("{name} has not read {partition} to its end, {end}"));
+        }
+        let committed = spec.group.and_then(|group| {
+            state.view.groups[group.index()].committed(owned.partition).map(|c| c.offset)
+        });
+        let slack = crate::scenario::apps::commit_slack(spec);
+        if let (Some(slack), true) = (slack, end.0 > 0)
+            && committed.is_none_or(|committed| committed.0 + slack < end.0)
+        {
+            return Some(format!("{name} has not committed {end} of {partition}"));
+        }
+    }
+    let open: u64 = consumer.unprocessed.iter().map(|slice| u64::from(slice.count)).sum();
+    let works = crate::scenario::apps::finishes(spec);
+    (open > 0 && works).then(|| format!("{name} works on {open} records"))
+}
+
+/// Records a group could read and has not committed, over the partitions of what its members subscribe to. `None`
+/// while a leader is missing.
+pub(super) fn lag(state: &State, group: GroupId) -> Option<i64> {
+    let mut lag = 0;
+    let view = &state.view.groups[group.index()];
+    for (n, partition) in state.names().partitions.iter().enumerate() {
+        let id = PartitionId(n as u16);
+        let topic = partition.topic;
+        let read = state.sim.spec().consumers.iter().any(|spec| {
+            spec.group == Some(group) && crate::scenario::apps::reads(&spec.subscription, topic, id)
+        });
+        if read {
+            let leader = state.view.partition(id).leader_replica()?;
+            let committed = view.committed(id).map_or(leader.log_start, |c| c.offset);
+            lag += (leader.high_watermark - committed).max(0);
+        }
+    }
+    Some(lag)
+}

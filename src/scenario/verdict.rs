@@ -1,0 +1,146 @@
+//! Did a run go as its scenario expects?
+
+use std::collections::BTreeMap;
+
+use crate::base::ids::MessageId;
+use crate::scenario::answers::{idle, unprocessed};
+use crate::scenario::expect::{Expectation, Tally};
+use crate::scenario::run::{Outcome, Run};
+use crate::scenario::value::Fact;
+use crate::view::fate::{fates, tally};
+
+/// One expectation and what the run made of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Judged {
+    /// As it stands in the file: `Lost(3)`.
+    pub expectation: String,
+    /// True when it was met.
+    pub met: bool,
+    /// What the run did instead; empty when it was met.
+    pub found: String,
+}
+
+/// Judges every expectation about the run's variant. A script that got stuck is one more, unmet.
+pub fn judge(run: &Run) -> Vec<Judged> {
+    let mut judged = Vec::new();
+    match run.outcome() {
+        Outcome::Completed | Outcome::Running => {}
+        Outcome::Refused(refusal) => {
+            let expected = run.scenario().expect.get(run.variant()).into_iter().flatten();
+            let wanted = |e: &Expectation| matches!(e, Expectation::ConfigException(c) if *c == refusal.client);
+            let met = expected.clone().any(wanted);
+            let expectation = format!("ConfigException(\"{}\")", refusal.client);
+            judged.push(Judged {
+                expectation,
+                met,
+                found: if met { String::new() } else { refusal.message.clone() },
+            });
+            return judged;
+        }
+        Outcome::Stuck { step, waited_for, reasons } => judged.push(Judged {
+            expectation: format!("step {step}: {waited_for}"),
+            met: false,
+            found: reasons.join("; "),
+        }),
+        Outcome::OutOfBudget => judged.push(Judged {
+            expectation: "the run ends within its limits".to_owned(),
+            met: false,
+            found: format!("{} events, {} s", run.simulation().trace().len(), run.now()),
+        }),
+    }
+    let none = Vec::new();
+    for expectation in run.scenario().expect.get(run.variant()).unwrap_or(&none) {
+        let found = check(run, expectation);
+        judged.push(Judged {
+            expectation: words(expectation),
+            met: found.is_none(),
+            found: found.unwrap_or_default(),
+        });
+    }
+    judged
+}
+
+fn words(expectation: &Expectation) -> String {
+    super::pieces::ron_options()
+        .to_string(expectation)
+        .unwrap_or_else(|_| format!("{expectation:?}"))
+}
+
+/// What was found in place of what is expected; `None` when it was met.
+fn check(run: &Run, expectation: &Expectation) -> Option<String> {
+    let state = run.state();
+    let fates = fates(&state.view, state.batches());
+    let counts = tally(&state.view, &fates);
+    let names = |list: &[MessageId]| -> Vec<String> {
+        list.iter().map(|id| state.names().message(*id)).collect()
+    };
+    let all = |wanted: &Tally, list: &[MessageId]| miss(wanted, &names(list));
+    match expectation {
+        Expectation::Sent(wanted) => {
+            all(wanted, &fates.iter().map(|f| f.message).collect::<Vec<_>>())
+        }
+        Expectation::Acked(wanted) => {
+            let acked: Vec<MessageId> =
+                fates.iter().filter(|f| f.acked).map(|f| f.message).collect();
+            all(wanted, &acked)
+        }
+        Expectation::Failed(wanted) => {
+            all(wanted, &counts.failed.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        }
+        Expectation::FailedWith(wanted) => {
+            let found: BTreeMap<String, String> = counts
+                .failed
+                .iter()
+                .map(|(id, exception)| (state.names().message(*id), exception.name().to_owned()))
+                .collect();
+            (found != *wanted).then(|| format!("{found:?}"))
+        }
+        Expectation::Unknown(wanted) => all(wanted, &counts.unknown),
+        Expectation::Lost(wanted) => all(wanted, &counts.lost),
+        Expectation::Duplicated(wanted) => all(wanted, &counts.stored_twice),
+        Expectation::Reordered(wanted) => all(wanted, &counts.reordered),
+        Expectation::Repeated(wanted) => all(wanted, &counts.processed_twice),
+        Expectation::Skipped(wanted) => all(wanted, &counts.unprocessed),
+        Expectation::Unprocessed(wanted) => all(wanted, &unprocessed(state, &fates)),
+        Expectation::Idle(group, wanted) => miss(wanted, &idle(state, group)),
+        Expectation::Committed(group, wanted) => {
+            let group = &state.view.groups[state.group(group)?.index()];
+            let found: BTreeMap<String, i64> = group
+                .committed
+                .iter()
+                .map(|c| (state.names().partition(c.partition), c.offset.0))
+                .collect();
+            let same = wanted.iter().all(|(at, offset)| found.get(&at.to_string()) == Some(offset));
+            (!same).then(|| format!("{found:?}"))
+        }
+        Expectation::Observed(name, wanted) => {
+            let found = run.observations().iter().rev().find(|(n, _)| n == name);
+            let found = found.map_or(&Fact::None, |(_, fact)| fact);
+            (found != wanted).then(|| found.to_string())
+        }
+        Expectation::Log(at, wanted) => {
+            let found: Vec<String> = state
+                .at(at)
+                .and_then(|id| Some(state.log(id, state.leader(id)?)))
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(_, id, _)| state.names().message(id))
+                .collect();
+            (found != *wanted).then(|| found.join(" "))
+        }
+        Expectation::ConfigException(client) => {
+            Some(format!("Kafka accepted the settings of {client}"))
+        }
+    }
+}
+
+/// `ids` in words when they are not as wanted.
+fn miss(wanted: &Tally, ids: &[String]) -> Option<String> {
+    if wanted.holds(ids) {
+        return None;
+    }
+    const SHOWN: usize = 12;
+    let listed = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let more = if ids.len() > SHOWN { " ..." } else { "" };
+    Some(if ids.is_empty() { "0".to_owned() } else { format!("{}: {listed}{more}", ids.len()) })
+}

@@ -1,0 +1,105 @@
+//! Every built-in scenario tells the same story under every seed, and tells it again from any moment of it.
+
+use std::sync::Arc;
+
+use highwater::base::ids::EventSeq;
+use highwater::scenario::verdict::judge;
+use highwater::scenario::{Limits, Outcome, Recording, Run, Scenario, builtins, load};
+
+fn scenario(id: &str) -> Arc<Scenario> {
+    let builtin = builtins().iter().find(|builtin| builtin.id == id).unwrap();
+    let loaded = load(builtin.id, builtin.text.as_bytes(), &Limits::default());
+    Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")))
+}
+
+fn run(scenario: &Arc<Scenario>, variant: &str, seed: u64) -> Run {
+    Run::new(scenario, variant, seed, &Limits::default()).unwrap()
+}
+
+fn holds(id: &str, seeds: u64) {
+    let scenario = scenario(id);
+    let mut failures = Vec::new();
+    for variant in scenario.variant_names() {
+        assert!(scenario.expect.get(variant).is_some(), "{id}: nothing is expected of {variant}");
+        for seed in 1..=seeds {
+            let mut run = run(&scenario, variant, seed);
+            run.finish();
+            for judged in judge(&run).into_iter().filter(|judged| !judged.met) {
+                failures.push(format!(
+                    "{id} --variant {variant:?} --seed {seed}: {} but {}",
+                    judged.expectation, judged.found
+                ));
+            }
+            if *run.outcome() != Outcome::Completed {
+                failures.push(format!(
+                    "{id} {variant:?} {seed}: {:?} at {}",
+                    run.outcome(),
+                    run.now()
+                ));
+            }
+            assert!(run.questions().all(|(_, asked)| asked.answer.is_some()), "{id}: no answer");
+        }
+    }
+    let shown: Vec<_> = failures.iter().take(12).map(String::as_str).collect();
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), shown.join("\n"));
+}
+
+macro_rules! stories {
+    ($($name:ident: $id:literal;)*) => {
+        $(#[test]
+        fn $name() {
+            holds($id, 20);
+        })*
+
+        #[test]
+        fn no_story_is_left_out() {
+            let told = [$($id),*];
+            assert!(builtins().iter().all(|builtin| told.contains(&builtin.id)));
+        }
+    };
+}
+
+stories! {
+    hello_log: "hello-log";
+    extra_idle_consumers: "extra-idle-consumers";
+    three_semantics: "three-semantics";
+    acks_ladder: "acks-ladder";
+    auto_commit_crash: "auto-commit-crash";
+    auto_commit_handoff: "auto-commit-handoff";
+    commit_before_or_after: "commit-before-or-after";
+    leader_crash: "leader-crash";
+}
+
+#[test]
+fn a_run_repeats_itself_from_any_moment() {
+    for builtin in builtins() {
+        let scenario = scenario(builtin.id);
+        let variant = scenario.variant_names()[0];
+        let recording = Recording::whole(run(&scenario, variant, 7));
+        let head = recording.head().simulation().trace();
+        let mut again = run(&scenario, variant, 7);
+        again.finish();
+        assert_eq!(head.hash(), again.simulation().trace().hash(), "{}", builtin.id);
+        for part in [0, 1, 3, 7, 10] {
+            let mut fork = recording.seek(EventSeq((head.len() * part / 10) as u32));
+            fork.finish();
+            let trace = fork.simulation().trace();
+            assert_eq!(
+                (head.hash(), head.len()),
+                (trace.hash(), trace.len()),
+                "{} {part}",
+                builtin.id
+            );
+        }
+    }
+}
+
+#[test]
+fn variants_share_ids_and_seeds_differ() {
+    let scenario = scenario("acks-ladder");
+    let mut one = run(&scenario, "acks=1", 1);
+    let mut two = run(&scenario, "acks=1", 2);
+    one.finish();
+    two.finish();
+    assert_ne!(one.simulation().trace().hash(), two.simulation().trace().hash());
+}
