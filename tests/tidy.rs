@@ -12,7 +12,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("kafka", &["base", "event"]),
     ("app", &["base", "event", "kafka"]),
     ("sim", &["base", "event", "kafka", "app"]),
-    ("scenario", &["base", "event", "kafka", "app", "sim"]),
+    ("scenario", &["base", "event", "kafka", "app", "sim", "view"]),
     ("check", &["base", "event", "view"]),
     ("view", &["base", "event"]),
     // The vectors of Kafka's partitioner and assignors are judged against the functions themselves.

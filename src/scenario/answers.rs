@@ -1,6 +1,5 @@
 //! Answers to a lesson's questions, computed from the run.
 
-use crate::base::ids::MessageId;
 use crate::scenario::conditions::owned;
 use crate::scenario::state::State;
 use crate::scenario::step::Answer;
@@ -16,10 +15,10 @@ pub(super) fn answer(state: &State, answer: &Answer) -> Fact {
     match answer {
         Answer::Survivors => survivors(state, &fates),
         Answer::Lost => count(tally.lost.len()),
-        Answer::Duplicated => count(tally.stored_twice.len()),
-        Answer::Repeated => count(tally.processed_twice.len()),
-        Answer::Skipped => count(tally.unprocessed.len()),
-        Answer::Unprocessed => count(unprocessed(state, &fates).len()),
+        Answer::Duplicated => count(tally.duplicated.len()),
+        Answer::Repeated => count(tally.repeated.len()),
+        Answer::Skipped => count(tally.skipped.len()),
+        Answer::Unprocessed => count(tally.unprocessed.len()),
         Answer::Idle(group) => count(idle(state, group).len()),
         other => named(state, other).unwrap_or(Fact::None),
     }
@@ -55,24 +54,6 @@ fn named(state: &State, answer: &Answer) -> Option<Fact> {
 fn survivors(state: &State, fates: &[Fate]) -> Fact {
     let there = fates.iter().filter(|fate| matches!(fate.whereabouts, Whereabouts::Readable));
     Fact::List(there.map(|fate| Fact::Text(state.names().message(fate.message))).collect())
-}
-
-/// Readable messages that some group reads and no member of it has finished.
-pub(super) fn unprocessed(state: &State, fates: &[Fate]) -> Vec<MessageId> {
-    let reads = |fate: &&Fate| {
-        let Some(partition) = fate.partition else { return false };
-        let topic = state.names().partitions[partition.index()].topic;
-        state
-            .sim
-            .spec()
-            .consumers
-            .iter()
-            .any(|spec| crate::scenario::apps::reads(&spec.subscription, topic, partition))
-    };
-    let open = |fate: &&Fate| {
-        matches!(fate.whereabouts, Whereabouts::Readable) && fate.processed.is_empty()
-    };
-    fates.iter().filter(open).filter(reads).map(|fate| fate.message).collect()
 }
 
 /// Members of a group that run and own nothing.

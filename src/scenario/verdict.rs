@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::ids::MessageId;
-use crate::scenario::answers::{idle, unprocessed};
+use crate::scenario::answers::idle;
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::run::{Outcome, Run};
 use crate::scenario::value::Fact;
@@ -97,11 +97,11 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         }
         Expectation::Unknown(wanted) => all(wanted, &counts.unknown),
         Expectation::Lost(wanted) => all(wanted, &counts.lost),
-        Expectation::Duplicated(wanted) => all(wanted, &counts.stored_twice),
+        Expectation::Duplicated(wanted) => all(wanted, &counts.duplicated),
         Expectation::Reordered(wanted) => all(wanted, &counts.reordered),
-        Expectation::Repeated(wanted) => all(wanted, &counts.processed_twice),
-        Expectation::Skipped(wanted) => all(wanted, &counts.unprocessed),
-        Expectation::Unprocessed(wanted) => all(wanted, &unprocessed(state, &fates)),
+        Expectation::Repeated(wanted) => all(wanted, &counts.repeated),
+        Expectation::Skipped(wanted) => all(wanted, &counts.skipped),
+        Expectation::Unprocessed(wanted) => all(wanted, &counts.unprocessed),
         Expectation::Idle(group, wanted) => miss(wanted, &idle(state, group)),
         Expectation::Committed(group, wanted) => {
             let group = &state.view.groups[state.group(group)?.index()];
