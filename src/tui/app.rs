@@ -12,6 +12,7 @@ use crate::tui::player::{Pace, Player};
 use crate::tui::projection::Projection;
 use crate::tui::quiz::{self, Asking, Quiz, StopKind};
 use crate::tui::reel::Reel;
+use crate::tui::speech::Speech;
 use crate::tui::target::Target;
 use crate::tui::terminal::Request;
 use crate::view::cluster::ClusterView;
@@ -82,6 +83,7 @@ pub struct App {
     options: Options,
     folds: Vec<Projection>,
     moments: Vec<Moment>,
+    speeches: Vec<Speech>,
     request: Option<Request>,
 }
 
@@ -94,6 +96,7 @@ impl App {
         assert!(!film.worlds.is_empty(), "a film has at least one world");
         let reel = Reel::new(&film.worlds);
         let folds = film.worlds.iter().map(Projection::new).collect();
+        let speeches = film.worlds.iter().map(Speech::new).collect();
         let moments = vec![Moment::default(); film.worlds.len()];
         let side_by_side = film.worlds.len() > 1 && mode != Mode::Play;
         let quiz = match mode {
@@ -123,6 +126,7 @@ impl App {
             options,
             folds,
             moments,
+            speeches,
         };
         // The first picture is the first thing that happens, not an empty cluster.
         let first = app.reel.next_stop(0, None);
@@ -138,6 +142,11 @@ impl App {
     /// The fates of the messages of `world` at the cursor.
     pub fn moment(&self, world: usize) -> &Moment {
         &self.moments[world]
+    }
+
+    /// The sentences of `world`.
+    pub fn speech(&self, world: usize) -> &Speech {
+        &self.speeches[world]
     }
 
     /// The run in front.

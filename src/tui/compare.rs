@@ -92,6 +92,6 @@ fn turning_point(run: &World) -> Option<EventSeq> {
     };
     earliest(&tally.lost, &|id| view.message(id).acked)
         .or_else(|| earliest(&tally.duplicated, &|id| view.message(id).retried))
-        .or_else(|| earliest(&tally.unprocessed, &passed))
+        .or_else(|| earliest(&tally.skipped, &passed))
         .or_else(|| earliest(&tally.repeated, &last_done))
 }

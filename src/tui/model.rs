@@ -9,6 +9,7 @@ use crate::base::names::Names;
 use crate::base::shared_log::SharedLog;
 use crate::event::Event;
 use crate::tui::theme::Theme;
+use crate::view::narrate::Facts;
 
 /// A scenario's recorded runs, one a variant, under one clock.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct World {
     pub marks: Vec<Mark>,
     /// Facts of the configuration worth a place in the first row: `orders-0 RF 3 min ISR 2`.
     pub facts: String,
+    /// The settings that sentences give as reasons.
+    pub settings: Facts,
     /// Sentences of the scenario itself, which take the place of the automatic narration, in order of event.
     pub captions: Vec<(EventSeq, String)>,
     /// The scenario's expectations and what became of them.

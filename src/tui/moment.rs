@@ -63,8 +63,8 @@ impl Moment {
 
     /// The message a reader most likely asks about: lost, else skipped, repeated, out of order, else sent last.
     pub fn most_interesting(&self) -> Option<MessageId> {
-        let Tally { lost, unprocessed, duplicated, repeated, reordered, .. } = &self.tally;
-        [lost, unprocessed, duplicated, repeated, reordered]
+        let Tally { lost, skipped, duplicated, repeated, reordered, .. } = &self.tally;
+        [lost, skipped, duplicated, repeated, reordered]
             .into_iter()
             .find_map(|list| list.first())
             .or_else(|| self.fates.last().map(|fate| &fate.message))

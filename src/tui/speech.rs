@@ -1,14 +1,61 @@
 //! What the screen says at the cursor: the scenario's own sentence where it has one, else the narration of the event
 //! shown last; and the few words an event has in a list.
 
+use std::sync::Arc;
+
 use crate::base::ids::EventSeq;
 use crate::base::time::Duration;
 use crate::event::EventKind;
 use crate::tui::app::{App, Screen};
+use crate::tui::model::World;
+use crate::view::cluster::ClusterView;
+use crate::view::narrate::{Importance, Line, Scene, narrate};
 use crate::view::words::{batch_ids, fault_word};
 
 /// A silence longer than this many µs is announced while it passes.
 const SILENCE: u64 = 1_000_000;
+
+/// The sentences of a run, made once: every event that is more than a message on the wire.
+#[derive(Clone, Debug, Default)]
+pub struct Speech {
+    lines: Vec<Line>,
+}
+
+impl Speech {
+    /// Tells all of `run`; the sentences of the scenario take the place of the automatic ones.
+    pub fn new(run: &World) -> Self {
+        let mut view = ClusterView::new(Arc::clone(&run.names));
+        let mut lines = Vec::new();
+        for (n, event) in run.events.iter().enumerate() {
+            let seq = EventSeq(n as u32);
+            let facts = &run.settings;
+            let scene = Scene { before: &view, batches: &run.batches, facts };
+            let caption = run.captions.binary_search_by_key(&seq, |(at, _)| *at);
+            let mut line = narrate(&scene, seq, event);
+            if let Ok(at) = caption {
+                line.text.clone_from(&run.captions[at].1);
+                line.importance = Importance::Mark;
+            }
+            if line.importance > Importance::Trace && !line.text.is_empty() {
+                lines.push(line);
+            }
+            view.apply(seq, event, &run.batches);
+        }
+        Self { lines }
+    }
+
+    /// The lines up to event `last`, the newest first, that matter at least so much.
+    fn back(&self, last: EventSeq, least: Importance) -> impl Iterator<Item = &Line> {
+        let end = self.lines.partition_point(|line| line.seq <= last);
+        self.lines[..end].iter().rev().filter(move |line| line.importance >= least)
+    }
+
+    /// The line of one event.
+    pub fn of(&self, seq: EventSeq) -> Option<&Line> {
+        let at = self.lines.binary_search_by_key(&seq, |line| line.seq).ok()?;
+        self.lines.get(at)
+    }
+}
 
 impl App {
     /// The sentences for the rows of narration, at most `count`, the newest first.
@@ -24,29 +71,18 @@ impl App {
             Screen::Stage | Screen::Why => self.world,
         };
         let Some(last) = self.last_event(world) else { return Vec::new() };
-        let captions = &self.film.worlds[world].captions;
-        let mut sentences = Vec::new();
-        for n in (0..=last.index()).rev() {
-            let seq = EventSeq(n as u32);
-            let caption = captions.binary_search_by_key(&seq, |(at, _)| *at);
-            let sentence = match caption {
-                Ok(at) => captions[at].1.clone(),
-                Err(_) if self.reel.stops_at(world, seq) => self.sentence(world, seq),
-                Err(_) => continue,
-            };
-            if !sentence.is_empty() {
-                sentences.push(sentence);
-                if sentences.len() * 2 >= count.max(2) {
-                    break;
-                }
-            }
-        }
-        sentences
+        // While it runs only what matters is told: nobody reads a sentence in two frames.
+        let least = if self.player.playing { Importance::Change } else { Importance::Detail };
+        let lines = self.speech(world).back(last, least);
+        lines.take(count.div_ceil(2).max(1)).map(|line| line.text.clone()).collect()
     }
 
-    /// One event in a sentence; empty when there is nothing to say.
+    /// One event in a sentence, or in a few words when it has none.
     pub fn sentence(&self, world: usize, seq: EventSeq) -> String {
-        self.brief(world, seq)
+        match self.speech(world).of(seq) {
+            Some(line) => line.text.clone(),
+            None => self.brief(world, seq),
+        }
     }
 
     /// One event in a few words: `b1 appends m4 at 3`.

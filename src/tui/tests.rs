@@ -25,6 +25,7 @@ use crate::tui::model::{
 use crate::tui::screens::{self, home::Home};
 use crate::tui::terminal::{Request, Show};
 use crate::tui::theme::Theme;
+use crate::view::narrate::Facts;
 use crate::view::story::{P0, Story};
 
 const CHECKOUT: NodeId = NodeId::Producer(0);
@@ -177,6 +178,7 @@ fn film_world(tape: Tape, acks: &str) -> World {
         batches: tape.story.batches,
         marks: tape.marks,
         facts: "orders-0 RF 3 min ISR 1".to_owned(),
+        settings: Facts::default(),
         captions: Vec::new(),
         expectations: vec![Expectation {
             text: format!("lost {}", if acks == "all" { 0 } else { 3 }),

@@ -35,10 +35,12 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, asking: &Asking) {
     let world = asking.world();
     let Some(ask) = question.asks[world].as_ref() else { return };
     let room = canvas.width().saturating_sub(6);
-    let mut title = format!("Question {} of {}", asking.question + 1, film.questions.len());
-    if asking.worlds.len() > 1 {
-        title += &format!(": {}", film.worlds[world].variant);
-    }
+    let number = format!("Question {} of {}", asking.question + 1, film.questions.len());
+    let title = if asking.worlds.len() > 1 {
+        format!("{number}: {}", film.worlds[world].variant)
+    } else {
+        number
+    };
     let mut lines: Vec<(String, Role)> = Vec::new();
     lines.extend(wrap(&question.text, room).into_iter().map(|line| (line, Role::Plain)));
     for hint in question.hints.iter().take(usize::from(asking.hints)) {

@@ -139,17 +139,12 @@ impl<'a> Pane<'a> {
         y = self.readers(canvas, y);
         let room = canvas.height().saturating_sub(y);
         let rules = room.saturating_sub(9).min(3);
-        y = if rules > 0 { self.rule(canvas, y) } else { y };
+        y = if rules > 0 { rule(canvas, y) } else { y };
         y = self.sums(canvas, y);
-        y = if rules > 2 { self.rule(canvas, y) } else { y };
+        y = if rules > 2 { rule(canvas, y) } else { y };
         y = self.verdicts(canvas, y);
-        y = if rules > 1 { self.rule(canvas, y) } else { y };
+        y = if rules > 1 { rule(canvas, y) } else { y };
         self.price(canvas, y).min(canvas.height())
-    }
-
-    fn rule(&self, canvas: &mut Canvas<'_>, y: u16) -> u16 {
-        canvas.line(0, canvas.width(), y);
-        y + 1
     }
 
     /// Draws what is under way into the free part of a row, right of what stands in it.
@@ -168,9 +163,10 @@ impl<'a> Pane<'a> {
 
     fn told(&self, canvas: &mut Canvas<'_>, y: u16, producer: u16) {
         let several = self.run.names.producers.len() > 1;
-        let name = match several {
-            true => self.run.names.node(NodeId::Producer(producer)),
-            false => "told".to_owned(),
+        let name = if several {
+            self.run.names.node(NodeId::Producer(producer))
+        } else {
+            "told".to_owned()
         };
         canvas.fit(0, y, &name, LABELS - 1, Role::Plain);
         let row = self.sheet.told(self.view, self.app.moment(self.world), producer);
@@ -229,16 +225,16 @@ impl<'a> Pane<'a> {
         let waiting = of(|told| *told == Told::Waiting);
         let failed = of(|told| matches!(told, Told::Failed(_)));
         let total = sent().count();
-        let mut words = match silent {
+        let told = match silent {
             0 => format!("acked   {acked} of {total}"),
             n => format!("told    ok {n}, nobody asked"),
         };
-        if waiting > 0 {
-            words += &format!(", {waiting} waiting");
-        } else if failed > 0 {
-            words += &format!(", {failed} failed");
-        }
-        canvas.text(0, y, &words, Role::Plain);
+        let open = match (waiting, failed) {
+            (0, 0) => String::new(),
+            (0, n) => format!(", {n} failed"),
+            (n, _) => format!(", {n} waiting"),
+        };
+        canvas.text(0, y, &format!("{told}{open}"), Role::Plain);
         let leaders = self.view.partitions.iter().filter_map(|p| p.leader_replica());
         let kept: usize = leaders.map(|leader| leader.messages(&self.run.batches).count()).sum();
         canvas.text(0, y + 1, &format!("in log  {kept}"), Role::Plain);
@@ -251,7 +247,7 @@ impl<'a> Pane<'a> {
             ("lost-write", tally.lost.len()),
             ("duplicate", tally.twice().len()),
             ("reordered", tally.reordered.len()),
-            ("skipped", tally.unprocessed.len()),
+            ("skipped", tally.skipped.len()),
         ];
         // Where rows are scarce, three of the four: without a group nothing can be skipped, and with one the order
         // of the log is seldom the question. What is broken is never left out.
@@ -260,7 +256,7 @@ impl<'a> Pane<'a> {
         let broken = |word: &str| {
             let worlds = 0..self.app.film.worlds.len();
             worlds.map(|n| &self.app.moment(n).tally).any(|t| match word {
-                "skipped" => !t.unprocessed.is_empty(),
+                "skipped" => !t.skipped.is_empty(),
                 _ => !t.reordered.is_empty(),
             })
         };
@@ -285,9 +281,10 @@ impl<'a> Pane<'a> {
         y += 1;
         for expectation in &self.run.expectations {
             if self.view.ended {
-                let (glyph, role) = match expectation.met {
-                    true => (glyphs::HOLDS, Role::Safe),
-                    false => (glyphs::GONE, Role::Broken),
+                let (glyph, role) = if expectation.met {
+                    (glyphs::HOLDS, Role::Safe)
+                } else {
+                    (glyphs::GONE, Role::Broken)
                 };
                 canvas.glyph(0, y, glyph, role);
                 canvas.text(2, y, &expectation.text, Role::Plain);
@@ -316,6 +313,12 @@ impl<'a> Pane<'a> {
             (Some(usual), _) => usual.to_string(),
         }
     }
+}
+
+/// A line across the pane; the row after it.
+fn rule(canvas: &mut Canvas<'_>, y: u16) -> u16 {
+    canvas.line(0, canvas.width(), y);
+    y + 1
 }
 
 /// A token's text without what a narrow pane has no room for: first its sender, then its name.

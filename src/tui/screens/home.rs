@@ -107,9 +107,10 @@ impl Home {
 
     fn step(&mut self, down: bool) {
         let lessons = self.shown().len();
-        let (at, count) = match self.in_lessons || self.search.is_some() {
-            true => (&mut self.lesson, lessons),
-            false => (&mut self.level, self.levels.len()),
+        let (at, count) = if self.in_lessons || self.search.is_some() {
+            (&mut self.lesson, lessons)
+        } else {
+            (&mut self.level, self.levels.len())
         };
         *at = if down { (*at + 1).min(count.saturating_sub(1)) } else { at.saturating_sub(1) };
         if !self.in_lessons && self.search.is_none() {

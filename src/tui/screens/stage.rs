@@ -3,13 +3,14 @@
 
 use crate::base::ids::{GroupId, NodeId, PartitionId};
 use crate::tui::app::App;
-use crate::tui::canvas::{Canvas, width};
+use crate::tui::canvas::{Canvas, width, wrap};
 use crate::tui::model::World;
 use crate::tui::screens::stage::members::Members;
 use crate::tui::theme::Role;
 use crate::tui::widgets::lane::{self, Row as LaneRow, Token};
 use crate::tui::widgets::sheet::{self, Sheet};
 use crate::tui::widgets::strip::{Strip, Wish};
+use crate::view::caption::caption;
 use crate::view::cluster::message::Told;
 use crate::view::cluster::replica::ReplicaView;
 use crate::view::cluster::{ClusterView, ReplicaState};
@@ -27,7 +28,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
     let (w, h) = (canvas.width(), canvas.height());
     if let Some(refused) = &app.run().refused {
         canvas.text(1, 1, "This run never began. Kafka refuses the configuration:", Role::Plain);
-        for (n, line) in crate::tui::canvas::wrap(refused, w.saturating_sub(4)).iter().enumerate() {
+        for (n, line) in wrap(refused, w.saturating_sub(4)).iter().enumerate() {
             canvas.text(3, 3 + n as u16, line, Role::Broken);
         }
         return;
@@ -94,7 +95,8 @@ fn one(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
             scene.reader_row(canvas, y, reader)
         };
     }
-    for (n, line) in caption(app, partition).iter().enumerate() {
+    let caption = wrap(&caption(view, &run.batches), canvas.width().saturating_sub(2));
+    for (n, line) in caption.iter().enumerate() {
         canvas.text(1, y + 1 + n as u16, line, Role::Plain);
     }
 }
@@ -302,48 +304,6 @@ fn epoch(replica: &ReplicaView) -> String {
         Some(last) => format!("e{}", last.epoch),
         None => String::new(),
     }
-}
-
-/// The one fact that is true now and matters: what is on one disk only, else the widest gap between processed and
-/// committed.
-pub fn caption(app: &App, partition: PartitionId) -> Vec<String> {
-    let (run, view) = (app.run(), app.view(app.world));
-    let state = view.partition(partition);
-    if let Some(leader) = state.leader_replica() {
-        let others = || state.replicas.iter().filter(|r| r.broker != leader.broker);
-        let alone: Vec<_> = leader
-            .messages_from(leader.high_watermark, &run.batches)
-            .filter(|(at, id)| {
-                others().all(|r| r.messages_from(*at, &run.batches).all(|(_, other)| other != *id))
-            })
-            .map(|(_, id)| id)
-            .collect();
-        if !alone.is_empty() && state.replicas.len() > 1 {
-            let is = crate::view::words::is_are(alone.len());
-            let they = if alone.len() == 1 { "it: it is" } else { "them: they are" };
-            let ids = fold_ids(&run.names, &alone);
-            return vec![format!(
-                "{ids} {is} on one disk only. No reader can see {they} above the HW."
-            )];
-        }
-    }
-    for (n, group) in view.groups.iter().enumerate() {
-        let Some(committed) = group.committed(partition) else { continue };
-        let consumers = view.consumers.iter().enumerate();
-        let slices = consumers
-            .filter(|(c, _)| view.reader_of(*c as u16) == n)
-            .flat_map(|(_, consumer)| &consumer.unprocessed)
-            .filter(|slice| slice.partition == partition);
-        let ahead: i64 = slices.map(|s| (s.end().min(committed.offset) - s.start()).max(0)).sum();
-        let name = run.names.group(GroupId(n as u16));
-        if ahead > 0 {
-            let records = crate::view::words::plural(ahead as u64, "record");
-            return vec![format!(
-                "{name}: {records} below the committed offset, not processed yet. A crash now skips them."
-            )];
-        }
-    }
-    Vec::new()
 }
 
 /// The messages that were told to be stored and are gone; their offsets may hold others by now.

@@ -101,7 +101,7 @@ fn verdicts(canvas: &mut Canvas<'_>, app: &App) {
         (tally.lost.len(), "lost"),
         (tally.twice().len(), "dup"),
         (tally.reordered.len(), "reordered"),
-        (tally.unprocessed.len(), "skipped"),
+        (tally.skipped.len(), "skipped"),
     ] {
         let (text, role) = count(n, word);
         x = canvas.text(x, 0, &text, role) + 3;

@@ -4,11 +4,12 @@
 use crate::base::ids::PartitionId;
 use crate::tui::app::{App, Overlay};
 use crate::tui::canvas::{Canvas, width, wrap};
-use crate::tui::screens::{stage, surround};
+use crate::tui::screens::surround;
 use crate::tui::theme::Role;
 use crate::tui::widgets::sheet::{self, Sheet};
 use crate::tui::widgets::strip::{Strip, Wish};
 use crate::tui::widgets::timeline;
+use crate::view::caption::caption;
 use crate::view::cluster::ReplicaState;
 
 /// Columns of the labels.
@@ -78,7 +79,7 @@ fn body(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
 fn words(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
     let tally = &app.moment(app.world).tally;
     let (lost, dup) = (tally.lost.len(), tally.twice().len());
-    let skip = tally.unprocessed.len();
+    let skip = tally.skipped.len();
     let role = if lost + dup + skip > 0 { Role::Broken } else { Role::Plain };
     canvas.text(0, 0, &format!("lost {lost} dup {dup} skip {skip}"), role);
     if app.view(app.world).partition(partition).leader_replica().is_none() {
@@ -92,9 +93,11 @@ fn words(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
             let question = &app.film.questions[asking.question];
             let choices = question.asks[asking.world()].as_ref().map_or(String::new(), |ask| {
                 let list = ask.choices.iter().enumerate();
-                list.map(|(n, c)| format!(" {} {}", n + 1, c.text)).collect()
+                let list: Vec<String> =
+                    list.map(|(n, c)| format!("{} {}", n + 1, c.text)).collect();
+                list.join(" ")
             });
-            format!("{}{choices}", question.text)
+            format!("{} {choices}", question.text)
         }
         (Some(Overlay::GoTo(text)), _) => format!("go to: {text}_"),
         (Some(Overlay::Reveal(n)), _) => {
@@ -103,9 +106,9 @@ fn words(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
             ask.map_or(String::new(), |ask| format!("{} {}", ask.outcome, ask.because))
         }
         (_, Some(note)) => note.clone(),
-        _ => match stage::caption(app, partition).into_iter().next() {
-            Some(caption) => caption,
-            None => app.narration(1).into_iter().next().unwrap_or_default(),
+        _ => match caption(app.view(app.world), &app.run().batches) {
+            text if text.is_empty() => app.narration(1).into_iter().next().unwrap_or_default(),
+            text => text,
         },
     };
     let lines = wrap(&text, canvas.width());

@@ -1,6 +1,6 @@
 //! The members of a group and what each owns.
 
-use crate::base::ids::{NodeId, PartitionId};
+use crate::base::ids::{GroupId, NodeId, PartitionId};
 use crate::base::names::Names;
 use crate::event::GroupState;
 use crate::tui::canvas::{Canvas, width};
@@ -37,7 +37,7 @@ impl Members {
             matches!(state.state, GroupState::PreparingRebalance | GroupState::CompletingRebalance);
         let mut list = Vec::new();
         for (n, consumer) in view.consumers.iter().enumerate() {
-            if run.names.consumers[n].group.map(|g| g.index()) != Some(group) {
+            if run.names.consumers[n].group.map(GroupId::index) != Some(group) {
                 continue;
             }
             let node = NodeId::Consumer(n as u16);
@@ -70,9 +70,10 @@ impl Members {
         let mut x = 0;
         for (n, member) in self.list.iter().enumerate() {
             let idle = member.glyph == glyphs::NOT_YET;
-            let words = match brief && idle {
-                true => member.name.clone(),
-                false => format!("{} {}", member.name, member.owns),
+            let words = if brief && idle {
+                member.name.clone()
+            } else {
+                format!("{} {}", member.name, member.owns)
             };
             let left = self.list.len() - n;
             let needs = width(&words) + 2 + if left > 1 { 9 } else { 0 };
