@@ -1,0 +1,108 @@
+//! What a correctly configured cluster promises (RF 3, `min.insync.replicas=2`, `acks=all`, idempotence, commits after
+//! the work) under process crashes and network faults: no invariant breaks at any event, nothing acknowledged is lost,
+//! doubled or reordered, nothing is skipped, and after healing everything settles.
+
+mod common;
+
+use std::sync::Arc;
+
+use highwater::base::chooser::Chooser;
+use highwater::base::config::Acks;
+use highwater::base::ids::EventSeq;
+use highwater::base::time::{Duration, Time};
+use highwater::check::{Guarantee, Judge, JudgeSetup};
+use highwater::sim::schedule::{FaultClasses, Schedule, heal_all, run_until};
+use highwater::sim::{Simulation, WorldSpec};
+
+/// Feeds a judge with what a simulation has done since the last look.
+struct Watch {
+    judge: Judge,
+    seen: usize,
+}
+
+impl Watch {
+    fn new(spec: &WorldSpec) -> Self {
+        let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
+        Self { judge: Judge::new(Arc::clone(&spec.names), setup), seen: 0 }
+    }
+
+    /// Looks at every new event; panics with the story's end when an invariant is broken.
+    fn look(&mut self, simulation: &Simulation, schedule: &Schedule) {
+        let events = simulation.trace().events();
+        let grown = events.len() > self.seen;
+        for n in self.seen..events.len() {
+            self.judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
+        }
+        self.seen = events.len();
+        if grown {
+            let broken = self.judge.broken_invariants();
+            assert!(broken.is_empty(), "{} {broken:?}\n{schedule:?}", simulation.now());
+        }
+    }
+}
+
+/// One cluster through one schedule: sends all the while, heals, settles.
+fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
+    let spec = Arc::new(common::safe_spec(seed));
+    let mut luck = Chooser::seeded(seed ^ 0x5eed);
+    let schedule = Schedule::random(&spec, FaultClasses::SURVIVABLE, 12, &mut luck);
+    let mut simulation = Simulation::new(&spec);
+    let mut watch = Watch::new(&spec);
+    let (mut message, mut next_send) = (0, Time::ZERO + Duration::from_secs(1));
+    for (n, (gap, _)) in schedule.acts.iter().enumerate() {
+        let until = simulation.now() + *gap;
+        while next_send < until && message < 200 {
+            let mut observe = |s: &Simulation| {
+                watch.look(s, &schedule);
+                true
+            };
+            let at = next_send.max(simulation.now());
+            run_until(&mut simulation, at, &mut observe);
+            common::send(&mut simulation, message);
+            message += 1;
+            next_send += Duration::from_millis(97);
+        }
+        let mut observe = |s: &Simulation| {
+            watch.look(s, &schedule);
+            true
+        };
+        run_until(&mut simulation, until, &mut observe);
+        schedule.act(n, &mut simulation);
+    }
+    heal_all(&mut simulation);
+    let mut observe = |s: &Simulation| {
+        watch.look(s, &schedule);
+        true
+    };
+    let end = simulation.now() + Duration::from_secs(400);
+    run_until(&mut simulation, end, &mut observe);
+    (simulation, watch, schedule)
+}
+
+/// An optimised build is ten times as fast; `cargo test --release --test survival` tries the thousands.
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 4_000 };
+
+#[test]
+fn a_safe_cluster_keeps_every_promise_under_crashes_and_network_faults() {
+    let mut exercised = 0;
+    for seed in 0..SEEDS {
+        let (simulation, watch, schedule) = live_through(seed);
+        let batches = simulation.batches();
+        let tally = watch.judge.counts(batches);
+        assert!(tally.lost.is_empty(), "seed {seed}: lost {:?}\n{schedule:?}", tally.lost);
+        for (guarantee, verdict) in watch.judge.verdicts(batches) {
+            let promised = matches!(
+                guarantee,
+                Guarantee::LostWrite
+                    | Guarantee::DuplicateAppend
+                    | Guarantee::ReorderedSend
+                    | Guarantee::CommitPastUnprocessed
+                    | Guarantee::Unseen
+            );
+            let broken = verdict.violation().is_some();
+            assert!(!(promised && broken), "seed {seed}: {verdict:?}\n{schedule:?}");
+        }
+        exercised += u64::from(tally.acked > 0);
+    }
+    assert!(exercised > SEEDS * 3 / 4, "only {exercised} of {SEEDS} runs acknowledged anything");
+}
