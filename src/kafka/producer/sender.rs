@@ -172,7 +172,7 @@ impl Sender {
         let mut outgoing = std::mem::take(&mut self.outgoing);
         for broker in check.nodes.iter() {
             if self.client.ready(now, broker, fx) {
-                self.drain(now, broker, &mut outgoing, fx);
+                self.drain(now, broker, &mut outgoing);
             } else {
                 next = next.min(self.client.ready_at(broker));
             }
@@ -186,13 +186,7 @@ impl Sender {
         (sent, next.min(self.accumulator.next_expiry()))
     }
 
-    fn drain(
-        &mut self,
-        now: Time,
-        broker: BrokerId,
-        outgoing: &mut Vec<(BrokerId, u32)>,
-        fx: &mut Effects,
-    ) {
+    fn drain(&mut self, now: Time, broker: BrokerId, outgoing: &mut Vec<(BrokerId, u32)>) {
         let request = self.free_requests.pop().unwrap_or_else(|| {
             self.requests.push(Vec::new());
             self.requests.len() as u32 - 1
@@ -213,7 +207,6 @@ impl Sender {
         for n in 0..self.requests[request as usize].len() {
             let id = self.requests[request as usize][n];
             self.accumulator.sent(id, self.guarantee_message_order);
-            self.seal(id, fx);
         }
     }
 
@@ -248,6 +241,9 @@ impl Sender {
     }
 
     fn transmit(&mut self, now: Time, broker: BrokerId, request: u32, fx: &mut Effects) {
+        for n in 0..self.requests[request as usize].len() {
+            self.seal(self.requests[request as usize][n], fx);
+        }
         self.produce_batches.clear();
         self.produce_batches.extend(self.requests[request as usize].iter().map(|id| {
             let batch = &self.accumulator.batches[*id];
@@ -429,7 +425,7 @@ impl Sender {
         }
         if batch.handle == BatchHandle::NONE {
             // It expired before it was ever sent: the table knows its records from now on.
-            batch.handle = fx.batches.add(self.node, None, batch.records());
+            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
         }
         let (handle, partition) = (batch.handle, batch.partition);
         fx.event(EventKind::BatchFailed { batch: handle, partition, exception: exception(error) });
