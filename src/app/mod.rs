@@ -3,6 +3,10 @@
 //! [`ConsumerProcess`] is a consumer with a loop of [`LoopStep`]s, or one whose calls a script makes by hand. Where
 //! `Commit` stands before or after `Work` *is* the difference between at-most-once and at-least-once.
 
+#[cfg(test)]
+mod consumer_tests;
+#[cfg(test)]
+mod loop_tests;
 mod process;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,6 @@
 //! Whole processes against one broker that the test plays: a log, a coordinator and committed offsets, a millisecond
 //! away. What is asserted are the facts recorded from Kafka 4.4.0.
 
-mod consumer;
-mod loops;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

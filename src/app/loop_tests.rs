@@ -1,5 +1,6 @@
 //! What loops of an application come to.
 
+use super::tests::*;
 use super::*;
 
 const WORK: LoopStep = LoopStep::Work(Duration::from_millis(10));

@@ -1,5 +1,6 @@
 //! What a consumer does, called by hand.
 
+use super::tests::*;
 use super::*;
 
 const ASSIGNED: RebalanceCallback = RebalanceCallback::Assigned;
