@@ -2,6 +2,10 @@
 
 use super::tests::*;
 use super::*;
+use crate::base::config::{ConsumerConfig, Defect, OffsetReset};
+use crate::base::error::ErrorCode;
+use crate::event::{CommitKind, EventKind, PositionReason, RebalanceCallback};
+use crate::kafka::api::PartitionOffset;
 
 const ASSIGNED: RebalanceCallback = RebalanceCallback::Assigned;
 const REVOKED: RebalanceCallback = RebalanceCallback::Revoked;

@@ -2,6 +2,8 @@
 
 use super::tests::*;
 use super::*;
+use crate::base::config::{ConsumerConfig, OffsetReset};
+use crate::event::{CommitKind, EventKind};
 
 const WORK: LoopStep = LoopStep::Work(Duration::from_millis(10));
 

@@ -42,8 +42,8 @@ pub enum CommitMode {
 /// of the round returned, and does nothing when that was empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum LoopStep {
-    /// `poll()` with this time-out, at least 1 ms. [`LoopStep::POLL`] is what an idle loop should use. An exception ends
-    /// the loop: `close()`, and the process exits.
+    /// `poll()` with this time-out, at least 1 ms. [`LoopStep::POLL`] is what an idle loop should use. An exception
+    /// ends the loop: `close()`, and the process exits.
     Poll(Duration),
     /// Works on the records one after the other, so long each; a record is processed when its work is over.
     Work(Duration),

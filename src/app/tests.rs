@@ -8,7 +8,7 @@ use super::*;
 use crate::base::batch::{Record, RecordBody};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::chooser::Chooser;
-use crate::base::config::{ConsumerConfig, Defect, OffsetReset};
+use crate::base::config::{ConsumerConfig, OffsetReset};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, KeyId, LeaderEpoch, MemberId, MessageId, NodeId,
@@ -23,16 +23,16 @@ use crate::kafka::api::{
 use crate::kafka::consumer::{Consumer, DEFAULT_CLOSE_TIMEOUT};
 use crate::kafka::effects::{Effect, Effects, Input, List, Timer};
 
-const P: PartitionId = PartitionId(0);
-const B1: NodeId = NodeId::Broker(BrokerId(1));
-const LATENCY: Duration = Duration::from_millis(1);
-const MEMBER: MemberId = MemberId(0x1_0001);
+pub(super) const P: PartitionId = PartitionId(0);
+pub(super) const B1: NodeId = NodeId::Broker(BrokerId(1));
+pub(super) const LATENCY: Duration = Duration::from_millis(1);
+pub(super) const MEMBER: MemberId = MemberId(0x1_0001);
 
-fn ms(millis: u64) -> Duration {
+pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn names() -> Names {
+pub(super) fn names() -> Names {
     let replicas = ReplicaList::new(&[BrokerId(1)]);
     let topic = |name: &str, partition| Topic {
         name: name.to_owned(),
@@ -55,41 +55,41 @@ fn names() -> Names {
 
 /// The broker's side.
 #[derive(Default)]
-struct Broker {
-    log: Vec<(BatchHandle, i64, i64)>,
-    log_start: i64,
-    epoch: i32,
+pub(super) struct Broker {
+    pub(super) log: Vec<(BatchHandle, i64, i64)>,
+    pub(super) log_start: i64,
+    pub(super) epoch: i32,
     /// Where epochs below the present one end.
-    epoch_end: i64,
-    committed: i64,
+    pub(super) epoch_end: i64,
+    pub(super) committed: i64,
     /// What the coordinator says to heartbeats, and to commits.
-    heartbeat: ErrorCode,
-    commit: ErrorCode,
-    generation: i32,
-    members: Vec<MemberTopic>,
+    pub(super) heartbeat: ErrorCode,
+    pub(super) commit: ErrorCode,
+    pub(super) generation: i32,
+    pub(super) members: Vec<MemberTopic>,
     /// A fetch that waits for data: its correlation id, what it asked for and until when.
-    parked: Option<(u32, FetchPartition, Time)>,
-    silent: bool,
-    left: Vec<bool>,
+    pub(super) parked: Option<(u32, FetchPartition, Time)>,
+    pub(super) silent: bool,
+    pub(super) left: Vec<bool>,
 }
 
-struct Rig {
-    now: Time,
-    fx: Effects,
-    process: ConsumerProcess,
-    broker: Broker,
-    answers: BTreeMap<(Time, u32), Message>,
-    timers: BTreeMap<Timer, Time>,
-    events: Vec<(Time, EventKind)>,
-    exited: bool,
+pub(super) struct Rig {
+    pub(super) now: Time,
+    pub(super) fx: Effects,
+    pub(super) process: ConsumerProcess,
+    pub(super) broker: Broker,
+    pub(super) answers: BTreeMap<(Time, u32), Message>,
+    pub(super) timers: BTreeMap<Timer, Time>,
+    pub(super) events: Vec<(Time, EventKind)>,
+    pub(super) exited: bool,
 }
 
 impl Rig {
-    fn new(config: ConsumerConfig, steps: Vec<LoopStep>) -> Self {
+    pub(super) fn new(config: ConsumerConfig, steps: Vec<LoopStep>) -> Self {
         Self::reading(config, Some(GroupId(0)), Subscription::Topics(vec![TopicId(0)]), steps)
     }
 
-    fn reading(
+    pub(super) fn reading(
         config: ConsumerConfig,
         group: Option<GroupId>,
         subscription: Subscription,
@@ -109,7 +109,7 @@ impl Rig {
     }
 
     /// Appends one batch of so many records.
-    fn append(&mut self, count: u32) -> &mut Self {
+    pub(super) fn append(&mut self, count: u32) -> &mut Self {
         let end = self.broker.log.last().map_or(self.broker.log_start, |(_, _, end)| *end);
         let record =
             |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
@@ -120,7 +120,7 @@ impl Rig {
         self
     }
 
-    fn unpark(&mut self) {
+    pub(super) fn unpark(&mut self) {
         let Some((correlation, asked, until)) = self.broker.parked.take() else { return };
         match self.fetch(asked) {
             Some(answer) => {
@@ -130,7 +130,7 @@ impl Rig {
         }
     }
 
-    fn fetch(&mut self, asked: FetchPartition) -> Option<Message> {
+    pub(super) fn fetch(&mut self, asked: FetchPartition) -> Option<Message> {
         let end = self.broker.log.last().map_or(self.broker.log_start, |(_, _, end)| *end);
         let offset = asked.offset.0;
         let error = if asked.current_leader_epoch.0 < self.broker.epoch {
@@ -145,7 +145,7 @@ impl Rig {
         Some(self.fetch_response(error, offset))
     }
 
-    fn fetch_response(&mut self, error: ErrorCode, offset: i64) -> Message {
+    pub(super) fn fetch_response(&mut self, error: ErrorCode, offset: i64) -> Message {
         let take = error == ErrorCode::None;
         let data = self.broker.log.iter().filter(|(_, _, end)| take && *end > offset);
         let slices: Vec<_> = data
@@ -169,7 +169,7 @@ impl Rig {
         Message::FetchResponse { results: self.fx.keep(&[result]), slices: self.fx.keep(&slices) }
     }
 
-    fn answer(&mut self, message: Message) -> Option<Message> {
+    pub(super) fn answer(&mut self, message: Message) -> Option<Message> {
         let error = ErrorCode::None;
         let end = self.broker.log.last().map_or(self.broker.log_start, |(_, _, end)| *end);
         Some(match message {
@@ -241,7 +241,7 @@ impl Rig {
         })
     }
 
-    fn carry_out(&mut self) {
+    pub(super) fn carry_out(&mut self) {
         for effect in std::mem::take(&mut self.fx.list) {
             match effect {
                 Effect::Event(kind) => self.events.push((self.now, kind)),
@@ -274,7 +274,7 @@ impl Rig {
     }
 
     /// Lets time pass.
-    fn run(&mut self, span: Duration) -> &mut Self {
+    pub(super) fn run(&mut self, span: Duration) -> &mut Self {
         let end = self.now + span;
         self.step(Input::Start);
         let mut turns = 0;
@@ -306,12 +306,12 @@ impl Rig {
         self
     }
 
-    fn step(&mut self, input: Input) {
+    pub(super) fn step(&mut self, input: Input) {
         self.process.step(self.now, input, &mut self.fx);
         self.carry_out();
     }
 
-    fn call(&mut self, call: HandCall) -> &HandReturn {
+    pub(super) fn call(&mut self, call: HandCall) -> &HandReturn {
         self.process.call(self.now, call, &mut self.fx);
         self.carry_out();
         let mut turns = 0;
@@ -324,34 +324,34 @@ impl Rig {
     }
 
     /// Polls until records come; their offsets.
-    fn poll(&mut self) -> Vec<i64> {
+    pub(super) fn poll(&mut self) -> Vec<i64> {
         let polled = &self.call(HandCall::Poll { timeout: ms(100), records: 1 }).polled;
         polled.iter().flat_map(|s| s.first_offset().0..s.next_offset().0).collect()
     }
 
-    fn poll_once(&mut self, timeout: Duration) -> Vec<i64> {
+    pub(super) fn poll_once(&mut self, timeout: Duration) -> Vec<i64> {
         let polled = &self.call(HandCall::Poll { timeout, records: 0 }).polled;
         polled.iter().flat_map(|s| s.first_offset().0..s.next_offset().0).collect()
     }
 
-    fn process(&mut self, count: u32) {
+    pub(super) fn process(&mut self, count: u32) {
         self.call(HandCall::Process { count: Some(count) });
     }
 
-    fn consumer(&mut self, call: ConsumerCall) -> HandReturn {
+    pub(super) fn consumer(&mut self, call: ConsumerCall) -> HandReturn {
         self.call(HandCall::Consumer(call)).clone()
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.consumer(ConsumerCall::Close { timeout: DEFAULT_CLOSE_TIMEOUT });
     }
 
-    fn commit(&mut self, sync: bool, offset: Option<i64>) -> Option<Exception> {
+    pub(super) fn commit(&mut self, sync: bool, offset: Option<i64>) -> Option<Exception> {
         let offsets = offset.map(|o| vec![PartitionOffset { partition: P, offset: Offset(o) }]);
         self.consumer(ConsumerCall::Commit { sync, offsets }).exception
     }
 
-    fn commits(&self) -> Vec<(CommitKind, i64)> {
+    pub(super) fn commits(&self) -> Vec<(CommitKind, i64)> {
         let sent = self.events.iter().filter_map(|(_, kind)| match kind {
             EventKind::CommitSent { offset, kind, .. } => Some((*kind, offset.0)),
             _ => None,
@@ -359,7 +359,7 @@ impl Rig {
         sent.collect()
     }
 
-    fn callbacks(&self) -> Vec<(RebalanceCallback, u16)> {
+    pub(super) fn callbacks(&self) -> Vec<(RebalanceCallback, u16)> {
         let ran = self.events.iter().filter_map(|(_, kind)| match kind {
             EventKind::Callback { callback, count } => Some((*callback, *count)),
             _ => None,
@@ -367,7 +367,7 @@ impl Rig {
         ran.collect()
     }
 
-    fn processed(&self) -> u32 {
+    pub(super) fn processed(&self) -> u32 {
         let done = self.events.iter().map(|(_, kind)| match kind {
             EventKind::Processed { count, .. } => u32::from(*count),
             _ => 0,
@@ -375,7 +375,7 @@ impl Rig {
         done.sum()
     }
 
-    fn positions(&self) -> Vec<(PositionReason, i64)> {
+    pub(super) fn positions(&self) -> Vec<(PositionReason, i64)> {
         let set = self.events.iter().filter_map(|(_, kind)| match kind {
             EventKind::PositionSet { offset, reason, .. } => Some((*reason, offset.0)),
             _ => None,
@@ -385,7 +385,7 @@ impl Rig {
 }
 
 /// The settings of most recordings: five records a poll, from the beginning.
-fn config(auto_commit: bool) -> ConsumerConfig {
+pub(super) fn config(auto_commit: bool) -> ConsumerConfig {
     ConsumerConfig {
         enable_auto_commit: auto_commit,
         auto_commit_interval: ms(200),
@@ -397,6 +397,6 @@ fn config(auto_commit: bool) -> ConsumerConfig {
     }
 }
 
-fn range(from: i64, to: i64) -> Vec<i64> {
+pub(super) fn range(from: i64, to: i64) -> Vec<i64> {
     (from..to).collect()
 }

@@ -1,4 +1,4 @@
-//! The worker threads behind a hand-off: an unbounded queue of records, each taken by the first thread that is free.
+//! The workers behind a hand-off: an unbounded queue of records, each taken by the first worker that is free.
 
 use std::collections::VecDeque;
 
@@ -11,39 +11,39 @@ use crate::kafka::effects::{Effects, TimerKind};
 #[derive(Clone, Default, Debug)]
 pub(super) struct Workers {
     queue: VecDeque<(PolledSlice, Duration)>,
-    /// What each thread works on, and until when.
+    /// What each worker works on, and until when.
     busy: Vec<Option<(PolledSlice, Time)>>,
 }
 
 impl Workers {
-    /// Puts records into the queue of `threads` threads.
+    /// Puts records into the queue of so many workers.
     pub(super) fn hand_off(
         &mut self,
         now: Time,
         slices: &[PolledSlice],
-        (threads, work): (u16, Duration),
+        (workers, work): (u16, Duration),
         fx: &mut Effects,
     ) {
-        let threads = usize::from(threads.max(1));
-        if self.busy.len() < threads {
-            self.busy.resize(threads, None);
+        let workers = usize::from(workers.max(1));
+        if self.busy.len() < workers {
+            self.busy.resize(workers, None);
         }
         self.queue.extend(slices.iter().map(|slice| (*slice, work)));
-        for thread in 0..self.busy.len() {
-            self.take_next(now, thread, fx);
+        for worker in 0..self.busy.len() {
+            self.take_next(now, worker, fx);
         }
     }
 
-    /// The time of thread `number` (from 1) is over: the record it has finished. It takes the next one.
+    /// The time of worker `number` (from 1) is over: the record it has finished. It takes the next one.
     pub(super) fn finished(
         &mut self,
         now: Time,
         number: u16,
         fx: &mut Effects,
     ) -> Option<PolledSlice> {
-        let thread = usize::from(number) - 1;
-        let (record, _) = self.busy.get_mut(thread)?.take_if(|(_, until)| *until <= now)?;
-        self.take_next(now, thread, fx);
+        let worker = usize::from(number) - 1;
+        let (record, _) = self.busy.get_mut(worker)?.take_if(|(_, until)| *until <= now)?;
+        self.take_next(now, worker, fx);
         Some(record)
     }
 
@@ -52,8 +52,8 @@ impl Workers {
         !self.queue.is_empty() || self.busy.iter().any(Option::is_some)
     }
 
-    fn take_next(&mut self, now: Time, thread: usize, fx: &mut Effects) {
-        if self.busy[thread].is_some() {
+    fn take_next(&mut self, now: Time, worker: usize, fx: &mut Effects) {
+        if self.busy[worker].is_some() {
             return;
         }
         let Some((slice, work)) = self.queue.front_mut() else { return };
@@ -64,8 +64,8 @@ impl Workers {
         if slice.count == 0 {
             self.queue.pop_front();
         }
-        self.busy[thread] = Some((record, until));
-        fx.set_timer(TimerKind::Work, thread as u16 + 1, until);
+        self.busy[worker] = Some((record, until));
+        fx.set_timer(TimerKind::Work, worker as u16 + 1, until);
     }
 
     /// Adds this pool to a fingerprint.

@@ -1,8 +1,8 @@
 //! Fetching: requests to leaders, the buffer of what they answered, and what `poll()` takes out of it.
 //!
-//! Kafka: `Fetcher`, `AbstractFetch`, `FetchBuffer`, `CompletedFetch`, `FetchCollector`. One request a broker at a time,
-//! about the partitions of which nothing is buffered; a poll returns at most `max.poll.records` and sends the next
-//! requests before it returns. The position moves when records are returned, not when they arrive.
+//! Kafka: `Fetcher`, `AbstractFetch`, `FetchBuffer`, `CompletedFetch`, `FetchCollector`. One request a broker at
+//! a time, about the partitions of which nothing is buffered; a poll returns at most `max.poll.records` and sends
+//! the next requests before it returns. The position moves when records are returned, not when they arrive.
 //! Simplified: no fetch sessions (KIP-227), compression or corrupt records.
 
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Finding the group's coordinator, and giving it up.
 //!
-//! Kafka: `AbstractCoordinator.ensureCoordinatorReady`, `lookupCoordinator`, `markCoordinatorUnknown`. Any broker can be
-//! asked; one question at a time, with a back-off between failed ones.
+//! Kafka: `AbstractCoordinator.ensureCoordinatorReady`, `lookupCoordinator`, `markCoordinatorUnknown`. Any broker can
+//! be asked; one question at a time, with a back-off between failed ones.
 
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;

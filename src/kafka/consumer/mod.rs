@@ -3,8 +3,8 @@
 //!
 //! Kafka: `ClassicKafkaConsumer`. A call of the application that would block is kept as state ([`calls`]) and goes on
 //! whenever something arrives or a timer runs out; the application sees its end in [`Consumer::take_returned`]. What
-//! happens only inside `poll()` (joining, fetching, auto-commit) therefore stands in functions that only a call reaches;
-//! what happens at any time (answers, heartbeats) in functions that every step reaches.
+//! happens only inside `poll()` (joining, fetching, auto-commit) therefore stands in functions that only a call
+//! reaches; what happens at any time (answers, heartbeats) in functions that every step reaches.
 //!
 //! * [`positions`]: what is read and where it stands (`SubscriptionState`);
 //! * [`finding`]: where the coordinator is; [`coordinator`]: joining and leaving the group (`AbstractCoordinator`,

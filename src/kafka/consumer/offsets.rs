@@ -1,8 +1,8 @@
 //! Where a partition begins: the committed offset, else `auto.offset.reset`; and whether a position still stands on
 //! the log it was read from.
 //!
-//! Kafka: `OffsetFetcher`, `OffsetFetcherUtils`, the `OffsetFetch` half of `ConsumerCoordinator`; KIP-320. Questions are
-//! asked inside a call; an exception they lead to is thrown by the next one.
+//! Kafka: `OffsetFetcher`, `OffsetFetcherUtils`, the `OffsetFetch` half of `ConsumerCoordinator`; KIP-320. Questions
+//! are asked inside a call; an exception they lead to is thrown by the next one.
 
 use crate::base::config::OffsetReset;
 use crate::base::error::{ErrorCode, Exception};
