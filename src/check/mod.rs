@@ -41,6 +41,7 @@ use crate::base::names::Names;
 use crate::event::{Event, EventKind, FaultKind};
 use crate::view::cluster::ClusterView;
 use crate::view::fate::{Fate, Tally, fates, tally};
+use crate::view::report::VerdictRow;
 use verdict::Verdict;
 
 /// Whether a broken guarantee is the configuration's doing or ours.
@@ -307,6 +308,18 @@ impl Judge {
             .iter()
             .map(|(guarantee, checker)| (*guarantee, checker.verdict(&end)))
             .collect()
+    }
+
+    /// The verdicts as rows of a report.
+    pub fn rows(&self, batches: &BatchTable) -> Vec<VerdictRow> {
+        let row = |(guarantee, verdict): (Guarantee, Verdict)| VerdictRow {
+            guarantee: guarantee.name(),
+            invariant: guarantee.kind() == Kind::Invariant,
+            verdict: verdict.word(),
+            text: verdict.violation().map(|v| v.text.clone()).unwrap_or_default(),
+            witnesses: verdict.violation().map(|v| v.witnesses.clone()).unwrap_or_default(),
+        };
+        self.verdicts(batches).into_iter().map(row).collect()
     }
 
     /// The broken invariants so far: bugs of ours.

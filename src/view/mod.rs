@@ -3,9 +3,12 @@
 
 pub mod caption;
 pub mod cluster;
+pub mod export_json;
+pub mod export_jsonl;
 pub mod fate;
 pub mod narrate;
 pub mod paged;
+pub mod report;
 #[cfg(test)]
 pub(crate) mod story;
 pub mod transcript;
