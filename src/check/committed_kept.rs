@@ -1,12 +1,13 @@
-//! `committed-kept`: a commit that was answered without error is the offset the group restarts from: a member whose
-//! position is set to the committed offset gets the last one stored. A commit that was stored after the member got
-//! the partition may have crossed its question, and is not held against the answer.
-//! Must hold under process crashes, network faults and manual commits (`__consumer_offsets` is replicated); not under
-//! power loss, lost disks or unclean elections.
+//! `committed-kept`: a group restarts from the last offset that a client was told is committed, or from one that was
+//! sent after it; a coordinator that takes over forgets none. Answers may cross, so they are ordered by when their
+//! commits were sent.
+//! Must hold under process crashes, network faults and manual commits (`__consumer_offsets` is replicated and its
+//! appends wait for all of the ISR); not under power loss, lost disks or unclean elections.
 
 use std::collections::BTreeMap;
 
 use crate::base::ids::{EventSeq, GroupId, NodeId, Offset, PartitionId};
+use crate::base::time::Time;
 use crate::check::verdict::{Finding, Verdict};
 use crate::check::{Check, End, Moment};
 use crate::event::{EventKind, PositionReason};
@@ -14,26 +15,56 @@ use crate::event::{EventKind, PositionReason};
 #[derive(Clone, Default, Debug)]
 pub(super) struct CommittedKept {
     finding: Finding,
-    /// The last commit that its sender was told is stored.
-    answered: BTreeMap<(GroupId, PartitionId), (Offset, EventSeq)>,
+    commits: BTreeMap<(GroupId, PartitionId), Commits>,
+    /// When and where a coordinator last loaded a group: what it tells at that moment is what it read.
+    loaded: BTreeMap<GroupId, (NodeId, Time)>,
+}
+
+/// The commits of one partition by one group that a restart may still find.
+#[derive(Clone, Default, Debug)]
+struct Commits {
+    /// The newest commit that was answered without error, and the answer.
+    answered: Option<(Offset, EventSeq)>,
+    /// Those sent after it, by whom, oldest first.
+    later: Vec<(Offset, NodeId)>,
 }
 
 impl Check for CommittedKept {
     fn observe(&mut self, m: &Moment<'_>) {
-        let NodeId::Consumer(n) = m.event.node else { return };
-        let Some(group) = m.before.names.consumers[usize::from(n)].group else { return };
         match m.event.kind {
+            EventKind::CommitSent { partition, offset, .. } => {
+                if let Some(commits) = self.of_client(m, partition) {
+                    commits.later.push((offset, m.event.node));
+                }
+            }
             EventKind::CommitAnswered { partition, offset, exception: None, .. } => {
-                self.answered.insert((group, partition), (offset, m.seq));
+                let (node, seq) = (m.event.node, m.seq);
+                let Some(commits) = self.of_client(m, partition) else { return };
+                // One that is not in the list was overtaken by the answer to a later one.
+                if let Some(at) = commits.later.iter().position(|sent| *sent == (offset, node)) {
+                    commits.later.drain(..=at);
+                    commits.answered = Some((offset, seq));
+                }
             }
-            EventKind::PositionSet { partition, offset, reason } => {
-                let fetched = match reason {
-                    PositionReason::Committed => offset,
-                    PositionReason::ResetEarliest | PositionReason::ResetLatest => Offset::NONE,
-                    _ => return,
-                };
-                self.compare(m, (n, group, partition), fetched);
+            EventKind::CoordinatorLoaded { group } => {
+                self.loaded.insert(group, (m.event.node, m.event.at));
             }
+            EventKind::OffsetCommitted { group, partition, offset }
+                if self.loaded.get(&group) != Some(&(m.event.node, m.event.at)) =>
+            {
+                // Stored without a client of this run: an administrator's doing.
+                let commits = self.commits.entry((group, partition)).or_default();
+                if !commits.allows(offset) {
+                    commits.later.push((offset, m.event.node));
+                }
+            }
+            EventKind::PositionSet { partition, offset, reason } => match reason {
+                PositionReason::Committed => self.compare(m, partition, offset),
+                PositionReason::ResetEarliest | PositionReason::ResetLatest => {
+                    self.compare(m, partition, Offset::NONE);
+                }
+                PositionReason::Seek | PositionReason::Truncation => {}
+            },
             _ => {}
         }
     }
@@ -43,28 +74,39 @@ impl Check for CommittedKept {
     }
 }
 
+impl Commits {
+    fn allows(&self, offset: Offset) -> bool {
+        self.answered.is_some_and(|(answered, _)| answered == offset)
+            || self.later.iter().any(|(sent, _)| *sent == offset)
+    }
+}
+
 impl CommittedKept {
-    fn compare(
-        &mut self,
-        m: &Moment<'_>,
-        (n, group, partition): (u16, GroupId, PartitionId),
-        fetched: Offset,
-    ) {
-        let Some((answered, told)) = self.answered.get(&(group, partition)).copied() else {
-            return;
-        };
+    fn of_client(&mut self, m: &Moment<'_>, partition: PartitionId) -> Option<&mut Commits> {
+        let NodeId::Consumer(n) = m.event.node else { return None };
+        let group = m.before.names.consumers[usize::from(n)].group?;
+        Some(self.commits.entry((group, partition)).or_default())
+    }
+
+    /// A member starts where the coordinator said; [`Offset::NONE`] when it said that nothing is committed.
+    fn compare(&mut self, m: &Moment<'_>, partition: PartitionId, fetched: Offset) {
+        let NodeId::Consumer(n) = m.event.node else { return };
         let mine = m.before.consumers[usize::from(n)].partition(partition);
-        // A consumer that had a position was reset for another reason (its offset is out of range).
-        let Some(mine) = mine.filter(|mine| mine.position.is_none()) else { return };
-        let stored = m.before.groups[group.index()].committed(partition);
-        let crossed = stored.is_some_and(|c| c.seq > mine.since);
-        let kept = fetched == answered || stored.is_some_and(|c| c.offset == fetched);
-        self.finding.require(kept || crossed, &[told, mine.since, m.seq], || {
+        // One that had a position was reset for another reason: its offset is out of range.
+        if mine.is_some_and(|mine| mine.position.is_some()) {
+            return;
+        }
+        let Some(commits) = self.of_client(m, partition) else { return };
+        let Some((answered, told)) = commits.answered else { return };
+        let kept = commits.allows(fetched);
+        self.finding.require(kept, &[told, m.event.cause, m.seq], || {
             let names = &m.before.names;
             let (consumer, name) = (names.node(m.event.node), names.partition(partition));
-            format!(
-                "{consumer} starts {name} at {fetched} although offset {answered} was committed."
-            )
+            let from = match fetched {
+                Offset::NONE => "without a committed offset".to_owned(),
+                fetched => format!("at {fetched}"),
+            };
+            format!("{consumer} starts {name} {from} although offset {answered} was committed.")
         });
     }
 }

@@ -44,6 +44,14 @@ fn commit_sent(s: &mut Story, kind: CommitKind, offset: i64) {
     s.consumer(0, EventKind::CommitSent { partition: P0, offset, kind });
 }
 
+/// c1 commits `offset` and is told that it is stored.
+fn committed(s: &mut Story, offset: i64) {
+    commit_sent(s, CommitKind::Sync, offset);
+    s.commit(offset);
+    let (partition, offset, kind) = (P0, Offset(offset), CommitKind::Sync);
+    s.consumer(0, EventKind::CommitAnswered { partition, offset, kind, exception: None });
+}
+
 /// c2 takes the partition over at `position`, as committed.
 fn restarted(s: &mut Story, position: i64) {
     s.assign(1, 2, position);
@@ -484,18 +492,29 @@ fn clients() -> Vec<Case> {
         ),
         case(
             CommittedKept,
-            vec![(
-                story(|s| {
-                    s.assign(0, 1, 0);
-                    let (partition, offset, kind) = (P0, Offset(3), CommitKind::Sync);
-                    s.consumer(
-                        0,
-                        EventKind::CommitAnswered { partition, offset, kind, exception: None },
-                    );
-                    restarted(s, 1);
-                }),
-                "c2 starts orders-0 at 1 although offset 3 was committed.",
-            )],
+            vec![
+                (
+                    story(|s| {
+                        s.assign(0, 1, 0);
+                        committed(s, 3);
+                        restarted(s, 1);
+                    }),
+                    "c2 starts orders-0 at 1 although offset 3 was committed.",
+                ),
+                (
+                    // The new coordinator tells what it read, and that is not all there was.
+                    story(|s| {
+                        s.assign(0, 1, 0);
+                        committed(s, 1);
+                        committed(s, 3);
+                        s.broker(1, EventKind::CoordinatorLoaded { group: BILLING });
+                        s.now.0 -= 1_000;
+                        s.commit(1);
+                        restarted(s, 1);
+                    }),
+                    "c2 starts orders-0 at 1 although offset 3 was committed.",
+                ),
+            ],
             vec![sound()],
         ),
     ]
