@@ -3,15 +3,26 @@
 
 pub mod args;
 pub mod conform;
+pub mod film;
+pub mod learn;
+pub mod list;
 pub mod output;
+pub mod questions;
+pub mod run;
+pub mod show;
+pub mod source;
+pub mod story;
+pub mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, TextOrJson};
 use output::{Failure, printable, say};
+
+use crate::tui::model::Mode;
 
 /// The whole program: reads the arguments, runs the command, returns the exit code.
 pub fn main() -> ExitCode {
@@ -30,11 +41,49 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    let common = &cli.common;
+    let limits = source::limits(&common.limit)?;
     match &cli.command {
+        None if show::on_a_terminal(common) => show::home(common, &limits),
+        None => list::list(TextOrJson::Text, common.lang),
+        Some(Command::List { format }) => list::list(*format, common.lang),
+        Some(Command::New { file }) => list::new(file.as_deref()),
+        Some(Command::Run { scenarios, pick, until, format, trace }) => run::run(&run::Order {
+            scenarios,
+            pick,
+            until: until.as_deref(),
+            format: *format,
+            trace: trace.as_ref(),
+            lang: common.lang,
+            limits: &limits,
+        }),
+        Some(Command::Check { paths }) => run::check(paths, &limits),
+        Some(Command::Why { scenario, message, pick }) => {
+            why::run(&source::open(scenario, &limits)?, message, pick, &limits)
+        }
+        Some(Command::Play { scenario, pick, compare }) => {
+            let source = source::open(scenario, &limits)?;
+            if show::on_a_terminal(common) {
+                let mode = if *compare { Mode::Compare } else { Mode::Play };
+                return show::show(&source, pick, mode, common, &limits);
+            }
+            run::tell_all(&source, pick, common.lang, &limits)
+        }
+        Some(Command::Learn { scenario: None, .. }) if show::on_a_terminal(common) => {
+            show::home(common, &limits)
+        }
+        Some(Command::Learn { scenario: None, .. }) => list::list(TextOrJson::Text, common.lang),
+        Some(Command::Learn { scenario: Some(scenario), pick }) => {
+            let source = source::open(scenario, &limits)?;
+            if show::on_a_terminal(common) {
+                return show::show(&source, pick, Mode::Learn, common, &limits);
+            }
+            let stories = story::play_all(&source, pick, &limits)?;
+            learn::plain(&stories, common.lang)
+        }
         Some(Command::Conform { paths, only, format }) => {
             conform::run(paths, only.as_deref(), *format)
         }
-        _ => Err(Failure::Bad("not there yet".to_owned())),
     }
 }
 

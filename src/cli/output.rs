@@ -7,6 +7,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use crate::scenario::diagnostics;
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
@@ -40,17 +42,11 @@ pub fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
-/// `text` with everything that a terminal would act on, or that hides the order of characters, replaced by U+FFFD. Line
-/// ends stay.
+/// `text` with everything that a terminal would act on, or that hides the order of characters, written as an escape.
+/// Line ends stay.
 pub fn printable(text: &str) -> String {
-    let safe = |c: char| if c != '\n' && is_hidden(c) { '\u{fffd}' } else { c };
-    text.chars().map(safe).collect()
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    let lines = text.split('\n').map(diagnostics::printable);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Writes `path` through a temporary file beside it, so that a full disk or a crash leaves the old file or none.
@@ -88,11 +84,8 @@ mod tests {
 
     #[test]
     fn nothing_a_terminal_acts_on_is_printed() {
-        let hostile = "a\u{1b}[31mb\u{202e}c\u{9b}d\r\u{7}\ne\u{200d}";
-        assert_eq!(
-            printable(hostile),
-            "a\u{fffd}[31mb\u{fffd}c\u{fffd}d\u{fffd}\u{fffd}\ne\u{200d}"
-        );
+        let hostile = "a\u{1b}[31mb\u{202e}c\u{9b}d\r\ne\u{200d}";
+        assert_eq!(printable(hostile), "a\\u{1b}[31mb\\u{202e}c\\u{9b}d\\u{d}\ne\u{200d}");
     }
 
     #[test]

@@ -113,7 +113,10 @@ impl<'a> Facts<'a> {
                 "committed" => Ok(self.committed(expected)),
                 "processed" => self.processed(expected),
                 "assignments" => self.assignments(expected),
-                "lost" => self.lost(expected),
+                "lost" => {
+                    let judged = entry.contains_key("processed") || !self.processed.is_empty();
+                    self.lost(expected, judged)
+                }
                 "duplicated" => self.duplicated(expected),
                 "reordered" => Ok(Pair::of(expected.clone(), self.reordered())),
                 _ => Err(Outcome::NotModelled(format!("the fact {key}"))),
@@ -266,15 +269,15 @@ impl<'a> Facts<'a> {
         Ok(Pair::of(json!(wanted), json!(got)))
     }
 
-    /// Ids. Where an application finished anything: sent and finished by nobody. Else: acknowledged and not readable.
-    fn lost(&self, expected: &Value) -> Result<Pair, Outcome> {
-        let kept: BTreeSet<MessageId> = if self.processed.is_empty() {
-            self.readable().flat_map(|(_, messages)| messages).collect()
-        } else {
+    /// Ids. Where `by_applications`: sent and finished by nobody. Else: acknowledged and not readable.
+    fn lost(&self, expected: &Value, by_applications: bool) -> Result<Pair, Outcome> {
+        let kept: BTreeSet<MessageId> = if by_applications {
             self.processed.iter().map(|(_, message)| *message).collect()
+        } else {
+            self.readable().flat_map(|(_, messages)| messages).collect()
         };
         let claimed = self.sent.iter().map(|(_, message)| *message).filter(|message| {
-            !self.processed.is_empty() || self.acked.iter().any(|(acked, ..)| acked == message)
+            by_applications || self.acked.iter().any(|(acked, ..)| acked == message)
         });
         let lost: BTreeSet<_> = claimed.filter(|message| !kept.contains(message)).collect();
         let lost: BTreeSet<_> =
