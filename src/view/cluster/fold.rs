@@ -201,8 +201,13 @@ impl ClusterView {
             }
             EventKind::PartitionChanged { partition, leader, leader_epoch, isr, elr } => {
                 let p = &mut self.partitions[partition.index()];
+                // A formed cluster says only this much: its first leader serves already.
+                let formed = p.changed == EventSeq::NONE;
                 (p.leader, p.leader_epoch, p.isr, p.elr) = (leader, leader_epoch, isr, elr);
                 p.changed = seq;
+                if let (true, Some(leader)) = (formed, leader) {
+                    self.replica_mut(partition, leader).acting = Acting::Leader(leader_epoch);
+                }
                 self.count_leaderless(partition);
             }
             _ => {}
