@@ -102,6 +102,8 @@ impl UnifiedLog {
     /// got shorter.
     pub fn truncate_to(&mut self, offset: Offset) -> bool {
         if offset >= self.end {
+            // A leader without appends left an epoch that starts at the end; another leader never knew it.
+            self.epochs.truncate_from_end(self.end);
             return false;
         }
         while self.entries.last().is_some_and(|entry| entry.end() > offset) {
@@ -188,6 +190,16 @@ mod tests {
             assert_eq!(log.truncate_to(Offset(to)), to < 6, "to {to}");
             assert_eq!((log.end(), log.latest_epoch()), (Offset(end), LeaderEpoch(latest_epoch)));
         }
+    }
+
+    /// The interleaving: this replica is elected, notes its epoch at the end of its log, dies before any append; another
+    /// leads. Without this it would be told of the same divergence for ever.
+    #[test]
+    fn truncation_at_the_end_forgets_an_epoch_without_records() {
+        let mut log = log(&[0]);
+        log.assign_epoch_start(LeaderEpoch(1));
+        assert!(!log.truncate_to(Offset(2)));
+        assert_eq!((log.end(), log.latest_epoch()), (Offset(2), LeaderEpoch(0)));
     }
 
     #[test]
