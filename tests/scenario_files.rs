@@ -212,7 +212,12 @@ fn hostile_input_is_refused_quickly_and_printed_safely() {
         GOOD.replace("replicas: [[1, 2, 3]]", "partitions: 1000000").into_bytes(),
         GOOD.replace("count: 3", "count: 18446744073709551615, every: \"1us\"").into_bytes(),
         GOOD.replace("Quiesce", "Sleep(\"99999999999999999999d\")").into_bytes(),
-        GOOD.replace("Quiesce", "Every(every: \"1s\", count: 18446744073709551615, steps: [Send(from: \"checkout\", to: \"orders\", count: 18446744073709551615)])").into_bytes(),
+        GOOD.replace(
+            "Quiesce",
+            "Every(every: \"1s\", count: 18446744073709551615, steps: [\
+             Send(from: \"checkout\", to: \"orders\", count: 18446744073709551615)])",
+        )
+        .into_bytes(),
     ];
     for (i, bytes) in cases.iter().enumerate() {
         let error = load("e\u{1b}vil.ron", bytes, &Limits::default()).expect_err("hostile");

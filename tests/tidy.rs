@@ -34,7 +34,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("serde_json", &["view/export", "conform/", "cli/"]),
     ("annotate_snippets", &["scenario/"]),
     ("strsim", &["scenario/", "cli/", "base/"]),
-    ("proptest", &["scenario/strategies"]),
+    ("proptest", &["sim/schedule.rs"]),
     ("clap", &["cli/"]),
     ("ratatui", &["tui/"]),
     ("crossterm", &["tui/"]),

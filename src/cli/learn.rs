@@ -1,5 +1,5 @@
-//! `highwater learn --plain`: the lesson in sentences. Answers come from standard input, one a line; the end of the input
-//! is an answer left out.
+//! `highwater learn --plain`: the lesson in sentences. Answers come from standard input, one a line; the end of the
+//! input is an answer left out.
 
 use std::io::{BufRead, Read, Write};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Questions of a lesson with their choices. The right one was read from the run; the wrong ones are what other variants
-//! did and what people believe, so that each is somebody's real answer.
+//! Questions of a lesson with their choices. The right one was read from the run; the wrong ones are what other
+//! variants did and what people believe, so that each is somebody's real answer.
 
 use crate::base::ids::EventSeq;
 use crate::check::Guarantee;

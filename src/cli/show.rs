@@ -1,4 +1,5 @@
-//! What takes over the terminal: home, `play`, `learn`. Without a terminal the same commands tell their story in sentences.
+//! What takes over the terminal: home, `play`, `learn`. Without a terminal the same commands tell their story in
+//! sentences.
 
 use std::io::{self, IsTerminal};
 

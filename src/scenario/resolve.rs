@@ -39,7 +39,8 @@ pub(super) struct Path<'a> {
 /// Takes `groups.billing.max.poll.records` apart. Names may contain dots, so it needs to know which there are; the
 /// longest that fits counts. The error is what to say about it.
 pub(super) fn path<'a>(scenario: &Scenario, key: &'a str) -> Result<Path<'a>, String> {
-    let shape = "a path is `producers.NAME.PROPERTY` (or consumers, groups, topics), `cluster.PROPERTY` or `script.NAME`";
+    let shape = "a path is `producers.NAME.PROPERTY` (or consumers, groups, topics), `cluster.PROPERTY` or \
+                 `script.NAME`";
     let (kind, rest) = key.split_once('.').ok_or(shape)?;
     let names: Vec<&str> = match kind {
         "cluster" => return Ok(Path { kind, name: "", rest }),

@@ -184,7 +184,8 @@ pub enum LoopStep {
     Poll,
     /// `poll()` with this time-out.
     PollFor(Span),
-    /// Works on the records of the batch one after the other, so long each; a record is processed when its work is over.
+    /// Works on the records of the batch one after the other, so long each; a record is processed when its work is
+    /// over.
     Work(Span),
     /// Works on the whole batch at once, so long; its records are processed together when it is over.
     WorkBatch(Span),

@@ -383,7 +383,8 @@ pub enum Probe {
     Members(String),
     /// Lag of a group: one number.
     Lag(String),
-    /// Outcome of each message of a producer: `{"m0": 0, "m1": "TimeoutException", "m2": None}` (offset, exception, open).
+    /// Outcome of each message of a producer (offset, exception, open):
+    /// `{"m0": 0, "m1": "TimeoutException", "m2": None}`.
     Outcomes(String),
     /// A replica's log: `[[offset, id, leader epoch]]`.
     Log(Node, TopicPartition),

@@ -1,9 +1,9 @@
 //! The network: connections between processes, latency, cuts, and the rules of a script.
 //!
 //! What it models: TCP. A connection is opened by the first request and is ordered in each direction; different
-//! connections overtake each other. A lost packet is sent again, so loss is a delay (200 ms, doubling), never a hole. While two
-//! nodes are cut off from each other, what they send waits and arrives after the cut is healed if the connection still
-//! stands. A process that dies closes its connections; a frozen one leaves them open.
+//! connections overtake each other. A lost packet is sent again, so loss is a delay (200 ms, doubling), never a hole.
+//! While two nodes are cut off from each other, what they send waits and arrives after the cut is healed if the
+//! connection still stands. A process that dies closes its connections; a frozen one leaves them open.
 //!
 //! Simplified: no handshake (the first request takes one hop), no bandwidth, no back-pressure; a power loss closes
 //! connections like a kill.

@@ -1,6 +1,6 @@
 //! Random schedules of faults as plain data: a list of acts with the time between them. They can be replayed, cut
-//! short act by act, and printed. An act that makes no sense when its turn comes does nothing, so that any sub-list of a
-//! schedule is a schedule.
+//! short act by act, and printed. An act that makes no sense when its turn comes does nothing, so that any sub-list
+//! of a schedule is a schedule.
 
 use crate::base::chooser::{ChoicePoint, Chooser};
 use crate::base::ids::{BrokerId, NodeId, PartitionId};
@@ -65,8 +65,8 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Draws a schedule of `acts` acts for a world. Each draw first decides which classes it uses at all (swarm testing:
-    /// leaving features out finds more than a fixed mix).
+    /// Draws a schedule of `acts` acts for a world. Each draw first decides which classes it uses at all (swarm
+    /// testing: leaving features out finds more than a fixed mix).
     pub fn random(
         spec: &WorldSpec,
         classes: FaultClasses,
