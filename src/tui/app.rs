@@ -80,6 +80,8 @@ pub struct App {
     pub look: Look,
     /// A short answer to a key that could do nothing.
     pub note: Option<String>,
+    /// Where the story begins: the cluster is up, and nobody has done anything.
+    opening: usize,
     options: Options,
     folds: Vec<Projection>,
     moments: Vec<Moment>,
@@ -119,6 +121,7 @@ impl App {
             cause: 0,
             note: None,
             request: None,
+            opening: 0,
             film,
             reel,
             quiz,
@@ -128,9 +131,9 @@ impl App {
             moments,
             speeches,
         };
-        // The first picture is the first thing that happens, not an empty cluster.
-        let first = app.reel.next_stop(0, None);
-        app.go(first.min(app.limit()));
+        app.opening = app.reel.opening(&app.film.worlds);
+        app.player.fit(app.reel.total());
+        app.go(app.opening);
         app
     }
 
@@ -362,7 +365,7 @@ impl App {
                     Pace::Real => Pace::Story,
                 };
             }
-            Action::Start => self.go(self.reel.next_stop(0, None)),
+            Action::Start => self.go(self.opening),
             Action::End => self.forward(self.reel.len()),
             Action::FirstDifference => {
                 self.go_to_difference(self.differences.first, "no event differs");
@@ -377,7 +380,7 @@ impl App {
 
     fn play_pause(&mut self) {
         if self.at_end() {
-            self.go(0);
+            self.go(self.opening);
         }
         if self.quiz.due(self.player.position()).is_some() {
             self.arrive();
@@ -390,15 +393,26 @@ impl App {
     pub fn marks(&self) -> Vec<(usize, MarkKind, &str)> {
         let all = self.screen == Screen::Compare;
         let horizon = self.horizon();
-        let worlds = self.film.worlds.iter().enumerate();
-        let mut marks: Vec<_> = worlds
-            .filter(|(world, _)| all || *world == self.world)
-            .flat_map(|(world, run)| run.marks.iter().map(move |mark| (world, mark)))
-            .map(|(world, mark)| (self.reel.after(world, mark.at), mark.kind, mark.label.as_str()))
-            .filter(|(position, ..)| *position <= horizon)
-            .collect();
+        let mut marks: Vec<(usize, MarkKind, &str)> = Vec::new();
+        for (world, run) in self.film.worlds.iter().enumerate() {
+            if !all && world != self.world {
+                continue;
+            }
+            // What happens in several worlds is one mark, where the last of them has come to it.
+            let mut met = vec![false; marks.len()];
+            for mark in &run.marks {
+                let position = self.reel.after(world, mark.at);
+                let label = mark.label.as_str();
+                let twin = (0..met.len())
+                    .find(|n| !met[*n] && marks[*n].1 == mark.kind && marks[*n].2 == label);
+                match twin {
+                    Some(n) => (marks[n].0, met[n]) = (marks[n].0.max(position), true),
+                    None => marks.push((position, mark.kind, label)),
+                }
+            }
+        }
+        marks.retain(|(position, ..)| *position <= horizon);
         marks.sort_by_key(|(position, ..)| *position);
-        marks.dedup_by_key(|(position, kind, label)| (*position, *kind as u8, *label));
         marks
     }
 
@@ -549,7 +563,7 @@ impl App {
         let Some(Overlay::Ask(asking)) = &mut self.overlay else { return false };
         let question = &self.film.questions[asking.question];
         let Some(ask) = question.asks[asking.world()].as_ref() else { return false };
-        let numbers = ask.choices.iter().any(|choice| choice.number.is_some_and(|n| n > 9));
+        let numbers = ask.asks_a_number();
         match key {
             Key::Char(c @ '0'..='9') => {
                 let digit = c as usize - '0' as usize;

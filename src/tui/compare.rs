@@ -27,10 +27,10 @@ impl Differences {
             found.first = earlier(film, found.first, first);
         }
         if found.first.is_some() {
-            for (world, run) in film.worlds.iter().enumerate() {
-                let turn = turning_point(run).map(|seq| (world, seq));
-                found.decisive = earlier(film, found.decisive, turn);
-            }
+            // Of several broken worlds the last in order: variants go from careless to careful, so it is the nearest
+            // neighbour of one that holds.
+            let turns = film.worlds.iter().map(turning_point).enumerate();
+            found.decisive = turns.filter_map(|(world, seq)| Some((world, seq?))).last();
         }
         found
     }

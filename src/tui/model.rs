@@ -118,6 +118,14 @@ pub struct Ask {
     pub because: String,
 }
 
+impl Ask {
+    /// True when every choice is a bare number: then the number is typed, not its place in the list.
+    pub fn asks_a_number(&self) -> bool {
+        let bare = |choice: &Choice| choice.number.is_some_and(|n| choice.text == n.to_string());
+        self.choices.iter().all(bare)
+    }
+}
+
 /// One possible answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Choice {

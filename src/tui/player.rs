@@ -9,6 +9,9 @@ use crate::tui::reel::Reel;
 /// One frame of the screen.
 pub const FRAME: Duration = Duration::from_millis(33);
 
+/// Frames of three minutes: longer films start faster.
+const LONG: f64 = 5_400.0;
+
 /// A speed: frames of the story a frame of the screen takes, and how it is written.
 #[derive(Clone, Copy, Debug)]
 struct Speed {
@@ -82,6 +85,13 @@ impl Player {
     /// `×1/2`.
     pub fn speed_label(&self) -> &'static str {
         SPEEDS[self.speed].label
+    }
+
+    /// Chooses the slowest speed at which a film of so many frames takes no more than three minutes.
+    pub fn fit(&mut self, frames: f64) {
+        while frames / SPEEDS[self.speed].factor > LONG && self.speed + 1 < SPEEDS.len() {
+            self.speed += 1;
+        }
     }
 
     /// One speed up.

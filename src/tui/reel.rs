@@ -5,7 +5,7 @@
 //! quiet gap of *g* costs min(1 + log2(g / 1 ms), 18). So hops of a millisecond and a silence of 45 s fit in one
 //! lesson. A frame is 33 ms at speed 1.
 
-use crate::base::ids::{BatchHandle, EventSeq};
+use crate::base::ids::{BatchHandle, EventSeq, NodeId};
 use crate::base::time::Time;
 use crate::event::{Api, Event, EventKind};
 use crate::tui::model::World;
@@ -115,6 +115,19 @@ impl Reel {
     /// The first position at which everything before `at` has been shown.
     pub fn at_time(&self, at: Time) -> usize {
         self.entries.partition_point(|entry| entry.at <= at)
+    }
+
+    /// The position before the first thing that a client or the script does: the cluster is up by then.
+    pub fn opening(&self, worlds: &[World]) -> usize {
+        let acts = |entry: &Entry| {
+            let event = &worlds[entry.world].events[entry.seq.index()];
+            let client = matches!(event.node, NodeId::Producer(_) | NodeId::Consumer(_));
+            entry.stop && (client || matches!(event.kind, EventKind::Fault { .. }))
+        };
+        let first = self.entries.iter().position(acts).unwrap_or(0);
+        // The last picture before it, so that time stands where something was last seen.
+        let before = self.entries[..first].iter().rposition(|entry| entry.stop);
+        before.map_or(first, |place| self.through(place)).min(first.max(1))
     }
 
     /// The frame of a position: where its last entry appears.

@@ -60,7 +60,7 @@ impl Speech {
 impl App {
     /// The sentences for the rows of narration, at most `count`, the newest first.
     pub fn narration(&self, count: usize) -> Vec<String> {
-        if self.at_end() && !self.film.takeaway.is_empty() {
+        if self.at_end() && self.screen == Screen::Compare && !self.film.takeaway.is_empty() {
             return vec![self.film.takeaway.clone()];
         }
         let world = match self.screen {

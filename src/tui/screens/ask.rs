@@ -3,6 +3,7 @@
 
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, width, wrap};
+use crate::tui::model::{Ask, Choice};
 use crate::tui::quiz::Asking;
 use crate::tui::screens::surround;
 use crate::tui::theme::Role;
@@ -13,9 +14,8 @@ fn boxed<'a>(canvas: &'a mut Canvas<'_>, lines: usize) -> Canvas<'a> {
     let rows = surround::rows(h);
     let bottom = 2 + rows.body + rows.narration;
     let height = (lines as u16 + 2).min(bottom);
-    let mut part = canvas.part(1, bottom - height, w.saturating_sub(2), height);
-    part.clear();
-    part
+    canvas.part(0, bottom - height, w, height).clear();
+    canvas.part(1, bottom - height, w.saturating_sub(2), height)
 }
 
 /// Draws the lines in a box with a title.
@@ -57,6 +57,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, asking: &Asking) {
         lines.push((format!("You said {}.", before.join(", ")), Role::Plain));
     }
     let number = match asking.typed.as_str() {
+        "" if ask.asks_a_number() => "a number and Enter".to_owned(),
         "" => format!("1-{}, or a number and Enter", ask.choices.len()),
         typed => format!("{typed}_ and Enter"),
     };
@@ -66,9 +67,12 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, asking: &Asking) {
 }
 
 /// The choices, in one row where they fit.
-fn choices(ask: &crate::tui::model::Ask, room: u16) -> Vec<String> {
-    let items: Vec<String> =
-        ask.choices.iter().enumerate().map(|(n, c)| format!("{}  {}", n + 1, c.text)).collect();
+fn choices(ask: &Ask, room: u16) -> Vec<String> {
+    let numbers = ask.asks_a_number();
+    let item = |(n, choice): (usize, &Choice)| {
+        if numbers { choice.text.clone() } else { format!("{}  {}", n + 1, choice.text) }
+    };
+    let items: Vec<String> = ask.choices.iter().enumerate().map(item).collect();
     let mut lines: Vec<String> = Vec::new();
     for item in items {
         match lines.last_mut() {

@@ -110,6 +110,7 @@ impl<'a> Pane<'a> {
             x: LABELS,
             width: width.saturating_sub(LABELS),
             low: sheets.iter().map(|sheet| sheet.low).min().unwrap_or(0),
+            least: sheets.iter().map(|sheet| sheet.least).min().unwrap_or(0),
             high: sheets.iter().map(|sheet| sheet.high).max().unwrap_or(0).max(1),
             longest: sheets.iter().map(|sheet| sheet.longest).max().unwrap_or(2),
             short: width < 36,
@@ -186,7 +187,9 @@ impl<'a> Pane<'a> {
             canvas.text(3, y, word, role);
             self.strip.row(canvas, y, &row, self.run);
             let leads = what == ReplicaState::Lead;
-            self.strip.watermark(canvas, y, replica.high_watermark, leads);
+            if replica.end.0 > 0 {
+                self.strip.watermark(canvas, y, replica.high_watermark, leads);
+            }
             let last = row.last_key_value().map_or(0, |(at, _)| at + 1);
             self.lane(canvas, y, LaneRow::Broker(broker), last);
             y += 1;

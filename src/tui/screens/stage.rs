@@ -71,6 +71,7 @@ fn one(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
         x: LABELS,
         width: strip_width,
         low: sheet.low,
+        least: sheet.least,
         high: sheet.high,
         longest: sheet.longest,
         short: false,
@@ -95,7 +96,12 @@ fn one(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
             scene.reader_row(canvas, y, reader)
         };
     }
-    let caption = wrap(&caption(view, &run.batches), canvas.width().saturating_sub(2));
+    // At the end what counts is what to remember.
+    let words = match app.at_end() && !app.film.takeaway.is_empty() {
+        true => app.film.takeaway.clone(),
+        false => caption(view, &run.batches),
+    };
+    let caption = wrap(&words, canvas.width().saturating_sub(2));
     for (n, line) in caption.iter().enumerate() {
         canvas.text(1, y + 1 + n as u16, line, Role::Plain);
     }
@@ -190,7 +196,9 @@ impl Scene<'_> {
             let row = sheet::log(self.run, replica, self.strip.first);
             self.strip.row(canvas, y, &row, self.run);
             let leads = what == ReplicaState::Lead;
-            self.strip.watermark(canvas, y, replica.high_watermark, leads);
+            if replica.end.0 > 0 {
+                self.strip.watermark(canvas, y, replica.high_watermark, leads);
+            }
             let numbers = format!("LEO {}  HW {}", replica.end, replica.high_watermark);
             self.beside(canvas, y, Some(LaneRow::Broker(broker)), &numbers);
             y += 1;

@@ -41,9 +41,9 @@ fn body(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
     let (run, view) = (app.run(), app.view(app.world));
     let (w, h) = (canvas.width(), canvas.height());
     let sheet = Sheet::new(run, view, partition);
-    let (low, high, longest) = (sheet.low, sheet.high, sheet.longest);
-    let (width, zoom) = (w - LABELS, app.zoom);
-    let strip = Strip::choose(Wish { x: LABELS, width, low, high, longest, short: true, zoom });
+    let Sheet { low, least, high, longest, .. } = sheet;
+    let (x, width, zoom) = (LABELS, w - LABELS, app.zoom);
+    let strip = Strip::choose(Wish { x, width, low, least, high, longest, short: true, zoom });
     canvas.text(0, 0, "told", Role::Plain);
     for producer in 0..run.names.producers.len() as u16 {
         strip.row(canvas, 0, &sheet.told(view, app.moment(app.world), producer), run);

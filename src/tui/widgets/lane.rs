@@ -83,6 +83,8 @@ fn tail(run: &World, message: &WireMessage, fault: &str) -> String {
         (Api::Fetch, true) if words != "nothing new" => {
             format!("{arrow} {fault}{words} from {from}")
         }
+        // The row of a consumer says what was asked.
+        (api, true) if words == format!("{} ok", api.name()) => format!("{arrow} {fault}ok {from}"),
         _ => format!("{arrow} {fault}{words} {from}"),
     }
 }

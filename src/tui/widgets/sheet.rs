@@ -57,6 +57,8 @@ pub struct Sheet {
     place: BTreeMap<MessageId, Place>,
     /// The lowest place a reader of the screen needs: the lowest committed offset, or four before the HW.
     pub low: Place,
+    /// The lowest place that ids are kept for: the lowest committed offset, or one before the HW.
+    pub least: Place,
     /// The place after the last column in use.
     pub high: Place,
     /// The longest name of a message, in columns.
@@ -104,9 +106,11 @@ impl Sheet {
         let committed =
             view.groups.iter().filter_map(|g| g.committed(partition)).map(|c| c.offset.0);
         let hw = state.leader_replica().map_or(high, |leader| leader.high_watermark.0);
-        let low = committed.min().unwrap_or(hw).min((hw - 4).max(0));
+        let committed = committed.min().unwrap_or(hw);
+        let low = committed.min((hw - 4).max(0));
+        let least = committed.min((hw - 1).max(0));
         let longest = place.keys().map(|id| width(&run.names.message(*id))).max().unwrap_or(2);
-        Self { owner, place, low, high, longest }
+        Self { owner, place, low, least, high, longest }
     }
 
     /// The column of `message`.

@@ -35,6 +35,8 @@ pub struct Wish {
     pub width: u16,
     /// The lowest place that has to be seen.
     pub low: Place,
+    /// Ids are shown as long as everything from here on has room.
+    pub least: Place,
     /// The place after the last.
     pub high: Place,
     /// The longest name, in columns.
@@ -48,14 +50,14 @@ pub struct Wish {
 impl Strip {
     /// The finest zoom that shows what is wished: ids, then dots, then bars of 2, 4, 8, … records.
     pub fn choose(wish: Wish) -> Self {
-        let Wish { x, width, low, high, longest, short, zoom } = wish;
+        let Wish { x, width, low, least, high, longest, short, zoom } = wish;
         // `■m4 `; beyond two columns the `m` goes first, `■12 `.
         let named = !short && longest <= 2;
         let id = if named { longest } else { longest.saturating_sub(1).max(1) };
         let (wide, all) = ((id + 2).min(width.max(1)), i64::from(width));
         let span = high - low;
         let fits = match all / i64::from(wide) {
-            cells if span <= cells => 0,
+            cells if span <= cells || high - least <= cells => 0,
             _ if span <= all => 1,
             // The smallest power of two that brings the span into the columns there are.
             _ => 1 + i64::from((span - 1).checked_div(all).unwrap_or(1).max(1).ilog2()) + 1,
@@ -142,9 +144,10 @@ impl Strip {
     /// Draws a pointer at `offset`, at the edge when it is out of sight.
     pub fn pointer(&self, canvas: &mut Canvas<'_>, y: u16, offset: Offset, role: Role) {
         let x = match self.column(offset.0) {
-            Some(x) => x,
+            // After the last cell there is only its gap.
+            Some(x) => x.min(self.end().saturating_sub(1)),
             None if offset.0 < self.first => self.x,
-            None => self.end(),
+            None => self.end().saturating_sub(1),
         };
         canvas.glyph(x, y, glyphs::POINTER, role);
     }
@@ -155,7 +158,7 @@ mod tests {
     use super::*;
 
     fn choose(width: u16, low: Place, high: Place, longest: u16) -> Strip {
-        Strip::choose(Wish { x: 16, width, low, high, longest, short: false, zoom: 0 })
+        Strip::choose(Wish { x: 16, width, low, least: low, high, longest, short: false, zoom: 0 })
     }
 
     #[test]

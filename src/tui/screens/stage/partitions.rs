@@ -9,7 +9,7 @@ use crate::tui::theme::Role;
 use crate::view::cluster::ClusterView;
 
 /// The column where the bar begins.
-const BAR: u16 = 22;
+const BAR: u16 = 25;
 
 /// Draws the partitions and, below them, the groups.
 pub fn draw(canvas: &mut Canvas<'_>, app: &App, partitions: &[PartitionId]) {
@@ -17,6 +17,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, partitions: &[PartitionId]) {
     let (w, h) = (canvas.width(), canvas.height());
     let numbers = w.saturating_sub(21);
     canvas.text(3, 0, "partition", Role::Plain);
+    canvas.text(13, 0, "leader isr", Role::Plain);
     canvas.text(BAR, 0, "log start ─ C committed ─ P read ─ ┤", Role::Plain);
     canvas.right(w, 0, "end   lag  told  gone", Role::Plain);
     let members: usize = (0..view.groups.len()).map(|g| group_rows(app, g)).sum();
@@ -83,10 +84,10 @@ fn row(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId, (to, longest)
         Some(broker) => (format!("{broker} e{}", state.leader_epoch), Role::Plain),
         None => ("none".to_owned(), Role::Broken),
     };
-    canvas.fit(13, 0, &leader, 5, role);
+    canvas.fit(13, 0, &leader, 6, role);
     let full = state.isr.len() == state.replicas.len();
     let isr = format!("{}/{}", state.isr.len(), state.replicas.len());
-    canvas.fit(18, 0, &isr, 3, if full { Role::Plain } else { Role::Now });
+    canvas.fit(20, 0, &isr, 3, if full { Role::Plain } else { Role::Now });
     let end = end(view, partition).unwrap_or(0);
     let room = i64::from(to.saturating_sub(BAR + 2));
     let column = |offset: i64| BAR + 1 + (offset.clamp(0, longest) * room / longest) as u16;
