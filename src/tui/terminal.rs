@@ -130,7 +130,10 @@ impl Guard {
                 dirty = false;
             }
             let wait = if screen.is_moving() { FRAME / 2 } else { POLL };
-            if event::poll(wait)? {
+            if !wait_for_input(wait)? {
+                return Ok(End::HangUp);
+            }
+            if event::poll(Duration::ZERO)? {
                 // All that is waiting is taken before the next drawing: frames are dropped, never keys.
                 dirty |= take_input(screen)?;
                 while event::poll(Duration::ZERO)? {
@@ -189,6 +192,27 @@ fn take_input(screen: &mut impl Show) -> io::Result<bool> {
         Event::Resize(..) => Ok(true),
         _ => Ok(false),
     }
+}
+
+/// Waits for something to read, at most so long. False when the terminal is gone: crossterm 0.29 would then read its
+/// end of file over and over and never return.
+#[cfg(unix)]
+fn wait_for_input(wait: Duration) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    let mut input = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+    let wait = Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() };
+    match poll(&mut input, Some(&wait)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {
+            Ok(!input[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn wait_for_input(wait: Duration) -> io::Result<bool> {
+    event::poll(wait).map(|_| true)
 }
 
 fn enter(mouse: bool) -> io::Result<()> {
