@@ -134,6 +134,11 @@ impl App {
         app.opening = app.reel.opening(&app.film.worlds);
         app.player.fit(app.reel.total());
         app.go(app.opening);
+        if mode == Mode::Learn {
+            let note =
+                "Space plays the story; it stops where a question is asked. Every key is under ?.";
+            app.note = Some(note.to_owned());
+        }
         app
     }
 

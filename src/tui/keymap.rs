@@ -286,8 +286,9 @@ pub fn footer(scopes: &[Scope], room: u16) -> Vec<(u16, &'static Binding)> {
         // The journey shows no strips, so what changes them stays out of sight there.
         list.retain(|binding| binding.scope == S::Why || binding.action == A::Help);
     }
-    // Keys of a narrower scope come first: they are what is special here.
-    list.sort_by_key(|b| (scopes.iter().position(|s| *s == b.scope), b.footer));
+    // Playing comes first, or a newcomer sees a still picture; then keys of a narrower scope, which are special here.
+    let scope = |b: &Binding| scopes.iter().position(|s| *s == b.scope);
+    list.sort_by_key(|b| (b.action != A::PlayPause, scope(b), b.footer));
     let length = |b: &Binding| (b.label.len() + b.does.len() + 3) as u16;
     let mut left = room.saturating_sub(1);
     left -= list.iter().find(|b| b.action == A::Help).map_or(0, |b| length(b)).min(left);
