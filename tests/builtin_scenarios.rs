@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use highwater::base::ids::EventSeq;
+use highwater::scenario::value::Fact;
 use highwater::scenario::verdict::judge;
 use highwater::scenario::{Limits, Outcome, Recording, Run, Scenario, builtins, load};
 
@@ -92,6 +93,35 @@ fn a_run_repeats_itself_from_any_moment() {
             );
         }
     }
+}
+
+#[test]
+fn answers_are_those_of_the_whole_story() {
+    // (scenario, variant, answers of its questions with seed 1; `None`: it depends on the seed)
+    let table: &[(&str, &str, &[Option<i64>])] = &[
+        ("hello-log", "without commit", &[Some(12)]),
+        ("acks-ladder", "acks=1", &[Some(3), None]),
+        ("auto-commit-crash", "commitSync", &[None, Some(0)]),
+        ("commit-before-or-after", "before", &[Some(6), Some(0)]),
+        ("commit-before-or-after", "after the batch", &[Some(0), Some(4)]),
+        ("extra-idle-consumers", "4 partitions, 10 members", &[Some(6), Some(2)]),
+        ("extra-idle-consumers", "1 partition, 10 members", &[Some(9), Some(8)]),
+        ("leader-crash", "controlled shutdown", &[Some(0), Some(0)]),
+    ];
+    for (id, variant, wanted) in table {
+        let mut run = run(&scenario(id), variant, 1);
+        run.finish();
+        let found: Vec<_> = run.questions().map(|(_, asked)| asked.answer.clone()).collect();
+        assert_eq!(found.len(), wanted.len(), "{id}");
+        for (found, wanted) in found.iter().zip(*wanted) {
+            let same = wanted.is_none_or(|n| *found == Some(Fact::Number(n)));
+            assert!(same, "{id} {variant}: {found:?}, expected {wanted:?}");
+        }
+    }
+    let mut crash = run(&scenario("auto-commit-crash"), "every 5 s", 1);
+    crash.finish();
+    let repeated = crash.questions().next().and_then(|(_, asked)| asked.answer.clone());
+    assert!(matches!(repeated, Some(Fact::Number(25..=45))), "{repeated:?}");
 }
 
 #[test]

@@ -120,6 +120,20 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "`Produce`",
         ),
         ("Start(Broker(1))", "On(name: \"r\", do: Error(\"NOT_LEADER\"))", 14, "no error", ""),
+        (
+            "Start(Broker(1))",
+            "CommitTransaction(\"checkout\")",
+            14,
+            "not modelled yet: transactions",
+            "",
+        ),
+        (
+            "brokers: 3",
+            "brokers: 2, config: {}",
+            4,
+            "offsets.topic.replication.factor is 3",
+            "to 2 or less",
+        ),
         ("Start(Broker(1))", "Release(\"r\")", 14, "no rule `r`", ""),
         ("Start(Broker(1))", "Await(Acked([\"m9\"]))", 14, "no message `m9`", "m0 to m2"),
         (
@@ -147,6 +161,13 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "did you mean `acks=1`",
         ),
         ("Lost(0), Dup", "Lots(0), Dup", 21, "`Lots` is no word", "did you mean `Lost`"),
+        (
+            "expect: {\"acks=1\"",
+            "narration: [(on: \"BecameLeeder\", say: {\"en\": \"x\"})], expect: {\"acks=1\"",
+            21,
+            "no event `BecameLeeder`",
+            "`BecameLeader`",
+        ),
         ("Lost(\"0..3\")", "Lost(\"3..0\")", 21, "the range is empty", ""),
         ("Lost(\"0..3\")", "ConfigException(\"checkout\")", 21, "throws no ConfigException", ""),
     ];
@@ -159,7 +180,7 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
                 && (help.is_empty() || d.help.as_ref().is_some_and(|h| h.contains(help)))
         });
         assert!(found, "for {to:?} expected line {line} {message:?} {help:?}, got\n{shown}");
-        assert!(diagnostics.list.len() <= 3, "one mistake, many errors:\n{shown}");
+        assert!(diagnostics.list.len() <= 4, "one mistake, many errors:\n{shown}");
         assert!(shown.contains(&format!("test.ron:{line}:")), "{shown}");
     }
 }

@@ -250,3 +250,50 @@ fn keys(scenario: &Scenario) -> Vec<Vec<u8>> {
     collect(scenario, &scenario.script, &mut keys);
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Limits, load};
+
+    fn names_of(text: &str) -> Names {
+        let scenario = load("test", text.as_bytes(), &Limits::default()).unwrap();
+        let resolved = scenario.resolve(crate::scenario::resolve::DEFAULT_VARIANT).unwrap();
+        let workload = Workload::of(&scenario, 1_000).unwrap();
+        names(&scenario, &resolved, &workload, &BrokerConfig::default())
+    }
+
+    fn replicas(names: &Names, partition: PartitionId) -> Vec<u8> {
+        let replicas = names.partitions[partition.index()].replicas;
+        replicas.as_slice().iter().map(|broker| broker.0).collect()
+    }
+
+    #[test]
+    fn replicas_go_round_and_lists_are_taken_as_they_are() {
+        let names = names_of(
+            r#"(title: {"en": "t"}, script: [], groups: {"g": (members: 12, topics: ["b"])},
+                topics: {"b": (partitions: 4, replication: 2), "a": (replicas: [[3, 1]]),
+                         "__consumer_offsets": (replicas: [[3, 2, 1]])})"#,
+        );
+        let topics: Vec<&str> = names.topics.iter().map(|topic| topic.name.as_str()).collect();
+        assert_eq!(topics, ["b", "a", CONSUMER_OFFSETS]);
+        let placed: Vec<_> =
+            names.topics[0].partitions.iter().map(|p| replicas(&names, *p)).collect();
+        assert_eq!(placed, [[1, 2], [2, 3], [3, 1], [1, 2]]);
+        assert_eq!(replicas(&names, names.topics[1].partitions[0]), [3, 1]);
+        assert_eq!(replicas(&names, names.group_partitions[0]), [3, 2, 1]);
+    }
+
+    #[test]
+    fn member_ids_sort_as_client_ids_followed_by_a_dash() {
+        let names = names_of(
+            r#"(title: {"en": "t"}, script: [], topics: {"b": ()},
+                groups: {"g": (members: 12, topics: ["b"])})"#,
+        );
+        let mut by_rank: Vec<_> =
+            names.consumers.iter().map(|c| (c.rank, c.name.as_str())).collect();
+        by_rank.sort_unstable();
+        let order: Vec<&str> = by_rank.iter().map(|(_, name)| *name).take(5).collect();
+        assert_eq!(order, ["c1", "c10", "c11", "c12", "c2"]);
+    }
+}

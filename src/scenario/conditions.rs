@@ -23,7 +23,7 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
         Condition::Completed(name) => {
             state.sim.producer(state.producer(name)?).is_idle() && !sending.contains(&name.as_str())
         }
-        Condition::Acked(ids) => told(state, ids, |told| told.is_ok())?,
+        Condition::Acked(ids) => told(state, ids, Told::is_ok)?,
         Condition::Failed(ids) => told(state, ids, |told| matches!(told, Told::Failed(_)))?,
         Condition::LeaderElected(topic, n) => {
             state.runs(NodeId::Broker(state.leader(state.partition(topic, *n)?)?))

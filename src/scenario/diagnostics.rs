@@ -98,8 +98,7 @@ impl Diagnostics {
         };
         let total = self.list.len() + self.more;
         let errors = if total == 1 { "1 error" } else { &format!("{total} errors") };
-        out.push_str(&format!("{}: {errors}{more}\n", self.source));
-        out
+        format!("{out}{}: {errors}{more}\n", self.source)
     }
 }
 

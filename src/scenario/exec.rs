@@ -3,6 +3,7 @@
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId};
+use crate::base::time::Time;
 use crate::event::{Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
 use crate::scenario::answers::answer;
@@ -10,7 +11,7 @@ use crate::scenario::apps::hand_call;
 use crate::scenario::probes::observe;
 use crate::scenario::run::{Asked, Outcome, PATIENCE, Run};
 use crate::scenario::step::{Action, Answer, Every, Node, Probe, Rule, Send, Side, Step};
-use crate::scenario::thread::{Repeat, Thread, Wait, Work};
+use crate::scenario::strand::{Repeat, Strand, Wait, Work};
 use crate::scenario::value::Fact;
 use crate::sim::NodeState;
 use crate::sim::command::{Command, WireAction, WireRule};
@@ -19,21 +20,21 @@ use crate::sim::command::{Command, WireAction, WireRule};
 const RECORD_OVERHEAD: u32 = 7;
 
 impl Run {
-    /// Thread `n` does its next step, or begins its next round, or is done.
+    /// Strand `n` does its next step, or begins its next round, or is done.
     pub(super) fn proceed(&mut self, n: usize) {
-        while let Some((block, at)) = self.threads[n].stack.last_mut() {
+        while let Some((block, at)) = self.strands[n].stack.last_mut() {
             if let Some(op) = block.get(*at).copied() {
                 *at += 1;
                 return self.execute(n, op);
             }
-            self.threads[n].stack.pop();
+            self.strands[n].stack.pop();
         }
-        match (self.threads[n].work.clone(), self.threads[n].repeat.clone()) {
+        match (self.strands[n].work.clone(), self.strands[n].repeat.clone()) {
             (Work::StartConsumer(consumer), _) => {
-                self.threads[n].wait = Wait::Done;
+                self.strands[n].wait = Wait::Done;
                 self.fault(Some(NodeId::Consumer(consumer)), FaultKind::Start);
             }
-            (_, None) => self.threads[n].wait = Wait::Done,
+            (_, None) => self.strands[n].wait = Wait::Done,
             (work, Some(repeat)) => self.next_round(n, work, repeat),
         }
     }
@@ -41,24 +42,24 @@ impl Run {
     /// Begins the round whose moment has come, or waits for it.
     fn next_round(&mut self, n: usize, work: Work, mut repeat: Repeat) {
         if repeat.at > self.now() {
-            self.threads[n].wait = Wait::Sleep(repeat.at);
+            self.strands[n].wait = Wait::Sleep(repeat.at);
             return;
         }
         let over = repeat.left == Some(0) || repeat.until.as_ref().is_some_and(|c| self.holds(c));
         if over {
-            self.threads[n].wait = Wait::Done;
+            self.strands[n].wait = Wait::Done;
             return;
         }
         repeat.left = repeat.left.map(|left| left - 1);
         repeat.at += repeat.every;
         let exhausted = repeat.left == Some(0);
-        self.threads[n].repeat = Some(repeat);
+        self.strands[n].repeat = Some(repeat);
         match work {
-            Work::Steps(steps) => self.threads[n].stack.push((steps, 0)),
+            Work::Steps(steps) => self.strands[n].stack.push((steps, 0)),
             Work::SendOne(op) => {
                 self.send_records(op, 1);
                 if exhausted {
-                    self.threads[n].wait = Wait::Done;
+                    self.strands[n].wait = Wait::Done;
                 }
             }
             Work::StartConsumer(_) => {}
@@ -67,9 +68,9 @@ impl Run {
 
     /// Producers that have a background `Send` left.
     pub(super) fn sending(&self) -> Vec<&str> {
-        let sends = self.threads.iter().filter(|thread| thread.wait != Wait::Done);
+        let sends = self.strands.iter().filter(|strand| strand.wait != Wait::Done);
         sends
-            .filter_map(|thread| match thread.work {
+            .filter_map(|strand| match strand.work {
                 Work::SendOne(op) => match &self.code.ops[usize::from(op)].step {
                     Step::Send(send) => Some(send.from.as_str()),
                     _ => None,
@@ -86,33 +87,33 @@ impl Run {
         self.state.sim.event(EventKind::Step { step: op });
         let now = self.now();
         match step {
-            Step::Named(..) => self.threads[n].stack.push((written.body.clone(), 0)),
+            Step::Named(..) => self.strands[n].stack.push((written.body.clone(), 0)),
             Step::At(at, _) => {
-                let at = (crate::base::time::Time::ZERO + at.0).max(now);
-                self.threads.push(Thread::at(at, written.body.clone()));
+                let at = (Time::ZERO + at.0).max(now);
+                self.strands.push(Strand::at(at, written.body.clone()));
             }
             Step::Every(every) => self.every(every, written.body.clone()),
-            Step::Sleep(span) => self.threads[n].wait = Wait::Sleep(now + span.0),
+            Step::Sleep(span) => self.strands[n].wait = Wait::Sleep(now + span.0),
             Step::Await(condition) => {
                 let until = now + PATIENCE;
-                self.threads[n].wait = Wait::Until { op, condition: condition.clone(), until };
+                self.strands[n].wait = Wait::Until { op, condition: condition.clone(), until };
             }
             Step::AwaitWithin(span, condition) => {
                 let until = now + span.0;
-                self.threads[n].wait = Wait::Until { op, condition: condition.clone(), until };
+                self.strands[n].wait = Wait::Until { op, condition: condition.clone(), until };
             }
             Step::AwaitNot(span, condition) => {
                 let until = now + span.0;
-                self.threads[n].wait = Wait::Never { op, condition: condition.clone(), until };
+                self.strands[n].wait = Wait::Never { op, condition: condition.clone(), until };
             }
             Step::Send(send) => self.send(send, op),
             Step::Flush(name) => self.flush(n, name),
             Step::Close(name) if self.state.producer(name).is_some() => {
-                self.close_producer(n, name)
+                self.close_producer(n, name);
             }
             Step::Observe(name, probe) => self.observe(name, probe, written.number),
             Step::Ask(question) => {
-                self.answer_pending();
+                self.answer_pending(now);
                 let number = written.number;
                 self.state.sim.event(EventKind::Question { question: number });
                 let at = crate::base::ids::EventSeq(self.state.sim.trace().len() as u32 - 1);
@@ -125,7 +126,7 @@ impl Run {
             Step::Quiesce => self.quiesce(n, op),
             Step::Mark(_) | Step::Say(_) => {}
             other if self.call(n, other) => {}
-            other => self.from_outside(other),
+            other => self.intervene(other),
         }
     }
 
@@ -136,7 +137,7 @@ impl Run {
             left: every.count,
             until: every.until.clone(),
         };
-        self.threads.push(Thread::repeating(Work::Steps(body), repeat));
+        self.strands.push(Strand::repeating(Work::Steps(body), repeat));
     }
 
     fn send(&mut self, send: &Send, op: u16) {
@@ -150,7 +151,7 @@ impl Run {
             Some(every) => {
                 let until = send.until.clone();
                 let repeat = Repeat { every: every.0, at: self.now(), left, until };
-                self.threads.push(Thread::repeating(Work::SendOne(op), repeat));
+                self.strands.push(Strand::repeating(Work::SendOne(op), repeat));
             }
         }
     }
@@ -197,7 +198,7 @@ impl Run {
         let Some(producer) = self.state.producer(name) else { return };
         if self.state.runs(NodeId::Producer(producer)) {
             self.state.sim.apply(&Command::Flush { producer });
-            self.threads[n].wait = Wait::Flush(producer);
+            self.strands[n].wait = Wait::Flush(producer);
         }
     }
 
@@ -206,7 +207,7 @@ impl Run {
         let node = NodeId::Producer(producer);
         if self.state.runs(node) {
             self.state.sim.apply(&Command::CloseProducer { producer });
-            self.threads[n].wait = Wait::Closed(node);
+            self.strands[n].wait = Wait::Closed(node);
         }
     }
 
@@ -220,7 +221,7 @@ impl Run {
                 HandCall::Consumer(crate::kafka::consumer::ConsumerCall::Close { .. })
             );
             self.state.sim.apply(&Command::Consumer { consumer, call });
-            self.threads[n].wait = if closes { Wait::Closed(node) } else { Wait::Call(consumer) };
+            self.strands[n].wait = if closes { Wait::Closed(node) } else { Wait::Call(consumer) };
         }
         true
     }
@@ -238,10 +239,11 @@ impl Run {
         self.state.sim.event(EventKind::Observed { observation: number });
     }
 
-    /// Answers every question that was put and has no answer yet.
-    pub(super) fn answer_pending(&mut self) {
+    /// Answers every question that was put before `now` and has no answer yet. Questions put at one moment belong
+    /// together: the second does not cut the first one's story short.
+    pub(super) fn answer_pending(&mut self, now: Time) {
         for i in 0..self.asked.len() {
-            if self.asked[i].answer.is_some() {
+            if self.asked[i].answer.is_some() || self.asked[i].asked_at >= now {
                 continue;
             }
             let question = &self.code.questions[usize::from(self.asked[i].number)];
@@ -285,12 +287,12 @@ impl Run {
         }
         self.state.sim.apply(&Command::HealNetwork);
         self.clear_rules();
-        for thread in &mut self.threads {
-            if thread.endless() {
-                thread.wait = Wait::Done;
+        for strand in &mut self.strands {
+            if strand.endless() {
+                strand.wait = Wait::Done;
             }
         }
-        self.threads[n].wait = Wait::Quiesce { op, until: self.now() + PATIENCE };
+        self.strands[n].wait = Wait::Quiesce { op, until: self.now() + PATIENCE };
     }
 
     fn clear_rules(&mut self) {
@@ -306,7 +308,7 @@ impl Run {
     }
 
     /// Faults and the network.
-    fn from_outside(&mut self, step: &Step) {
+    fn intervene(&mut self, step: &Step) {
         let node = |node: &Node| self.state.node(node);
         match step {
             Step::Kill(who) => self.fault(node(who), FaultKind::Kill),
@@ -317,31 +319,31 @@ impl Run {
             Step::Start(who) => self.fault(node(who), FaultKind::Start),
             Step::Wipe(who, keep_directory) => {
                 if let Some(broker) = self.state.broker(who) {
-                    self.apply(Command::Wipe { broker, keep_directory: *keep_directory });
+                    self.apply(&Command::Wipe { broker, keep_directory: *keep_directory });
                 }
             }
             Step::CutLog(cut) => {
                 let place: Option<(BrokerId, _)> =
                     self.state.broker(&cut.broker).zip(self.state.at(&cut.partition));
                 if let Some((broker, partition)) = place {
-                    self.apply(Command::CutLog { broker, partition, records: cut.records });
+                    self.apply(&Command::CutLog { broker, partition, records: cut.records });
                 }
             }
             Step::CutOff(left, right) => {
                 let nodes = |side: &[Node]| side.iter().filter_map(node).collect();
                 let (left, right) = (nodes(left), nodes(right));
-                self.apply(Command::CutOff { left, right });
+                self.apply(&Command::CutOff { left, right });
             }
-            Step::Heal => self.apply(Command::HealNetwork),
+            Step::Heal => self.apply(&Command::HealNetwork),
             Step::On(rule) => self.on(rule),
             Step::Release(name) => {
                 if let Some(name) = self.code.rule(name) {
-                    self.apply(Command::Release { name });
+                    self.apply(&Command::Release { name });
                 }
             }
             Step::Clear(name) => {
                 if let Some(name) = self.code.rule(name) {
-                    self.apply(Command::RemoveRule { name });
+                    self.apply(&Command::RemoveRule { name });
                 }
             }
             Step::ClearRules => self.clear_rules(),
@@ -349,8 +351,8 @@ impl Run {
         }
     }
 
-    fn apply(&mut self, command: Command) {
-        self.state.sim.apply(&command);
+    fn apply(&mut self, command: &Command) {
+        self.state.sim.apply(command);
     }
 
     fn on(&mut self, rule: &Rule) {
@@ -379,7 +381,7 @@ impl Run {
             times: rule.times.unwrap_or(u32::MAX),
             action,
         };
-        self.apply(Command::AddRule { name, rule });
+        self.apply(&Command::AddRule { name, rule });
     }
 
     /// True when the run is over.

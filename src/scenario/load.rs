@@ -253,7 +253,10 @@ impl<'a> Loader<'a> {
                 Some(loader.list(path, piece, &ANY))
             }),
             narration: get("narration")
-                .and_then(|p| self.read::<Vec<Narration>>("narration", p))
+                .and_then(|p| {
+                    self.places.parts.insert("narration".to_owned(), p);
+                    self.read::<Vec<Narration>>("narration", p)
+                })
                 .unwrap_or_default(),
         })
     }
@@ -427,17 +430,15 @@ impl<'a> Loader<'a> {
         let mut overrides = Vec::new();
         for (key, value) in self.entries(path, piece) {
             let place = format!("{path}.{key}");
-            let set = match key.split_once('.') {
-                Some(("script", _)) => Some(Override::Steps(self.list(&place, value, &Step::Heal))),
-                Some(("consumers" | "groups", rest)) if rest.ends_with(".loop") => {
+            let kind = key.split_once('.').map_or("", |(kind, _)| kind);
+            let last = key.rsplit_once('.').map_or("", |(_, last)| last);
+            let set = match (kind, last) {
+                ("script", _) => Some(Override::Steps(self.list(&place, value, &Step::Heal))),
+                ("consumers" | "groups", "loop") => {
                     Some(Override::Loop(self.list(&place, value, &LoopStep::Poll)))
                 }
-                Some(("groups", rest)) if rest.ends_with(".members") => {
-                    self.members(&place, value).map(Override::Members)
-                }
-                Some(("topics", rest))
-                    if rest.ends_with(".partitions") || rest.ends_with(".replication") =>
-                {
+                ("groups", "members") => self.members(&place, value).map(Override::Members),
+                ("topics", "partitions" | "replication") => {
                     self.number(&place, value, 1..=1_000_000).map(|n| Override::Count(n as u32))
                 }
                 _ => self.read(&place, value).map(Override::Setting),

@@ -26,7 +26,7 @@ pub mod settings;
 mod settle;
 pub mod state;
 pub mod step;
-mod thread;
+mod strand;
 mod validate;
 pub mod value;
 pub mod verdict;

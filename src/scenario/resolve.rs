@@ -88,7 +88,7 @@ impl Scenario {
             let Ok(Path { kind, name, rest }) = path(self, key) else { continue };
             match (kind, value) {
                 ("cluster", Override::Setting(value)) => {
-                    set(&mut resolved.cluster.config, rest, value)
+                    set(&mut resolved.cluster.config, rest, value);
                 }
                 ("script", Override::Steps(steps)) => {
                     resolved.steps.0.push((name.to_owned(), steps.clone()));
@@ -101,9 +101,9 @@ impl Scenario {
                 }
                 ("topics", Override::Count(n)) => change(&mut resolved.topics, name, |t| {
                     if rest == "partitions" {
-                        t.partitions = Some(*n)
+                        t.partitions = Some(*n);
                     } else {
-                        t.replication = Some(*n as u8)
+                        t.replication = Some(*n as u8);
                     }
                 }),
                 ("consumers", Override::Setting(value)) => {

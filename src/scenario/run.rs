@@ -1,8 +1,8 @@
 //! A script and a simulation taking turns.
 //!
-//! The script is a handful of threads of steps: the main one, and one for everything that goes on beside it (`At`,
-//! `Every`, `Send` with `every`). At any moment the first thread that can go on does its next step; when none can, the
-//! simulation handles its next item, or time passes to the next moment a thread waits for. What falls on the same
+//! The script is a handful of strands: the main one, and one for everything that goes on beside it (`At`,
+//! `Every`, `Send` with `every`). At any moment the first strand that can go on does its next step; when none can, the
+//! simulation handles its next item, or time passes to the next moment a strand waits for. What falls on the same
 //! moment goes to the script first. Nothing else decides the order, so a run is a function of scenario, variant and
 //! seed; a [`Run`] is plain data, and its clone has the same future.
 
@@ -20,7 +20,7 @@ use crate::scenario::schema::{Scenario, StartAt};
 use crate::scenario::settle::in_motion;
 use crate::scenario::state::State;
 use crate::scenario::step::{Condition, Question};
-use crate::scenario::thread::{Thread, Wait};
+use crate::scenario::strand::{Strand, Wait};
 use crate::scenario::value::Fact;
 use crate::scenario::workload::Workload;
 use crate::sim::NodeState;
@@ -82,7 +82,7 @@ pub struct Run {
     limits: Limits,
     pub(super) code: Arc<Code>,
     pub(super) state: State,
-    pub(super) threads: Vec<Thread>,
+    pub(super) strands: Vec<Strand>,
     /// The next id for messages without a block.
     pub(super) free: u64,
     /// How many messages each step has sent, by its number.
@@ -109,12 +109,12 @@ impl Run {
         let code = Arc::new(Code::new(scenario, &resolved, &workload));
         let consumers = spec.consumers.len();
         let state = State::new(Simulation::new(&Arc::new(spec)));
-        let mut threads = vec![Thread::main(code.main.clone())];
-        threads[0].wait =
+        let mut strands = vec![Strand::main(code.main.clone())];
+        strands[0].wait =
             Wait::Until { op: 0, condition: Condition::Ready, until: Time::ZERO + PATIENCE };
         for (n, (_, consumer)) in resolved.consumers.0.iter().enumerate() {
             if let StartAt::At(at) = consumer.start {
-                threads.push(Thread::start_consumer(n as u16, Time::ZERO + at.0));
+                strands.push(Strand::start_consumer(n as u16, Time::ZERO + at.0));
             }
         }
         let outcome = refusal.map_or(Outcome::Running, Outcome::Refused);
@@ -126,7 +126,7 @@ impl Run {
             limits: limits.clone(),
             code,
             state,
-            threads,
+            strands,
             free,
             sent,
             seen: vec![0; consumers],
@@ -143,12 +143,12 @@ impl Run {
         if self.outcome != Outcome::Running {
             return Progress::Over;
         }
-        if let Some(n) = self.threads.iter().position(|thread| thread.wait == Wait::Ready) {
+        if let Some(n) = self.strands.iter().position(|strand| strand.wait == Wait::Ready) {
             self.proceed(n);
             self.observe_world(true);
             return self.after();
         }
-        let wake = self.threads.iter().filter_map(|thread| thread.wait.due()).min();
+        let wake = self.strands.iter().filter_map(|strand| strand.wait.due()).min();
         match (wake, self.state.sim.next_at()) {
             (None, None) => self.give_up(),
             (Some(at), next) if next.is_none_or(|next| at <= next) => {
@@ -180,14 +180,14 @@ impl Run {
         if self.state.sim.trace().len() as u64 >= self.limits.events {
             return self.end(Outcome::OutOfBudget);
         }
-        if self.threads.iter().all(|thread| thread.wait == Wait::Done || thread.endless()) {
+        if self.strands.iter().all(|strand| strand.wait == Wait::Done || strand.endless()) {
             return self.end(Outcome::Completed);
         }
         Progress::Going
     }
 
     pub(super) fn end(&mut self, outcome: Outcome) -> Progress {
-        self.answer_pending();
+        self.answer_pending(Time::NEVER);
         if matches!(outcome, Outcome::Stuck { .. }) {
             self.state.sim.event(EventKind::Stuck);
         }
@@ -208,8 +208,8 @@ impl Run {
 
     /// Ends every wait that is fulfilled; a condition that was not to be fulfilled ends the run.
     fn settle_waits(&mut self) {
-        for n in 0..self.threads.len() {
-            let fulfilled = match &self.threads[n].wait {
+        for n in 0..self.strands.len() {
+            let fulfilled = match &self.strands[n].wait {
                 Wait::Until { condition, .. } => self.holds(condition),
                 Wait::Never { op, condition, .. } => {
                     if self.holds(condition) {
@@ -237,11 +237,11 @@ impl Run {
                 _ => false,
             };
             if fulfilled {
-                if matches!(self.threads[n].wait, Wait::Quiesce { .. }) {
+                if matches!(self.strands[n].wait, Wait::Quiesce { .. }) {
                     self.state.sim.event(EventKind::Quiesced);
                     self.state.fold();
                 }
-                self.threads[n].wait = Wait::Ready;
+                self.strands[n].wait = Wait::Ready;
             }
         }
     }
@@ -256,26 +256,26 @@ impl Run {
         }
     }
 
-    /// True when thread `n` is the only one with something left to do and everything has settled.
+    /// True when strand `n` is the only one with something left to do and everything has settled.
     fn is_quiet(&self, n: usize) -> bool {
         self.others_at_work(n).is_none() && in_motion(&self.state).is_empty()
     }
 
     fn others_at_work(&self, n: usize) -> Option<usize> {
-        let at_work = |(i, thread): &(usize, &Thread)| {
-            *i != n && !thread.endless() && thread.wait != Wait::Done
+        let at_work = |(i, strand): &(usize, &Strand)| {
+            *i != n && !strand.endless() && strand.wait != Wait::Done
         };
-        self.threads.iter().enumerate().find(at_work).map(|(i, _)| i)
+        self.strands.iter().enumerate().find(at_work).map(|(i, _)| i)
     }
 
     /// The moment `at` has come: sleeps end, limits run out.
     fn wake(&mut self, at: Time) {
-        for n in 0..self.threads.len() {
-            if self.threads[n].wait.due() != Some(at) {
+        for n in 0..self.strands.len() {
+            if self.strands[n].wait.due() != Some(at) {
                 continue;
             }
-            match self.threads[n].wait.clone() {
-                Wait::Sleep(_) | Wait::Never { .. } => self.threads[n].wait = Wait::Ready,
+            match self.strands[n].wait.clone() {
+                Wait::Sleep(_) | Wait::Never { .. } => self.strands[n].wait = Wait::Ready,
                 Wait::Until { op, condition, .. } => {
                     let reasons = in_motion(&self.state);
                     return self.stuck(op, &condition, reasons);
@@ -283,7 +283,7 @@ impl Run {
                 Wait::Quiesce { op, .. } => {
                     let mut reasons = in_motion(&self.state);
                     if let Some(other) = self.others_at_work(n) {
-                        reasons.push(format!("thread {other} of the script is not done"));
+                        reasons.push(format!("strand {other} of the script is not done"));
                     }
                     return self.stuck(op, &Condition::Settled, reasons);
                 }
@@ -299,9 +299,9 @@ impl Run {
         self.end(Outcome::Stuck { step, waited_for, reasons });
     }
 
-    /// Nothing is pending and every thread waits for something to happen.
+    /// Nothing is pending and every strand waits for something to happen.
     fn give_up(&mut self) {
-        let waiting = self.threads.iter().find_map(|thread| match &thread.wait {
+        let waiting = self.strands.iter().find_map(|strand| match &strand.wait {
             Wait::Until { op, condition, .. } => Some((*op, condition.clone())),
             Wait::Quiesce { op, .. } => Some((*op, Condition::Settled)),
             _ => None,

@@ -247,6 +247,6 @@ pub enum Override {
 pub struct Narration {
     /// What has to happen: the name of an event (`"BecameLeader"`).
     pub on: Label,
-    /// The sentence, with holes: `{node}`, `{partition}`, `{offset}`, `{messages}`.
+    /// The sentence; `{node}` in it stands for where it happened.
     pub say: Texts,
 }

@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::base::broker_set::MAX_REPLICAS;
+use crate::base::config::BrokerConfig;
+use crate::scenario::build::CONSUMER_OFFSETS;
 use crate::scenario::check_script::check_scripts;
 use crate::scenario::diagnostics::{Problem, did_you_mean};
 use crate::scenario::expect::Expectation;
 use crate::scenario::load::{Limits, Places, is_clean};
 use crate::scenario::resolve::{Resolved, path};
-use crate::scenario::schema::{Members, Override, Scenario};
+use crate::scenario::schema::{Members, Override, Scenario, Topic};
 use crate::scenario::settings;
 use crate::scenario::value::{Label, Texts};
+use crate::sim::trace::EVENT_NAMES;
 
 /// Everything wrong with a scenario that could be read.
 pub(super) fn validate(scenario: &Scenario, places: &Places<'_>, limits: &Limits) -> Vec<Problem> {
@@ -30,6 +33,7 @@ pub(super) fn validate(scenario: &Scenario, places: &Places<'_>, limits: &Limits
     }
     check.topics();
     check.client_names();
+    check.narration();
     check.variants();
     check.expectations();
     check_scripts(&mut check);
@@ -118,6 +122,16 @@ impl Check<'_> {
                     format!("more than the limit of {} partitions", self.limits.partitions);
                 self.problem(at, &place, message, None);
                 return;
+            }
+        }
+    }
+
+    fn narration(&mut self) {
+        for narration in &self.scenario.narration {
+            self.texts("narration", &narration.say);
+            let event = narration.on.as_str();
+            if !EVENT_NAMES.contains(&event) {
+                self.unknown("narration", "event", event, EVENT_NAMES);
             }
         }
     }
@@ -255,6 +269,7 @@ impl Check<'_> {
                 .any(|e| matches!(e, Expectation::ConfigException(name) if name == client))
         };
         let mut faults: Vec<(String, settings::SettingFault)> = Vec::new();
+        faults.extend(replication_faults(resolved));
         let mut collect = |place: String, result: Vec<settings::SettingFault>| {
             faults.extend(result.into_iter().map(|fault| (place.clone(), fault)));
         };
@@ -364,6 +379,38 @@ impl Check<'_> {
             self.unknown(place, "group", name, &known);
         }
     }
+}
+
+/// Replication factors that the cluster cannot give: Kafka would create no such topic.
+fn replication_faults(resolved: &Resolved) -> Vec<(String, settings::SettingFault)> {
+    let Ok(config) = settings::config_of::<BrokerConfig>(&resolved.cluster.config) else {
+        return Vec::new();
+    };
+    let brokers = u32::from(resolved.cluster.brokers);
+    let defaulted = |t: &Topic| t.replicas.is_empty() && t.replication.is_none();
+    let offsets = !resolved.groups.is_empty() && resolved.topics.get(CONSUMER_OFFSETS).is_none();
+    let wanted = [
+        ("offsets.topic.replication.factor", config.offsets_topic_replication, offsets),
+        (
+            "default.replication.factor",
+            config.default_replication_factor,
+            resolved.topics.iter().any(|(_, topic)| defaulted(topic)),
+        ),
+    ];
+    let too_many = wanted.into_iter().filter(|(_, factor, used)| *used && *factor > brokers);
+    too_many
+        .map(|(setting, factor, _)| {
+            let fault = settings::SettingFault {
+                setting: setting.to_owned(),
+                message: format!(
+                    "{setting} is {factor}, and a topic cannot have more replicas than the {brokers} brokers"
+                ),
+                help: Some(format!("set \"{setting}\" to {brokers} or less in cluster.config")),
+                by_kafka: false,
+            };
+            ("cluster".to_owned(), fault)
+        })
+        .collect()
 }
 
 /// `org.apache.kafka.common.internals.Topic.validate`.

@@ -134,12 +134,14 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
     }
 }
 
+/// How many ids a report lists.
+const SHOWN: usize = 12;
+
 /// `ids` in words when they are not as wanted.
 fn miss(wanted: &Tally, ids: &[String]) -> Option<String> {
     if wanted.holds(ids) {
         return None;
     }
-    const SHOWN: usize = 12;
     let listed = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
     let more = if ids.len() > SHOWN { " ..." } else { "" };
     Some(if ids.is_empty() { "0".to_owned() } else { format!("{}: {listed}{more}", ids.len()) })

@@ -52,16 +52,11 @@ impl Workload {
             match step {
                 Step::Send(send) => next = self.send(send, next, times, limit)?,
                 Step::At(_, steps) => next = self.walk(scenario, steps, next, times, limit)?,
-                Step::Every(every) => match every.count {
-                    Some(count) => {
-                        let times = times.checked_mul(count)?;
-                        next = self.walk(scenario, &every.steps, next, times, limit)?;
-                    }
-                    None => {
-                        self.open_ended |= sends(&every.steps);
-                        next = self.walk(scenario, &every.steps, next, 0, limit)?;
-                    }
-                },
+                Step::Every(every) => {
+                    self.open_ended |= every.count.is_none() && sends(&every.steps);
+                    let times = times.checked_mul(every.count.unwrap_or(0))?;
+                    next = self.walk(scenario, &every.steps, next, times, limit)?;
+                }
                 Step::Named(name, steps) => {
                     let mut end = self.walk(scenario, steps, next, times, limit)?;
                     for steps in replacements(scenario, name) {

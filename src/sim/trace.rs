@@ -150,6 +150,9 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 macro_rules! encodings {
     ($($code:literal: $variant:ident { $($field:ident),* };)*) => {
+        /// The names of all kinds of events but those of the wire.
+        pub const EVENT_NAMES: &[&str] = &[$(stringify!($variant),)*];
+
         /// Mixes one event into the hash: time, node, the code of its kind, its fields in order of declaration.
         fn encode(hash: u64, event: &Event) -> u64 {
             let hash = mix(mix(hash, event.at.0), event.node.word());

@@ -4,7 +4,7 @@ use crate::base::ids::NodeId;
 use crate::base::time::{Duration, Time};
 use crate::scenario::step::Condition;
 
-/// What a thread waits for.
+/// What a strand waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Wait {
     /// Nothing: it can do its next step.
@@ -59,7 +59,7 @@ impl Wait {
     }
 }
 
-/// How a thread repeats itself.
+/// How a strand repeats itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Repeat {
     /// How far apart its rounds begin.
@@ -72,7 +72,7 @@ pub(super) struct Repeat {
     pub(super) until: Option<Condition>,
 }
 
-/// What a thread does.
+/// What a strand does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Work {
     /// Steps by number.
@@ -85,7 +85,7 @@ pub(super) enum Work {
 
 /// One line of steps.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Thread {
+pub(super) struct Strand {
     /// What it does.
     pub(super) work: Work,
     /// The blocks it is in, innermost last: steps, and the place of the next one.
@@ -96,7 +96,7 @@ pub(super) struct Thread {
     pub(super) repeat: Option<Repeat>,
 }
 
-impl Thread {
+impl Strand {
     pub(super) fn main(steps: Vec<u16>) -> Self {
         Self {
             stack: vec![(steps.clone(), 0)],
@@ -123,7 +123,7 @@ impl Thread {
         Self { work, stack: Vec::new(), wait: Wait::Sleep(repeat.at), repeat: Some(repeat) }
     }
 
-    /// True for a thread that would go on for ever: it does not keep a run from ending.
+    /// True for a strand that would go on for ever: it does not keep a run from ending.
     pub(super) fn endless(&self) -> bool {
         self.repeat.as_ref().is_some_and(|repeat| repeat.left.is_none())
     }
