@@ -96,7 +96,7 @@ fn check_reading(
             state.sim.rule_counts(code.rule(name)?).1 >= *count as usize
         }
         Condition::Hits(name, count) => state.sim.rule_counts(code.rule(name)?).0 >= *count,
-        Condition::Settled => settle::in_motion(state).is_empty(),
+        Condition::Settled => settle::settled(state),
         Condition::All(list) => list.iter().all(|c| holds(state, code, sending, c)),
         Condition::Any(list) => list.iter().any(|c| holds(state, code, sending, c)),
         Condition::Not(inner) => !holds(state, code, sending, inner),

@@ -17,7 +17,7 @@ use crate::scenario::code::Code;
 use crate::scenario::conditions::holds;
 use crate::scenario::load::Limits;
 use crate::scenario::schema::{Scenario, StartAt};
-use crate::scenario::settle::in_motion;
+use crate::scenario::settle::{in_motion, settled};
 use crate::scenario::state::State;
 use crate::scenario::step::{Condition, Question};
 use crate::scenario::strand::{Strand, Wait};
@@ -258,7 +258,7 @@ impl Run {
 
     /// True when strand `n` is the only one with something left to do and everything has settled.
     fn is_quiet(&self, n: usize) -> bool {
-        self.others_at_work(n).is_none() && in_motion(&self.state).is_empty()
+        self.others_at_work(n).is_none() && settled(&self.state)
     }
 
     fn others_at_work(&self, n: usize) -> Option<usize> {
@@ -277,11 +277,11 @@ impl Run {
             match self.strands[n].wait.clone() {
                 Wait::Sleep(_) | Wait::Never { .. } => self.strands[n].wait = Wait::Ready,
                 Wait::Until { op, condition, .. } => {
-                    let reasons = in_motion(&self.state);
+                    let reasons = in_motion(&self.state).collect();
                     return self.stuck(op, &condition, reasons);
                 }
                 Wait::Quiesce { op, .. } => {
-                    let mut reasons = in_motion(&self.state);
+                    let mut reasons: Vec<String> = in_motion(&self.state).collect();
                     if let Some(other) = self.others_at_work(n) {
                         reasons.push(format!("strand {other} of the script is not done"));
                     }
@@ -306,7 +306,7 @@ impl Run {
             Wait::Quiesce { op, .. } => Some((*op, Condition::Settled)),
             _ => None,
         });
-        let reasons = in_motion(&self.state);
+        let reasons = in_motion(&self.state).collect();
         match waiting {
             Some((op, condition)) => self.stuck(op, &condition, reasons),
             None => {

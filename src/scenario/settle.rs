@@ -9,24 +9,26 @@ use crate::event::GroupState;
 use crate::scenario::state::State;
 use crate::view::cluster::replica::PartitionView;
 
-/// What is still in motion, in words. Empty when everything has settled.
-pub(super) fn in_motion(state: &State) -> Vec<String> {
-    let mut moving = Vec::new();
-    for (n, producer) in state.names().producers.iter().enumerate() {
-        if state.runs(NodeId::Producer(n as u16)) && !state.sim.producer(n as u16).is_idle() {
-            moving.push(format!("{} still has records without an outcome", producer.name));
-        }
-    }
-    for n in 0..state.names().partitions.len() {
-        moving.extend(partition(state, PartitionId(n as u16)));
-    }
-    for n in 0..state.names().groups.len() {
-        moving.extend(group(state, GroupId(n as u16)));
-    }
-    for n in 0..state.names().consumers.len() {
-        moving.extend(reader(state, n as u16));
-    }
-    moving
+/// What is still in motion, in words. Nothing when everything has settled; the first is found without the others.
+pub(super) fn in_motion(state: &State) -> impl Iterator<Item = String> + '_ {
+    let names = state.names();
+    let producers = (0..names.producers.len()).filter_map(|n| producer(state, n as u16));
+    let partitions =
+        (0..names.partitions.len()).filter_map(|n| partition(state, PartitionId(n as u16)));
+    let groups = (0..names.groups.len()).filter_map(|n| group(state, GroupId(n as u16)));
+    let readers = (0..names.consumers.len()).filter_map(|n| reader(state, n as u16));
+    producers.chain(partitions).chain(groups).chain(readers)
+}
+
+/// True when nothing is in motion.
+pub(super) fn settled(state: &State) -> bool {
+    in_motion(state).next().is_none()
+}
+
+fn producer(state: &State, n: u16) -> Option<String> {
+    let open = state.runs(NodeId::Producer(n)) && !state.sim.producer(n).is_idle();
+    let name = &state.names().producers[usize::from(n)].name;
+    open.then(|| format!("{name} still has records without an outcome"))
 }
 
 fn partition(state: &State, id: PartitionId) -> Option<String> {
