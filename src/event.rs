@@ -315,9 +315,10 @@ pub enum EventKind {
     },
 
     // --- consumer (node: the consumer) -----------------------------------------------------------------------------
-    /// `poll()` was called.
+    /// `poll()` was called: by a script, or by a loop after a poll that returned records. The further polls of an idle
+    /// loop are not told.
     PollCalled,
-    /// `poll()` returned without records.
+    /// A `poll()` whose call was told returned without records.
     PollEmpty,
     /// `poll()` returned records `first .. first + count` of a batch that starts at `base_offset`. One event a slice.
     Polled { partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16 },
