@@ -1,5 +1,10 @@
 //! The command line as its users meet it: the real binary, its exit codes, what goes to which stream, and that no
 //! input, however hostile or clumsy, makes it panic, hang or print what a terminal would act on.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed; patience with a process is measured on a real clock"
+)]
 
 use std::fs;
 use std::io::Write;

@@ -1,5 +1,6 @@
 //! Agreement with Kafka: the recorded cases and vectors of this repository, and the worked examples of the page that
 //! tells how to add one.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

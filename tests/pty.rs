@@ -1,4 +1,9 @@
 //! The real binary on a pseudo-terminal: what it draws appears, and however it ends the terminal is as it was.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed; patience with a process is measured on a real clock"
+)]
 #![cfg(unix)]
 
 use std::io::{Read, Write};

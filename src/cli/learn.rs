@@ -132,14 +132,13 @@ fn put(
                 }
                 None => writeln!(out, "There is no other hint.")?,
             },
-            _ => match chosen(ask, &said) {
-                Some(choice) => return Ok(Given { choice: Some(choice), hints }),
-                None => {
-                    let help =
-                        format!("1 to {}, H for a hint, an empty line to skip", choices.len());
-                    writeln!(out, "{help}")?;
+            _ => {
+                if let Some(choice) = chosen(ask, &said) {
+                    return Ok(Given { choice: Some(choice), hints });
                 }
-            },
+                let known = choices.len();
+                writeln!(out, "1 to {known}, H for a hint, an empty line to skip")?;
+            }
         }
     }
 }

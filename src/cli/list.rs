@@ -65,13 +65,12 @@ pub fn list(format: TextOrJson, lang: Lang) -> Result<u8, Failure> {
 /// # Errors
 /// The file exists or cannot be written; a closed pipe.
 pub fn new(file: Option<&Path>) -> Result<u8, Failure> {
-    match file {
-        Some(path) => write_file(path, template().as_bytes(), false)?,
-        None => {
-            let mut out = stdout();
-            out.write_all(template().as_bytes())?;
-            out.flush()?;
-        }
+    if let Some(path) = file {
+        write_file(path, template().as_bytes(), false)?;
+        return Ok(0);
     }
+    let mut out = stdout();
+    out.write_all(template().as_bytes())?;
+    out.flush()?;
     Ok(0)
 }

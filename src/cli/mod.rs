@@ -44,8 +44,12 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let common = &cli.common;
     let limits = source::limits(&common.limit)?;
     match &cli.command {
-        None if show::on_a_terminal(common) => show::home(common, &limits),
-        None => list::list(TextOrJson::Text, common.lang),
+        None | Some(Command::Learn { scenario: None, .. }) if show::on_a_terminal(common) => {
+            show::home(common, &limits)
+        }
+        None | Some(Command::Learn { scenario: None, .. }) => {
+            list::list(TextOrJson::Text, common.lang)
+        }
         Some(Command::List { format }) => list::list(*format, common.lang),
         Some(Command::New { file }) => list::new(file.as_deref()),
         Some(Command::Run { scenarios, pick, until, format, trace }) => run::run(&run::Order {
@@ -69,10 +73,6 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             }
             run::tell_all(&source, pick, common.lang, &limits)
         }
-        Some(Command::Learn { scenario: None, .. }) if show::on_a_terminal(common) => {
-            show::home(common, &limits)
-        }
-        Some(Command::Learn { scenario: None, .. }) => list::list(TextOrJson::Text, common.lang),
         Some(Command::Learn { scenario: Some(scenario), pick }) => {
             let source = source::open(scenario, &limits)?;
             if show::on_a_terminal(common) {

@@ -144,7 +144,7 @@ fn verdicts(out: &mut Out, story: &Story) -> Result<(), Failure> {
             writeln!(out, "{}", wrap(&printable(&line), 9))?;
         }
         Outcome::OutOfBudget => {
-            writeln!(out, "The budget of events or time is spent; what is above is partial.")?
+            writeln!(out, "The budget of events or time is spent; what is above is partial.")?;
         }
         _ => {}
     }
@@ -156,9 +156,10 @@ fn verdicts(out: &mut Out, story: &Story) -> Result<(), Failure> {
         )?;
     }
     for judged in &story.expectations {
-        let line = match judged.met {
-            true => format!("EXPECTED: {}", judged.expectation),
-            false => format!("NOT AS EXPECTED: {}, but {}", judged.expectation, judged.found),
+        let line = if judged.met {
+            format!("EXPECTED: {}", judged.expectation)
+        } else {
+            format!("NOT AS EXPECTED: {}, but {}", judged.expectation, judged.found)
         };
         writeln!(out, "{}", wrap(&printable(&line), 9))?;
     }

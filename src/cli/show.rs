@@ -78,6 +78,7 @@ pub fn show(
     Ok(outcome.end.code())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn terminal_failed(error: io::Error) -> Failure {
     Failure::Bad(format!("the terminal failed: {error}"))
 }

@@ -154,11 +154,12 @@ impl Story {
 
     /// The command that plays this run again.
     pub fn replay(&self) -> String {
-        let mut command = format!("highwater run {}", shell_word(&self.source.reference));
-        if self.run.scenario().variant_names().len() > 1 {
-            command += &format!(" --variant {}", shell_word(self.run.variant()));
-        }
-        command + &format!(" --seed {}", self.run.seed())
+        let scenario = shell_word(&self.source.reference);
+        let variant = match self.run.scenario().variant_names().len() {
+            1 => String::new(),
+            _ => format!(" --variant {}", shell_word(self.run.variant())),
+        };
+        format!("highwater run {scenario}{variant} --seed {}", self.run.seed())
     }
 }
 
