@@ -251,8 +251,12 @@ impl App {
 
     fn fold(&mut self) {
         let position = self.player.position();
+        let pending = self.quiz.pending().map(|question| &self.film.questions[question]);
         for (world, fold) in self.folds.iter_mut().enumerate() {
-            let (run, shown) = (&self.film.worlds[world], self.reel.shown(world, position));
+            let run = &self.film.worlds[world];
+            let held = pending.and_then(|question| question.asks[world].as_ref());
+            let held = held.map_or(usize::MAX, |ask| ask.at.index() + 1);
+            let shown = self.reel.shown(world, position).min(held);
             if shown != fold.at() {
                 fold.go(run, shown);
                 self.moments[world] = Moment::new(run, fold.view());
@@ -613,6 +617,10 @@ impl App {
             self.quiz.given.extend(given);
             self.overlay = None;
             self.quiz.pass();
+            // Worlds that waited go on from where the first of them was asked.
+            let asks = quiz::asked_in(&self.film.questions[question], None);
+            let first = asks.map(|(world, ask)| self.reel.after(world, ask.at)).min();
+            self.go(first.unwrap_or(0).min(self.player.position()));
             self.arrive();
             self.player.playing = self.overlay.is_none();
         }

@@ -61,7 +61,8 @@ impl Quiz {
             let asks = || asked_in(question, world);
             let at = |(world, ask): (usize, &Ask)| reel.after(world, ask.at);
             let known = |(world, ask): (usize, &Ask)| reel.after(world, ask.reveal);
-            if let (Some(at), Some(known)) = (asks().map(at).min(), asks().map(known).max()) {
+            // Worlds that come to the question early wait there for the others.
+            if let (Some(at), Some(known)) = (asks().map(at).max(), asks().map(known).max()) {
                 stops.push(Stop { position: at, kind: StopKind::Ask(number) });
                 stops.push(Stop { position: known.max(at), kind: StopKind::Reveal(number) });
             }
@@ -86,6 +87,14 @@ impl Quiz {
     pub fn horizon(&self) -> Option<usize> {
         let ahead = self.stops.get(self.passed..)?;
         ahead.iter().find(|s| matches!(s.kind, StopKind::Ask(_))).map(|stop| stop.position)
+    }
+
+    /// The first question that is not answered yet.
+    pub fn pending(&self) -> Option<usize> {
+        self.stops.get(self.passed..)?.iter().find_map(|stop| match stop.kind {
+            StopKind::Ask(question) => Some(question),
+            StopKind::Reveal(_) => None,
+        })
     }
 
     /// The present stop lies behind the reader.

@@ -290,7 +290,8 @@ fn frames(entries: &[Entry], weights: &[Weight]) -> Vec<f64> {
 /// heartbeats, fetches that move nothing. A message matters when it carries records or when something comes of it.
 fn matters(run: &World) -> Vec<bool> {
     let count = run.events.len();
-    let mut matters: Vec<bool> = run.events.iter().map(|event| shows(&event.kind)).collect();
+    let mut matters: Vec<bool> =
+        run.events.iter().map(|event| shows(&event.kind) && !is_internal(run, event)).collect();
     let mut sent: Vec<(u32, usize)> = Vec::new();
     let mut arrival_of = vec![usize::MAX; count];
     for (seq, event) in run.events.iter().enumerate() {
@@ -329,6 +330,24 @@ fn is_upkeep(api: Api) -> bool {
     )
 }
 
+/// About a partition of an internal topic, which no screen draws.
+fn is_internal(run: &World, event: &Event) -> bool {
+    let partition = match event.kind {
+        EventKind::Appended { partition, .. }
+        | EventKind::HighWatermark { partition, .. }
+        | EventKind::Truncated { partition, .. }
+        | EventKind::BecameLeader { partition, .. }
+        | EventKind::BecameFollower { partition, .. }
+        | EventKind::PartitionChanged { partition, .. } => Some(partition),
+        EventKind::WireSent { label, .. } if matches!(label.api, Api::Fetch | Api::Produce) => {
+            label.partition
+        }
+        _ => None,
+    };
+    let known = partition.filter(|partition| partition.index() < run.names.partitions.len());
+    known.is_some_and(|partition| run.names.topic_of(partition).internal)
+}
+
 fn shows(kind: &EventKind) -> bool {
     match kind {
         EventKind::WireSent { label, .. } => match label.api {
@@ -343,7 +362,11 @@ fn shows(kind: &EventKind) -> bool {
         | EventKind::Step { .. }
         | EventKind::Observed { .. }
         | EventKind::Flushed { .. }
-        | EventKind::CallbackPartition { .. }
+        | EventKind::BatchReady { .. }
+        | EventKind::ProducerIdAssigned { .. }
+        | EventKind::Callback { .. }
+        | EventKind::CommitAnswered { exception: None, .. }
+        | EventKind::CoordinatorLoaded { .. }
         | EventKind::BrokerRegistered { .. }
         | EventKind::IsrProposed { .. } => false,
         _ => true,

@@ -8,6 +8,7 @@ use crate::base::time::Duration;
 use crate::event::EventKind;
 use crate::tui::app::{App, Screen};
 use crate::tui::model::World;
+use crate::tui::screens::why;
 use crate::view::cluster::ClusterView;
 use crate::view::narrate::{Importance, Line, Scene, narrate};
 use crate::view::words::{batch_ids, fault_word};
@@ -71,6 +72,12 @@ impl App {
             Screen::Stage | Screen::Why => self.world,
         };
         let Some(last) = self.last_event(world) else { return Vec::new() };
+        if self.screen == Screen::Why {
+            // The rows are short; here the one under the cursor has room.
+            let rows = why::rows(self);
+            let seq = rows.get(self.cause).and_then(|row| row.seq);
+            return seq.map(|seq| self.sentence(world, seq)).into_iter().collect();
+        }
         // While it runs only what matters is told: nobody reads a sentence in two frames.
         let least = if self.player.playing { Importance::Change } else { Importance::Detail };
         let lines = self.speech(world).back(last, least);
@@ -130,6 +137,28 @@ impl App {
             EventKind::GroupChanged { state, generation, .. } => {
                 format!("{} generation {generation}", state.name())
             }
+            EventKind::Question { question } => format!("question {}", question + 1),
+            EventKind::PositionSet { offset, .. } => format!("{node} reads from {offset}"),
+            EventKind::MemberJoined { .. } => "a member joins".to_owned(),
+            EventKind::MemberLeft { reason, .. } => format!("a member is out: {reason:?}"),
+            EventKind::MemberAssigned { partition, .. } => {
+                format!("{} is assigned", run.names.partition(partition))
+            }
+            EventKind::CallbackPartition { callback, partition } => {
+                let word = format!("{callback:?}").to_lowercase();
+                format!("{node} {word} {}", run.names.partition(partition))
+            }
+            EventKind::Deduplicated { batch, .. } => format!("{node} has {} already", ids(batch)),
+            EventKind::AppendRefused { batch, error, .. } => {
+                format!("{node} refuses {}: {}", ids(batch), error.name())
+            }
+            EventKind::SendFailed { message, exception } => {
+                format!("{} {}", run.names.message(message), exception.name())
+            }
+            EventKind::Threw { exception } => format!("{node} gets {}", exception.name()),
+            EventKind::Closed => format!("{node} is closed"),
+            EventKind::Quiesced => "all has settled".to_owned(),
+            EventKind::Stuck => "something is stuck".to_owned(),
             EventKind::Ended => "the end".to_owned(),
             _ => String::new(),
         }

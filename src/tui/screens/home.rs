@@ -107,6 +107,18 @@ impl Home {
 
     fn step(&mut self, down: bool) {
         let lessons = self.shown().len();
+        if self.in_lessons && self.search.is_none() {
+            // Beyond the ends of a level its neighbours begin.
+            if down && self.lesson + 1 >= lessons && self.level + 1 < self.levels.len() {
+                (self.level, self.lesson) = (self.level + 1, 0);
+                return;
+            }
+            if !down && self.lesson == 0 && self.level > 0 {
+                self.level -= 1;
+                self.lesson = self.shown().len().saturating_sub(1);
+                return;
+            }
+        }
         let (at, count) = if self.in_lessons || self.search.is_some() {
             (&mut self.lesson, lessons)
         } else {

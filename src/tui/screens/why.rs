@@ -2,6 +2,8 @@
 //! happened at, and the stretch of time between them.
 
 use crate::base::ids::EventSeq;
+use crate::check::why::journey;
+use crate::event::Event;
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, shorten};
 use crate::tui::theme::Role;
@@ -26,71 +28,30 @@ const GAP: u64 = 100_000;
 
 /// The rows for the selected message, as far as the cursor has come.
 pub fn rows(app: &App) -> Vec<Row> {
+    let (run, view) = (app.run(), app.view(app.world));
     let Some(fate) = app.picked.and_then(|id| app.moment(app.world).fate(id)) else {
         return Vec::new();
     };
-    let run = app.run();
+    let shown = app.last_event(app.world).map_or(0, |seq| seq.index() + 1);
+    let events: Vec<Event> = run.events.iter().take(shown).copied().collect();
     let mut rows: Vec<Row> = Vec::new();
-    let mut before = None;
-    for seq in path(app, fate) {
-        let event = &run.events[seq.index()];
-        let gap = before.map(|at| event.at.since(at)).filter(|gap| gap.0 >= GAP);
-        if let Some(gap) = gap {
-            let time = format!("⋯ {gap}");
+    for step in journey(fate, view, &events, &run.batches) {
+        let event = &events[step.seq.index()];
+        if !app.reel.stops_at(app.world, step.seq) || event.kind.is_wire() {
+            continue;
+        }
+        if step.gap.0 >= GAP {
+            let time = format!("⋯ {}", step.gap);
             rows.push(Row { seq: None, time, node: String::new(), what: String::new() });
         }
-        before = Some(event.at);
         rows.push(Row {
-            seq: Some(seq),
-            time: event.at.to_string(),
-            node: run.names.node(event.node),
-            what: app.sentence(app.world, seq),
+            seq: Some(step.seq),
+            time: step.at.to_string(),
+            node: run.names.node(step.node),
+            what: app.sentence(app.world, step.seq),
         });
     }
     rows
-}
-
-/// The events of a fate and the causes that led to them, oldest first, the wire left out.
-fn path(app: &App, fate: &Fate) -> Vec<EventSeq> {
-    let run = app.run();
-    let here = app.last_event(app.world).unwrap_or(EventSeq(0));
-    let mut path: Vec<EventSeq> = fate.witnesses.iter().copied().filter(|s| *s <= here).collect();
-    for witness in path.clone() {
-        // A few steps back from each witness: what made it happen.
-        let mut seq = witness;
-        for _ in 0..12 {
-            let Some(event) = run.events.get(seq.index()) else { break };
-            seq = event.cause;
-            let Some(cause) = run.events.get(seq.index()) else { break };
-            if seq < fate.witnesses.first().copied().unwrap_or_default() {
-                break;
-            }
-            if !cause.kind.is_wire() && app.reel.stops_at(app.world, seq) {
-                path.push(seq);
-            }
-        }
-    }
-    path.extend(faults(app, fate, here));
-    path.sort_unstable();
-    path.dedup();
-    path
-}
-
-/// For a message that went wrong: the faults between its sending and now.
-fn faults(app: &App, fate: &Fate, here: EventSeq) -> Vec<EventSeq> {
-    let wrong = fate.lost.is_some()
-        || fate.is_stored_twice()
-        || fate.is_processed_twice()
-        || !fate.skipped_by.is_empty();
-    if !wrong {
-        return Vec::new();
-    }
-    let last = fate.witnesses.last().copied().unwrap_or(here).min(here);
-    let all = (0..=last.index()).map(|n| EventSeq(n as u32));
-    let is_fault = |seq: &EventSeq| {
-        matches!(app.run().events[seq.index()].kind, crate::event::EventKind::Fault { .. })
-    };
-    all.filter(is_fault).collect()
 }
 
 /// What the journey is about: `why was m4 lost?`

@@ -18,7 +18,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, partitions: &[PartitionId]) {
     let numbers = w.saturating_sub(21);
     canvas.text(3, 0, "partition", Role::Plain);
     canvas.text(13, 0, "leader isr", Role::Plain);
-    canvas.text(BAR, 0, "log start ─ C committed ─ P read ─ ┤", Role::Plain);
+    canvas.text(BAR, 0, "log start ─ C committed ─ P read ┤", Role::Plain);
     canvas.right(w, 0, "end   lag  told  gone", Role::Plain);
     let members: usize = (0..view.groups.len()).map(|g| group_rows(app, g)).sum();
     let room = usize::from(h.saturating_sub(3)).saturating_sub(members).max(3);
@@ -95,11 +95,14 @@ fn row(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId, (to, longest)
     canvas.line(BAR + 1, column(end), 0);
     canvas.text(column(end), 0, "┤", Role::Plain);
     let positions = view.consumers.iter().filter_map(|c| c.position(partition));
-    for position in positions {
-        canvas.text(column(position.0).saturating_sub(1).max(BAR), 0, "P", Role::Strong);
+    let read = positions.map(|at| column(at.0).saturating_sub(1).max(BAR)).max();
+    if let Some(x) = read {
+        canvas.text(x, 0, "P", Role::Strong);
     }
     for committed in view.groups.iter().filter_map(|group| group.committed(partition)) {
-        canvas.text(column(committed.offset.0).saturating_sub(1).max(BAR), 0, "C", Role::Safe);
+        let x = column(committed.offset.0).saturating_sub(1);
+        let x = if Some(x) == read { x.saturating_sub(1) } else { x };
+        canvas.text(x.max(BAR), 0, "C", Role::Safe);
     }
     let lag = view
         .groups
