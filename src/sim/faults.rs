@@ -1,8 +1,9 @@
 //! What comes from outside: process faults, cuts, rules, and the calls of applications.
 
-use crate::base::ids::{EventSeq, NodeId};
+use crate::base::ids::{EventSeq, LeaderEpoch, NodeId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
+use crate::kafka::log::UnifiedLog;
 use crate::sim::command::{Command, WireRule};
 use crate::sim::network::{ActiveRule, Item};
 use crate::sim::node::NodeState;
@@ -24,8 +25,14 @@ impl Simulation {
             Command::CutLog { broker, partition, records } => {
                 let node = NodeId::Broker(*broker);
                 if self.node_state(node) == NodeState::Down {
-                    self.record(cause, node, EventKind::Fault { kind: FaultKind::CutLog });
-                    self.world.brokers[broker.index() - 1].cut_log(*partition, *records);
+                    let said =
+                        self.record(cause, node, EventKind::Fault { kind: FaultKind::CutLog });
+                    let machine = &mut self.world.brokers[broker.index() - 1];
+                    machine.cut_log(*partition, *records);
+                    if let Some(to) = machine.log(*partition).map(UnifiedLog::end) {
+                        let (partition, epoch) = (*partition, LeaderEpoch::NONE);
+                        self.record(said, node, EventKind::Truncated { partition, to, epoch });
+                    }
                 }
             }
             Command::CutOff { left, right } => {

@@ -118,10 +118,7 @@ impl ClusterView {
                 self.replica_mut(partition, b).high_watermark = offset;
             }
             EventKind::LogStart { partition, offset } => {
-                let replica = self.replica_mut(partition, b);
-                replica.log_start = offset;
-                // An empty log starts over at the leader's log start.
-                replica.end = replica.end.max(offset);
+                self.replica_mut(partition, b).start_at(offset);
             }
             EventKind::Flushed { partition, offset } => {
                 self.replica_mut(partition, b).flushed = offset;

@@ -142,6 +142,17 @@ impl ReplicaView {
         self.messages_from(self.log_start, batches)
     }
 
+    /// The log begins at `offset` from now on. One that ended before starts over there, empty.
+    pub(super) fn start_at(&mut self, offset: Offset) {
+        self.log_start = offset;
+        if self.end < offset {
+            self.log.truncate(0);
+            self.end = offset;
+            self.flushed = offset;
+            self.high_watermark = self.high_watermark.max(offset);
+        }
+    }
+
     /// Removes every batch that reaches beyond `to`, the log's new end, and returns what was removed.
     pub(super) fn cut(&mut self, to: Offset, batches: &BatchTable) -> Vec<LogEntry> {
         let kept = self.log.partition_point(|entry| {

@@ -1,0 +1,175 @@
+//! Who checks the checkers: each bug planted in a machine is found, by a guarantee that is there for it, within a
+//! few storms; and the same storms without the bug break nothing.
+
+mod common;
+#[path = "common/storm.rs"]
+mod storm;
+
+use std::sync::Arc;
+
+use highwater::app::{CommitMode, LoopStep};
+use highwater::base::config::{Acks, Defect};
+use highwater::base::ids::EventSeq;
+use highwater::base::time::Duration;
+use highwater::check::{Guarantee, Judge, JudgeSetup, Kind};
+use highwater::sim::schedule::FaultClasses;
+use highwater::sim::{Simulation, WorldSpec};
+
+/// How many storms a planted bug may survive.
+const SEEDS: u64 = 300;
+
+/// One planted bug: what the cluster looks like, and which guarantees are there to find it.
+struct Planted {
+    defect: Defect,
+    spec: fn(u64) -> WorldSpec,
+    found_by: &'static [Guarantee],
+}
+
+const PLANTED: &[Planted] = &[
+    Planted {
+        defect: Defect::AckBeforeReplication,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::AckedSurvives],
+    },
+    Planted {
+        defect: Defect::HighWatermarkIsLeaderEnd,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::IsrHoldsCommitted, Guarantee::LeaderComplete],
+    },
+    Planted {
+        defect: Defect::ElectionIgnoresIsr,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::Registration, Guarantee::LeaderComplete],
+    },
+    Planted {
+        defect: Defect::NoTruncation,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::LogMatching, Guarantee::IsrHoldsCommitted],
+    },
+    Planted {
+        defect: Defect::NoDeduplication,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::SequenceGapless],
+    },
+    Planted {
+        defect: Defect::NoEpochFencing,
+        spec: common::safe_spec,
+        found_by: &[
+            Guarantee::LogMatching,
+            Guarantee::IsrHoldsCommitted,
+            Guarantee::LeaderComplete,
+            Guarantee::HighWatermarkMoves,
+            Guarantee::AckedSurvives,
+        ],
+    },
+    Planted {
+        defect: Defect::AutoCommitTakesCurrentBatch,
+        spec: auto_commit,
+        found_by: &[Guarantee::CommitWithinHanded],
+    },
+    Planted {
+        defect: Defect::AssignmentOverlaps,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::OneOwner],
+    },
+    Planted {
+        defect: Defect::CommitNotReplicated,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::CommittedKept],
+    },
+    Planted {
+        defect: Defect::ReadsAboveHighWatermark,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::ReadBelowHighWatermark],
+    },
+    Planted {
+        defect: Defect::ExpiredMemberKept,
+        spec: common::safe_spec,
+        found_by: &[Guarantee::OneOwner, Guarantee::Unseen],
+    },
+    Planted {
+        defect: Defect::RetryAckedUnwritten,
+        spec: without_idempotence,
+        found_by: &[Guarantee::AckWasStored, Guarantee::AckedSurvives],
+    },
+];
+
+/// The safe cluster, but its consumers let `poll()` commit every 200 ms.
+fn auto_commit(seed: u64) -> WorldSpec {
+    let mut spec = common::safe_spec(seed);
+    for consumer in &mut spec.consumers {
+        consumer.config.enable_auto_commit = true;
+        consumer.config.auto_commit_interval = Duration::from_millis(200);
+        consumer.steps = vec![LoopStep::POLL, LoopStep::Work(Duration::from_millis(1))];
+        assert!(!consumer.steps.contains(&LoopStep::Commit(CommitMode::Sync)));
+    }
+    spec
+}
+
+/// The safe cluster, but its producer's retries may repeat.
+fn without_idempotence(seed: u64) -> WorldSpec {
+    let mut spec = common::safe_spec(seed);
+    spec.producers[0].enable_idempotence = false;
+    spec
+}
+
+/// The guarantees that a storm broke: invariants as soon as one is, else `at_end` when all is healed and quiet.
+fn broken_by(spec: WorldSpec, at_end: &[Guarantee]) -> Vec<(Guarantee, String)> {
+    let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
+    let mut judge = Judge::new(Arc::clone(&spec.names), setup);
+    let mut seen = 0;
+    let mut found = Vec::new();
+    let observe = |simulation: &Simulation| {
+        let events = simulation.trace().events();
+        let grown = events.len() > seen;
+        for n in seen..events.len() {
+            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
+        }
+        seen = events.len();
+        if grown {
+            found = judge.broken_invariants();
+        }
+        found.is_empty()
+    };
+    let mut observe = observe;
+    let (simulation, _) =
+        storm::storm(spec, FaultClasses::SURVIVABLE, |simulation, _| observe(simulation));
+    if found.is_empty() {
+        found = judge.verdicts(simulation.batches());
+        found.retain(|(guarantee, _)| at_end.contains(guarantee));
+    }
+    let broken = found.into_iter().filter_map(|(guarantee, verdict)| {
+        verdict.violation().map(|violation| (guarantee, violation.text.clone()))
+    });
+    broken.collect()
+}
+
+/// The seed of the first storm that shows the bug to a guarantee that is there for it.
+fn first_seed(planted: &Planted) -> Option<u64> {
+    (0..SEEDS).find(|seed| {
+        let spec = WorldSpec { defect: planted.defect, ..(planted.spec)(*seed) };
+        let broken = broken_by(spec, planted.found_by);
+        broken.iter().any(|(guarantee, _)| planted.found_by.contains(guarantee))
+    })
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for planted in PLANTED {
+        let found = first_seed(planted);
+        assert!(found.is_some(), "{:?} lives through {SEEDS} storms", planted.defect);
+        println!("{:?}: seed {}", planted.defect, found.unwrap());
+    }
+}
+
+#[test]
+fn without_a_bug_nothing_is_found() {
+    let delivery = |g: &&Guarantee| g.kind() == Kind::Delivery && **g == Guarantee::Unseen;
+    let at_end: Vec<Guarantee> =
+        highwater::check::GUARANTEES.iter().filter(delivery).copied().collect();
+    for spec in [common::safe_spec, auto_commit, without_idempotence] {
+        for seed in 0..6 {
+            assert_eq!(broken_by(spec(seed), &at_end), [], "seed {seed}");
+        }
+    }
+}

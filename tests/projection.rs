@@ -1,0 +1,152 @@
+//! The view folded from events equals what the machines hold, at every step: in storms of every fault class, and in
+//! every variant of every built-in scenario. A screen that shows the view shows the cluster.
+
+mod common;
+#[path = "common/storm.rs"]
+mod storm;
+
+use std::sync::Arc;
+
+use highwater::base::ids::{BrokerId, EventSeq, NodeId, Offset, PartitionId};
+use highwater::scenario::{Limits, Progress, Run, builtins, load};
+use highwater::sim::schedule::FaultClasses;
+use highwater::sim::{NodeState, Simulation};
+use highwater::view::cluster::{ClusterView, ProcessState};
+
+/// The view of one simulation, kept up with its trace.
+struct Projection {
+    view: ClusterView,
+    seen: usize,
+    steps: usize,
+}
+
+impl Projection {
+    fn new(simulation: &Simulation) -> Self {
+        Self { view: ClusterView::new(Arc::clone(simulation.names())), seen: 0, steps: 0 }
+    }
+
+    /// Folds what is new and compares. Whole logs are compared now and then, their ends always.
+    fn look(&mut self, simulation: &Simulation) {
+        let events = simulation.trace().events();
+        if events.len() == self.seen {
+            return;
+        }
+        for n in self.seen..events.len() {
+            self.view.apply(EventSeq(n as u32), &events[n], simulation.batches());
+        }
+        self.seen = events.len();
+        self.steps += 1;
+        self.compare(simulation, self.steps.is_multiple_of(64));
+    }
+
+    fn compare(&self, simulation: &Simulation, whole: bool) {
+        for n in 0..self.view.partitions.len() {
+            let id = PartitionId(n as u16);
+            self.compare_registration(simulation, id);
+            for broker in simulation.names().broker_ids() {
+                self.compare_replica(simulation, id, broker, whole);
+            }
+        }
+        self.compare_consumers(simulation);
+        for broker in simulation.names().broker_ids() {
+            let state = simulation.node_state(NodeId::Broker(broker));
+            let shown = self.view.brokers[broker.index()].process;
+            assert_eq!(state == NodeState::Down, shown == ProcessState::Down, "{broker}");
+            assert_eq!(state == NodeState::Frozen, shown == ProcessState::Frozen, "{broker}");
+        }
+    }
+
+    fn compare_registration(&self, simulation: &Simulation, id: PartitionId) {
+        let real = simulation.controller().registration(id);
+        let shown = self.view.partition(id);
+        let at = simulation.now();
+        assert_eq!(shown.leader, real.leader, "leader of {id:?} at {at}");
+        assert_eq!(shown.leader_epoch, real.leader_epoch, "epoch of {id:?} at {at}");
+        assert_eq!((shown.isr, shown.elr), (real.isr, real.elr), "ISR and ELR of {id:?} at {at}");
+    }
+
+    fn compare_replica(
+        &self,
+        simulation: &Simulation,
+        id: PartitionId,
+        broker: BrokerId,
+        whole: bool,
+    ) {
+        let Some(shown) = self.view.partition(id).replica(broker) else { return };
+        let machine = simulation.broker(broker);
+        let what = format!("{broker} {id:?} at {}", simulation.now());
+        let Some(log) = machine.log(id) else {
+            assert_eq!((shown.end, shown.log.len()), (Offset(0), 0), "no log: {what}");
+            return;
+        };
+        let real = (log.log_start(), log.end(), log.flushed());
+        assert_eq!(
+            (shown.log_start, shown.end, shown.flushed),
+            real,
+            "start, LEO, flushed: {what}"
+        );
+        let last = shown.log.last().map(|e| (e.base_offset, e.batch, e.epoch));
+        let entry = |e: &highwater::kafka::log::segments::LogEntry| {
+            (e.base_offset, e.batch, e.leader_epoch)
+        };
+        if whole {
+            let real: Vec<_> = log.entries().map(entry).collect();
+            assert_eq!(shown.summary(), real, "log: {what}");
+        } else {
+            assert_eq!(last, log.entries().last().map(entry), "last batch: {what}");
+        }
+        if let Some(replica) = machine.replica(id) {
+            assert_eq!(shown.high_watermark, replica.high_watermark, "HW: {what}");
+        }
+    }
+
+    fn compare_consumers(&self, simulation: &Simulation) {
+        for (n, shown) in self.view.consumers.iter().enumerate() {
+            let node = NodeId::Consumer(n as u16);
+            if simulation.node_state(node) == NodeState::Down {
+                assert_eq!(shown.process, ProcessState::Down, "{node:?}");
+                assert!(shown.partitions.is_empty() && shown.unprocessed.is_empty(), "{node:?}");
+                continue;
+            }
+            let process = simulation.consumer(n as u16);
+            let consumer = process.consumer();
+            for p in consumer.assigned() {
+                let at = simulation.now();
+                assert_eq!(shown.position(*p), consumer.position(*p), "{node:?} {p:?} at {at}");
+            }
+        }
+    }
+}
+
+const EVERYTHING: FaultClasses =
+    FaultClasses { brokers: true, clients: true, network: true, power: true, disks: true };
+
+#[test]
+fn the_view_equals_the_machines_in_storms_of_every_fault_class() {
+    for seed in 0..12 {
+        let mut projection = None;
+        let (simulation, _) = storm::storm(common::safe_spec(seed), EVERYTHING, |simulation, _| {
+            projection.get_or_insert_with(|| Projection::new(simulation)).look(simulation);
+            true
+        });
+        let projection = projection.expect("a storm has steps");
+        projection.compare(&simulation, true);
+        assert!(projection.steps > 100, "seed {seed} did nothing");
+    }
+}
+
+#[test]
+fn the_view_equals_the_machines_in_every_built_in_scenario() {
+    for builtin in builtins() {
+        let loaded = load(builtin.id, builtin.text.as_bytes(), &Limits::default());
+        let scenario = Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
+        for variant in scenario.variant_names() {
+            let mut run = Run::new(&scenario, variant, 1, &Limits::default()).unwrap();
+            let mut projection = Projection::new(run.simulation());
+            while run.step() == Progress::Going {
+                projection.look(run.simulation());
+            }
+            projection.compare(run.simulation(), true);
+        }
+    }
+}
