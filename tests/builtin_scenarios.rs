@@ -8,13 +8,13 @@ use highwater::scenario::verdict::judge;
 use highwater::scenario::{Limits, Outcome, Recording, Run, Scenario, builtins, load};
 
 fn scenario(id: &str) -> Arc<Scenario> {
-    let builtin = builtins().iter().find(|builtin| builtin.id == id).unwrap();
+    let builtin = builtins().iter().find(|builtin| builtin.id == id).expect("a built-in id");
     let loaded = load(builtin.id, builtin.text.as_bytes(), &Limits::default());
     Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")))
 }
 
 fn run(scenario: &Arc<Scenario>, variant: &str, seed: u64) -> Run {
-    Run::new(scenario, variant, seed, &Limits::default()).unwrap()
+    Run::new(scenario, variant, seed, &Limits::default()).expect("a variant of it")
 }
 
 fn holds(id: &str, seeds: u64) {

@@ -67,7 +67,9 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.output.recv_timeout(left) {
                 Ok(bytes) => self.screen.process(&bytes),
-                Err(_) => panic!("waited for {what}; the screen shows\n{}", self.text()),
+                Err(error) => {
+                    panic!("{error}: waited for {what}; the screen shows\n{}", self.text())
+                }
             }
         }
     }

@@ -52,6 +52,7 @@ fn a_good_file_loads_and_can_be_written_and_read_again() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row a mistake")]
 fn every_mistake_is_told_at_its_line_with_a_way_out() {
     // (what is replaced, by what, line, words of the error, words of the help)
     let table: &[(&str, &str, usize, &str, &str)] = &[

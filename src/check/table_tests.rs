@@ -270,6 +270,16 @@ fn replication() -> Vec<Case> {
                     }),
                     "but b2, in the ISR, ends at 0",
                 ),
+                (
+                    story(|s| {
+                        s.leads(1, 2, &[1, 2]);
+                        let batch = s.send(&[0]);
+                        s.append(2, batch, 0, 2);
+                        s.append(1, batch, 0, 2);
+                        s.high_watermark(1, 1);
+                    }),
+                    "b1 moves the HW of orders-0 to 1; b2 has not heard of epoch 2.",
+                ),
             ],
             vec![story(|s| {
                 let batch = s.send(&[0]);

@@ -142,7 +142,6 @@ pub enum StartAt {
 }
 
 impl StartAt {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_at_once(&self) -> bool {
         *self == Self::AtOnce
     }

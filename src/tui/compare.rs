@@ -30,7 +30,7 @@ impl Differences {
             // Of several broken worlds the last in order: variants go from careless to careful, so it is the nearest
             // neighbour of one that holds.
             let turns = film.worlds.iter().map(turning_point).enumerate();
-            found.decisive = turns.filter_map(|(world, seq)| Some((world, seq?))).last();
+            found.decisive = turns.filter_map(|(world, seq)| Some((world, seq?))).next_back();
         }
         found
     }

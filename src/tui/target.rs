@@ -29,10 +29,10 @@ impl Target {
         if matches!(text, "✗" | "x" | "X") {
             return Ok(Self::Violation);
         }
-        if let Some(number) = text.strip_prefix("ev") {
-            if let Ok(number) = number.trim().parse() {
-                return Ok(Self::Event(number));
-            }
+        if let Some(number) = text.strip_prefix("ev")
+            && let Ok(number) = number.trim().parse()
+        {
+            return Ok(Self::Event(number));
         }
         if let Some(at) = parse_time(text) {
             return Ok(Self::At(at));

@@ -25,7 +25,9 @@ pub fn line(names: &Names, batches: &BatchTable, seq: EventSeq, event: &Event) -
 }
 
 fn format_fields(fields: impl IntoIterator<Item = (&'static str, Value)>) -> String {
-    fields.into_iter().map(|(key, value)| format!(",\"{key}\":{value}")).collect()
+    fields
+        .into_iter()
+        .fold(String::new(), |line, (key, value)| line + &format!(",\"{key}\":{value}"))
 }
 
 type Fields = Vec<(&'static str, Value)>;
@@ -204,7 +206,8 @@ impl Writer<'_> {
             EventKind::CommitAnswered { partition, offset, kind, exception } => {
                 let mut fields = at(partition, offset.0);
                 fields.push(("commit", format!("{kind:?}").into()));
-                fields.push(("exception", json!(exception.map(|e| e.name()))));
+                fields
+                    .push(("exception", json!(exception.map(crate::base::error::Exception::name))));
                 ("CommitAnswered", fields)
             }
             EventKind::Callback { callback, count } => {

@@ -154,21 +154,20 @@ impl Broker {
         self.ram.isr_changes.in_flight = None;
         fx.cancel_timer(TimerKind::AlterPartitionRetry, 0);
         for at in 0..fx.pools.get(results).len() {
-            let result = fx.pools.get(results)[at];
-            self.isr_altered(now, &result, fx);
+            let (sent, result) = (self.ram.isr_changes.sent[at], fx.pools.get(results)[at]);
+            self.isr_altered(now, sent, &result, fx);
         }
         self.send_isr_changes(now, fx);
     }
 
     /// `Partition.handleAlterPartitionUpdate` and `handleAlterPartitionError`.
-    fn isr_altered(&mut self, now: Time, result: &IsrResult, fx: &mut Effects) {
+    fn isr_altered(&mut self, now: Time, sent: IsrChange, result: &IsrResult, fx: &mut Effects) {
         let partition = result.partition;
-        let sent = self.ram.isr_changes.sent.iter().find(|s| s.partition == partition).copied();
         let Some((replica, _)) = self.parts(partition) else { return };
         let (leader_epoch, partition_epoch) = (replica.leader_epoch, replica.partition_epoch);
         let Some(leadership) = replica.leadership_mut() else { return };
         // Metadata may have overtaken the answer: then the proposal is not pending any more.
-        if sent.is_none() || leadership.state.pending() != sent {
+        if leadership.state.pending() != Some(sent) {
             return;
         }
         match result.error {
@@ -189,7 +188,7 @@ impl Broker {
             | ErrorCode::FencedLeaderEpoch
             | ErrorCode::InvalidUpdateVersion
             | ErrorCode::NewLeaderElected => {}
-            _ => self.ram.isr_changes.unsent.extend(sent),
+            _ => self.ram.isr_changes.unsent.push(sent),
         }
     }
 }

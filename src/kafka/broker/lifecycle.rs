@@ -8,6 +8,7 @@
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
 use crate::kafka::api::Message;
 use crate::kafka::broker::Broker;
 use crate::kafka::controller::ACTIVE_CONTROLLER;
@@ -104,7 +105,10 @@ impl Broker {
     fn shut_down(&mut self, fx: &mut Effects) {
         for replica in self.ram.replicas.iter().flatten() {
             if let Some(log) = &mut self.disk.logs[replica.partition.index()] {
-                log.flush();
+                if log.flush() {
+                    let (partition, offset) = (replica.partition, log.end());
+                    fx.event(EventKind::Flushed { partition, offset });
+                }
                 log.checkpoint_high_watermark(replica.high_watermark);
             }
         }

@@ -5,7 +5,8 @@
 //!
 //! Simplified: one active controller (number 1) and no quorum, so a record is committed when it is written; the
 //! others answer `NOT_CONTROLLER`. A session ends exactly when it runs out (Kafka looks every quarter of the
-//! time-out). No admin requests yet.
+//! time-out). A registration that a dead process left in the network is refused once a later process has registered
+//! (Kafka cannot tell them apart, and the broker would stay fenced until its next start). No admin requests yet.
 
 mod metadata_log;
 mod partitions;
@@ -241,7 +242,7 @@ impl Controller {
         if before.incarnation == incarnation && before.epoch >= 0 {
             return answer(ErrorCode::None, before.epoch);
         }
-        if self.sessions.is_valid(broker) {
+        if self.sessions.is_valid(broker) || incarnation < before.incarnation {
             return answer(ErrorCode::DuplicateBrokerRegistration, -1);
         }
         if clean_epoch != before.epoch {

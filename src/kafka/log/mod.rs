@@ -192,8 +192,8 @@ mod tests {
         }
     }
 
-    /// The interleaving: this replica is elected, notes its epoch at the end of its log, dies before any append; another
-    /// leads. Without this it would be told of the same divergence for ever.
+    /// The interleaving: this replica is elected, notes its epoch at the end of its log, dies before any append;
+    /// another leads. Without this it would be told of the same divergence for ever.
     #[test]
     fn truncation_at_the_end_forgets_an_epoch_without_records() {
         let mut log = log(&[0]);

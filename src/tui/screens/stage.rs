@@ -97,9 +97,10 @@ fn one(canvas: &mut Canvas<'_>, app: &App, partition: PartitionId) {
         };
     }
     // At the end what counts is what to remember.
-    let words = match app.at_end() && !app.film.takeaway.is_empty() {
-        true => app.film.takeaway.clone(),
-        false => caption(view, &run.batches),
+    let words = if app.at_end() && !app.film.takeaway.is_empty() {
+        app.film.takeaway.clone()
+    } else {
+        caption(view, &run.batches)
     };
     let caption = wrap(&words, canvas.width().saturating_sub(2));
     for (n, line) in caption.iter().enumerate() {

@@ -122,11 +122,11 @@ fn lost(app: &App, world: usize) -> Vec<Token> {
         }
         let EventKind::WireLost { wire, .. } = run.events[n].kind else { continue };
         let Some((seq, message)) = departure(run, n, wire) else { continue };
-        if app.reel.stops_at(world, seq) {
-            if let Some(row) = row_of(app.view(world), &message) {
-                let text = tail(run, &message, "✗");
-                tokens.push(Token { row, share: 0.5, text, role: Role::Broken });
-            }
+        if app.reel.stops_at(world, seq)
+            && let Some(row) = row_of(app.view(world), &message)
+        {
+            let text = tail(run, &message, "✗");
+            tokens.push(Token { row, share: 0.5, text, role: Role::Broken });
         }
     }
     tokens

@@ -88,10 +88,10 @@ impl Sheet {
                 Told::Acknowledged(at) if at != Offset::NONE => Some(at.0),
                 _ => stored_at(run, message.stored, *id),
             };
-            if let Some(at) = told.filter(|_| !place.contains_key(id)) {
-                if owner.entry(at).or_insert(*id) == id {
-                    place.insert(*id, at);
-                }
+            if let Some(at) = told.filter(|_| !place.contains_key(id))
+                && owner.entry(at).or_insert(*id) == id
+            {
+                place.insert(*id, at);
             }
         }
         let mut high = replicas.iter().map(|r| r.end.0).max().unwrap_or(0);

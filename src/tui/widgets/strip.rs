@@ -133,9 +133,10 @@ impl Strip {
             return;
         }
         if let Some(x) = self.column(offset.0) {
-            let (glyph, role) = match leader {
-                true => (glyphs::HW_LEADER, Role::Strong),
-                false => (glyphs::HW_FOLLOWER, Role::Plain),
+            let (glyph, role) = if leader {
+                (glyphs::HW_LEADER, Role::Strong)
+            } else {
+                (glyphs::HW_FOLLOWER, Role::Plain)
             };
             canvas.glyph(x - 1, y, glyph, role);
         }
