@@ -8,7 +8,7 @@ use crate::base::time::Time;
 use crate::tui::canvas::Look;
 use crate::tui::compare::Differences;
 use crate::tui::keymap::{self, Action, Key, Scope};
-use crate::tui::model::{End, Film, Given, MarkKind, Mode, Options, Outcome, World};
+use crate::tui::model::{End, Film, MarkKind, Mode, Options, Outcome, World};
 use crate::tui::moment::Moment;
 use crate::tui::player::{Pace, Player};
 use crate::tui::projection::Projection;
