@@ -48,7 +48,12 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
     let schedule = Schedule::random(&spec, FaultClasses::SURVIVABLE, 12, &mut luck);
     let mut simulation = Simulation::new(&spec);
     let mut watch = Watch::new(&spec);
-    let (mut message, mut next_send) = (0, Time::ZERO + Duration::from_secs(1));
+    // Both partitions get producer state first: on a partition without it Kafka takes any first sequence, so a lost
+    // first request may be overtaken (recording `4-error-mif5-idem-fresh`). That is Kafka, not a broken promise.
+    let (mut message, mut next_send) = (4, Time::ZERO + Duration::from_secs(3));
+    run_until(&mut simulation, Time::ZERO + Duration::from_secs(1), &mut |_| true);
+    (0..message).for_each(|n| common::send(&mut simulation, n));
+    run_until(&mut simulation, Time::ZERO + Duration::from_secs(2), &mut |_| true);
     for (n, (gap, _)) in schedule.acts.iter().enumerate() {
         let until = simulation.now() + *gap;
         while next_send < until && message < 200 {
@@ -80,7 +85,7 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
 }
 
 /// An optimised build is ten times as fast; `cargo test --release --test survival` tries the thousands.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 4_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 2_000 };
 
 #[test]
 fn a_safe_cluster_keeps_every_promise_under_crashes_and_network_faults() {
