@@ -107,7 +107,7 @@ impl Case {
         };
         let spec = WorldSpec {
             names,
-            config: Arc::new(ClusterConfig { brokers, topics }),
+            config: Arc::new(ClusterConfig { brokers, topics, ..ClusterConfig::default() }),
             producers: vec![ProducerConfig::default()],
             consumers: consumers.into_iter().enumerate().map(consumer).collect(),
             network: NetworkConfig::default(),

@@ -4,6 +4,7 @@
 //! variant and `explain` read. Simplified: only settings that change what the simulator does have a field; every
 //! other 4.4 setting is known by name and refused with that reason.
 
+use crate::base::features::Features;
 use crate::base::time::Duration;
 
 /// `acks` of a producer.
@@ -271,6 +272,8 @@ impl Default for BrokerConfig {
 pub struct ClusterConfig {
     /// Of brokers and controllers.
     pub brokers: BrokerConfig,
+    /// Feature levels of the cluster.
+    pub features: Features,
     /// Of topics, by [`TopicId`](crate::base::ids::TopicId).
     pub topics: Vec<TopicConfig>,
 }

@@ -5,6 +5,7 @@ pub mod broker_set;
 pub mod chooser;
 pub mod config;
 pub mod error;
+pub mod features;
 pub mod fingerprint;
 pub mod ids;
 pub mod names;

@@ -288,7 +288,7 @@ impl<'a> Loader<'a> {
     fn cluster(&mut self, piece: Piece<'a>) -> Cluster {
         let mut cluster = Cluster::default();
         self.places.parts.insert("cluster".to_owned(), piece);
-        let known = ["brokers", "controllers", "config"];
+        let known = ["brokers", "controllers", "config", "features"];
         let Some(fields) = self.fields("cluster", piece, "Cluster", &known) else { return cluster };
         if let Some(n) =
             fields.get("brokers").and_then(|p| self.number("cluster.brokers", *p, 1..=64))
@@ -300,7 +300,8 @@ impl<'a> Loader<'a> {
         {
             cluster.controllers = n as u8;
         }
-        cluster.config = self.settings("cluster", &fields);
+        cluster.config = self.settings("cluster", "config", &fields);
+        cluster.features = self.settings("cluster", "features", &fields);
         cluster
     }
 
@@ -319,10 +320,10 @@ impl<'a> Loader<'a> {
         None
     }
 
-    /// The field `config` of a struct.
-    fn settings(&mut self, path: &str, fields: &Fields<'a>) -> Settings {
-        let Some(piece) = fields.get("config") else { return Settings::default() };
-        let path = format!("{path}.config");
+    /// The field `name` of a struct, `config` but for the feature levels of a cluster.
+    fn settings(&mut self, path: &str, name: &str, fields: &Fields<'a>) -> Settings {
+        let Some(piece) = fields.get(name) else { return Settings::default() };
+        let path = format!("{path}.{name}");
         self.places.parts.insert(path.clone(), *piece);
         let mut settings = Vec::new();
         for (name, value) in self.entries(&path, *piece) {
@@ -351,13 +352,13 @@ impl<'a> Loader<'a> {
             replicas: replicas.unwrap_or_default(),
             partitions: partitions.map(|n| n as u32),
             replication: replication.map(|n| n as u8),
-            config: self.settings(path, &fields),
+            config: self.settings(path, "config", &fields),
         })
     }
 
     fn producer(&mut self, path: &str, piece: Piece<'a>) -> Option<Producer> {
         let fields = self.fields(path, piece, "Producer", &["config"])?;
-        Some(Producer { config: self.settings(path, &fields) })
+        Some(Producer { config: self.settings(path, "config", &fields) })
     }
 
     fn consumer(&mut self, path: &str, piece: Piece<'a>) -> Option<Consumer> {
@@ -368,7 +369,7 @@ impl<'a> Loader<'a> {
             group: get("group").and_then(|p| self.read(path, p)),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
             partitions: get("partitions").and_then(|p| self.read(path, p)).unwrap_or_default(),
-            config: self.settings(path, &fields),
+            config: self.settings(path, "config", &fields),
             steps: get("loop")
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),
@@ -391,7 +392,7 @@ impl<'a> Loader<'a> {
                 .and_then(|p| self.members(path, p))
                 .unwrap_or(Members::Count(0)),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
-            config: self.settings(path, &fields),
+            config: self.settings(path, "config", &fields),
             steps: get("loop")
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),

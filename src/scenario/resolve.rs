@@ -87,9 +87,10 @@ impl Scenario {
         for (key, value) in self.variants.get(variant).unwrap_or(&none).iter() {
             let Ok(Path { kind, name, rest }) = path(self, key) else { continue };
             match (kind, value) {
-                ("cluster", Override::Setting(value)) => {
-                    set(&mut resolved.cluster.config, rest, value);
-                }
+                ("cluster", Override::Setting(value)) => match rest.strip_prefix("features.") {
+                    Some(feature) => set(&mut resolved.cluster.features, feature, value),
+                    None => set(&mut resolved.cluster.config, rest, value),
+                },
                 ("script", Override::Steps(steps)) => {
                     resolved.steps.0.push((name.to_owned(), steps.clone()));
                 }

@@ -70,11 +70,15 @@ pub struct Cluster {
     /// Settings of all of them.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,
+    /// Feature levels it was formatted with, where they differ from those of a fresh 4.4 cluster.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub features: Settings,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { brokers: 3, controllers: 1, config: Settings::default() }
+        let (config, features) = (Settings::default(), Settings::default());
+        Self { brokers: 3, controllers: 1, config, features }
     }
 }
 

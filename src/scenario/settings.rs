@@ -2,7 +2,9 @@
 //! refuses; here a refusal becomes something with a place in the file.
 
 use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use crate::base::features::{self, Features};
 use crate::base::properties::{self, Configurable, Problem, PropertyError};
+use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::Settings;
 
 /// One setting that cannot be used.
@@ -61,4 +63,50 @@ pub fn check_producer(settings: &Settings) -> Vec<SettingFault> {
 /// What is wrong with the settings of a consumer.
 pub fn check_consumer(settings: &Settings) -> Vec<SettingFault> {
     config_of::<ConsumerConfig>(settings).err().unwrap_or_default()
+}
+
+/// The feature levels of a cluster, or everything that is wrong with them.
+pub fn features_of(settings: &Settings) -> Result<Features, Vec<SettingFault>> {
+    let mut levels = Features::default();
+    let mut faults = Vec::new();
+    for (name, level) in settings.iter() {
+        if let Err((message, by_kafka)) = levels.set(name, &level.0) {
+            let known: Vec<&str> = features::names().collect();
+            let unknown = !known.contains(&name);
+            let help = if unknown { did_you_mean(name, &known) } else { None };
+            let message = format!("{name}={}: {message}", level.0);
+            faults.push(SettingFault { setting: name.to_owned(), message, help, by_kafka });
+        }
+    }
+    if faults.is_empty() { Ok(levels) } else { Err(faults) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::scenario::{Limits, load};
+
+    #[test]
+    fn a_feature_that_is_not_there_or_not_modelled_is_told_with_its_place() {
+        let text = r#"(title: {"en": "t"}, topics: {"t": ()}, script: [], cluster: (features: {
+            "eligible.leader.replica.version": 0, "transaction.version": 1}))"#;
+        let wrong = load("test", text.as_bytes(), &Limits::default()).unwrap_err().to_string();
+        assert!(wrong.contains("did you mean `eligible.leader.replicas.version`"), "{wrong}");
+        assert!(
+            wrong.contains("transaction.version=1: known to Kafka 4.4, not modelled"),
+            "{wrong}"
+        );
+        assert!(wrong.contains(":2:13") && wrong.contains(":2:51"), "{wrong}");
+    }
+
+    #[test]
+    fn a_variant_can_format_the_cluster_differently() {
+        let text = r#"(title: {"en": "t"}, topics: {"t": ()}, script: [],
+            variants: {"on": {}, "off": {"cluster.features.eligible.leader.replicas.version": 0}})"#;
+        let scenario = load("test", text.as_bytes(), &Limits::default()).unwrap();
+        let elr = ["on", "off"].map(|variant| {
+            let resolved = scenario.resolve(variant).unwrap();
+            super::features_of(&resolved.cluster.features).unwrap().eligible_leader_replicas
+        });
+        assert_eq!(elr, [true, false]);
+    }
 }

@@ -274,6 +274,8 @@ impl Check<'_> {
             faults.extend(result.into_iter().map(|fault| (place.clone(), fault)));
         };
         collect("cluster".to_owned(), settings::check_cluster(&resolved.cluster.config));
+        let features = settings::features_of(&resolved.cluster.features).err();
+        collect("cluster.features".to_owned(), features.unwrap_or_default());
         for (name, topic) in resolved.topics.iter() {
             collect(format!("topics.{name}"), settings::check_topic(&topic.config));
         }
@@ -310,7 +312,7 @@ impl Check<'_> {
         }
         let config = format!("{place}.config");
         let at = self.places.find(&config, setting);
-        let at = if at.is_empty() { self.places.at(place) } else { at };
+        let at = if at.is_empty() { self.places.find(place, setting) } else { at };
         (at, config)
     }
 

@@ -74,7 +74,9 @@ impl Workload {
         let mut next = next;
         if !send.ids.is_empty() {
             for id in &send.ids {
-                if !self.named.contains_key(id) && number(id).is_none_or(|n| n >= next) {
+                // `m2` is an earlier message unless that number went to one with a name of its own.
+                let unnamed = |n: u64| n < next && !self.named.values().any(|m| u64::from(*m) == n);
+                if !self.named.contains_key(id) && !number(id).is_some_and(unnamed) {
                     self.named.insert(id.clone(), next as u32);
                     next = next.checked_add(1).filter(|n| *n <= limit)?;
                 }
@@ -122,4 +124,21 @@ pub(super) fn replacements<'a>(scenario: &'a Scenario, name: &str) -> Vec<&'a Ve
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Limits, load};
+
+    #[test]
+    fn a_name_like_m2_is_free_when_its_number_went_to_another_name() {
+        let text = r#"(title: {"en": "t"}, topics: {"t": ()}, producers: {"p": ()}, script: [
+            Send(from: "p", to: "t", count: 2), Send(from: "p", to: "t", ids: ["z0"]),
+            Send(from: "p", to: "t", ids: ["m2"]), Send(from: "p", to: "t", ids: ["m0", "m2"])])"#;
+        let scenario = load("test", text.as_bytes(), &Limits::default()).unwrap();
+        let workload = Workload::of(&scenario, 100).unwrap();
+        let found = ["m0", "z0", "m2", "m3"].map(|id| workload.find(id));
+        assert_eq!(found, [Some(0), Some(2), Some(3), None], "{workload:?}");
+    }
 }

@@ -78,6 +78,7 @@ impl Rig {
                 ..BrokerConfig::default()
             },
             topics: vec![TopicConfig { min_insync_replicas, ..TopicConfig::default() }],
+            ..ClusterConfig::default()
         });
         let formation = Formation::of(&names);
         let mut rig = Self {

@@ -10,9 +10,6 @@ use crate::kafka::effects::{Effects, List};
 use crate::kafka::election::{Election, PartitionChange};
 use crate::kafka::high_watermark::effective_min_isr;
 
-/// `eligible.leader.replicas.version` of a freshly formatted 4.4 cluster is 1.
-const ELR_ENABLED: bool = true;
-
 /// What happened to a broker, as far as partitions are concerned.
 #[derive(Clone, Copy, Default)]
 struct BrokerChange {
@@ -79,7 +76,7 @@ impl Controller {
             election: if unclean { Election::Unclean } else { Election::Online },
             acceptable: self.active(),
             min_isr: effective_min_isr(settings.min_insync_replicas, replicas),
-            elr_enabled: ELR_ENABLED,
+            elr_enabled: self.config.features.eligible_leader_replicas,
             ignore_isr: Self::ignores_isr(fx),
         }
     }

@@ -127,6 +127,8 @@ impl Sender {
             }
             let (sent, next) = self.send_producer_data(now, exhausted, fx);
             if !sent {
+                // A batch without a leader has asked for metadata, perhaps at once.
+                self.client.poll(now, fx);
                 return next.min(self.client.next_deadline(now));
             }
         }
