@@ -3,27 +3,31 @@
 //! doubled or reordered, nothing is skipped, and after healing everything settles.
 
 mod common;
+#[path = "common/seeds.rs"]
+mod seeds;
 
 use std::sync::Arc;
 
 use highwater::base::chooser::Chooser;
 use highwater::base::config::Acks;
-use highwater::base::ids::EventSeq;
+use highwater::base::ids::{EventSeq, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::{Guarantee, Judge, JudgeSetup};
-use highwater::sim::schedule::{FaultClasses, Schedule, heal_all, run_until};
+use highwater::event::FaultKind;
+use highwater::sim::schedule::{Act, FaultClasses, Schedule, heal_all, run_until};
 use highwater::sim::{Simulation, WorldSpec};
 
 /// Feeds a judge with what a simulation has done since the last look.
 struct Watch {
     judge: Judge,
     seen: usize,
+    seed: u64,
 }
 
 impl Watch {
-    fn new(spec: &WorldSpec) -> Self {
+    fn new(spec: &WorldSpec, seed: u64) -> Self {
         let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
-        Self { judge: Judge::new(Arc::clone(&spec.names), setup), seen: 0 }
+        Self { judge: Judge::new(Arc::clone(&spec.names), setup), seen: 0, seed }
     }
 
     /// Looks at every new event; panics with the story's end when an invariant is broken.
@@ -36,7 +40,12 @@ impl Watch {
         self.seen = events.len();
         if grown {
             let broken = self.judge.broken_invariants();
-            assert!(broken.is_empty(), "{} {broken:?}\n{schedule:?}", simulation.now());
+            assert!(
+                broken.is_empty(),
+                "seed {}, {}: {broken:?}\n{schedule:?}",
+                self.seed,
+                simulation.now()
+            );
         }
     }
 }
@@ -47,7 +56,7 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
     let mut luck = Chooser::seeded(seed ^ 0x5eed);
     let schedule = Schedule::random(&spec, FaultClasses::SURVIVABLE, 12, &mut luck);
     let mut simulation = Simulation::new(&spec);
-    let mut watch = Watch::new(&spec);
+    let mut watch = Watch::new(&spec, seed);
     // Both partitions get producer state first: on a partition without it Kafka takes any first sequence, so a lost
     // first request may be overtaken (recording `4-error-mif5-idem-fresh`). That is Kafka, not a broken promise.
     let (mut message, mut next_send) = (4, Time::ZERO + Duration::from_secs(3));
@@ -74,40 +83,51 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
         run_until(&mut simulation, until, &mut observe);
         schedule.act(n, &mut simulation);
     }
-    heal_all(&mut simulation);
-    let mut observe = |s: &Simulation| {
-        watch.look(s, &schedule);
-        true
-    };
-    let end = simulation.now() + Duration::from_secs(400);
-    run_until(&mut simulation, end, &mut observe);
+    // Again and again: a broker that is still shutting down when everything is healed must be started once it is gone.
+    for patience in [20, 80, 300] {
+        heal_all(&mut simulation);
+        let mut observe = |s: &Simulation| {
+            watch.look(s, &schedule);
+            true
+        };
+        let end = simulation.now() + Duration::from_secs(patience);
+        run_until(&mut simulation, end, &mut observe);
+    }
     (simulation, watch, schedule)
 }
 
 /// An optimised build is ten times as fast; `cargo test --release --test survival` tries the thousands.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 2_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 4_000 };
 
 #[test]
 fn a_safe_cluster_keeps_every_promise_under_crashes_and_network_faults() {
     let mut exercised = 0;
-    for seed in 0..SEEDS {
+    let seeds = seeds::seeds(0..SEEDS);
+    let runs = seeds.end - seeds.start;
+    for seed in seeds {
         let (simulation, watch, schedule) = live_through(seed);
         let batches = simulation.batches();
         let tally = watch.judge.counts(batches);
         assert!(tally.lost.is_empty(), "seed {seed}: lost {:?}\n{schedule:?}", tally.lost);
+        // Order is promised to one producer session: what a dead process left in the network may arrive after what
+        // its successor sent.
+        let one_session = !schedule
+            .acts
+            .iter()
+            .any(|(_, act)| matches!(act, Act::Fault(NodeId::Producer(_), FaultKind::Kill)));
         for (guarantee, verdict) in watch.judge.verdicts(batches) {
-            let promised = matches!(
-                guarantee,
+            let promised = match guarantee {
                 Guarantee::LostWrite
-                    | Guarantee::DuplicateAppend
-                    | Guarantee::ReorderedSend
-                    | Guarantee::CommitPastUnprocessed
-                    | Guarantee::Unseen
-            );
+                | Guarantee::DuplicateAppend
+                | Guarantee::CommitPastUnprocessed
+                | Guarantee::Unseen => true,
+                Guarantee::ReorderedSend => one_session,
+                _ => false,
+            };
             let broken = verdict.violation().is_some();
             assert!(!(promised && broken), "seed {seed}: {verdict:?}\n{schedule:?}");
         }
         exercised += u64::from(tally.acked > 0);
     }
-    assert!(exercised > SEEDS * 3 / 4, "only {exercised} of {SEEDS} runs acknowledged anything");
+    assert!(exercised > runs * 3 / 4, "only {exercised} of {runs} runs acknowledged anything");
 }

@@ -166,7 +166,7 @@ impl Simulation {
     fn release(&mut self, name: u16) {
         let rule = self.network.rules.iter_mut().find(|r| r.name == name);
         for packet in rule.map(|r| std::mem::take(&mut r.held)).unwrap_or_default() {
-            self.transmit(packet, crate::base::time::Duration::ZERO, true);
+            self.transmit(packet, crate::base::time::Duration::ZERO);
         }
     }
 

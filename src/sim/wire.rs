@@ -92,7 +92,7 @@ impl Simulation {
         let holds = |id| carries(&message, &effects.pools, &effects.batches, id);
         let rule = self.network.rule_for(from, to, &label, holds);
         match rule {
-            None => self.transmit(packet, Duration::ZERO, true),
+            None => self.transmit(packet, Duration::ZERO),
             Some((at, WireAction::Hold)) => {
                 self.announce(&mut packet, HELD);
                 self.network.rules[at].held.push(packet);
@@ -101,11 +101,11 @@ impl Simulation {
                 self.announce(&mut packet, HELD);
                 self.lose(&packet, LossReason::Dropped);
             }
-            Some((_, WireAction::Delay(span))) => self.transmit(packet, span, false),
+            Some((_, WireAction::Delay(span))) => self.transmit(packet, span),
             Some((_, WireAction::Duplicate)) => {
                 let copy = Packet { message: self.effects.pools.duplicate(message), ..packet };
-                self.transmit(packet, Duration::ZERO, true);
-                self.transmit(copy, Duration::ZERO, true);
+                self.transmit(packet, Duration::ZERO);
+                self.transmit(copy, Duration::ZERO);
             }
             Some((_, WireAction::Close)) => {
                 self.announce(&mut packet, HELD);
@@ -115,12 +115,12 @@ impl Simulation {
             }
             Some((_, WireAction::Error(error))) if packet.response => {
                 packet.message = change_answer(message, error, &mut self.effects.pools);
-                self.transmit(packet, Duration::ZERO, true);
+                self.transmit(packet, Duration::ZERO);
             }
             Some((_, WireAction::Error(error))) => {
                 match error_answer(&message, error, &mut self.effects.pools) {
                     Some(answer) => self.answer_in_place(packet, answer),
-                    None => self.transmit(packet, Duration::ZERO, true),
+                    None => self.transmit(packet, Duration::ZERO),
                 }
             }
         }
@@ -140,21 +140,19 @@ impl Simulation {
             ..request
         };
         let there = self.network.hop(self.effects.chooser());
-        self.transmit(packet, there, true);
+        self.transmit(packet, there);
     }
 
-    /// Sends a packet on its way, `extra` later than the network alone would; `ordered` keeps it behind what was sent
-    /// before it on its connection.
-    pub(super) fn transmit(&mut self, mut packet: Packet, extra: Duration, ordered: bool) {
+    /// Sends a packet on its way, `extra` later than the network alone would, behind what was sent before it on its
+    /// connection.
+    pub(super) fn transmit(&mut self, mut packet: Packet, extra: Duration) {
         if self.network.is_cut(packet.from, packet.to) {
             self.announce(&mut packet, HELD);
             self.network.parked.push(Item::Packet(packet));
             return;
         }
-        let mut at = self.now + self.network.hop(self.effects.chooser()) + extra;
-        if ordered {
-            at = self.in_order(&packet, at);
-        }
+        let at = self.now + self.network.hop(self.effects.chooser()) + extra;
+        let at = self.in_order(&packet, at);
         let arrives_in = u32::try_from(at.since(self.now).0).unwrap_or(HELD - 1);
         self.announce(&mut packet, arrives_in);
         self.queue.push(at, Item::Packet(packet));

@@ -266,8 +266,9 @@ impl ReplicaView {
 mod tests {
     use super::message::Told;
     use super::*;
-    use crate::event::FaultKind;
-    use crate::view::story::{P0, Story};
+    use crate::base::ids::Generation;
+    use crate::event::{FaultKind, GroupState};
+    use crate::view::story::{P0, P1, Story};
 
     fn log(view: &ClusterView, broker: u8, story: &Story) -> Vec<(i64, u32)> {
         let replica = view.partition(P0).replica(BrokerId(broker)).unwrap();
@@ -281,10 +282,24 @@ mod tests {
         story.commit(7);
         let group = GroupId(0);
         assert!(story.view().groups[0].committed(P0).is_some());
+        let led = |n| EventKind::BecameLeader {
+            partition: P1,
+            leader_epoch: LeaderEpoch(n),
+            end: Offset(0),
+        };
+        story.broker(2, led(1));
         story.broker(2, EventKind::CoordinatorLoaded { group });
         let view = story.view();
         assert_eq!(view.groups[0].coordinator, Some(BrokerId(2)));
         assert!(view.groups[0].members.is_empty() && view.groups[0].committed(P0).is_none());
+        // One that was deposed before it loaded, or has not heard of it yet, changes nothing.
+        story.broker(3, led(0));
+        story.broker(3, EventKind::CoordinatorLoaded { group });
+        let (state, generation) = (GroupState::Stable, Generation(9));
+        story.broker(1, EventKind::GroupChanged { group, state, generation });
+        let view = story.view();
+        assert_eq!(view.groups[0].coordinator, Some(BrokerId(2)));
+        assert_eq!(view.groups[0].state, GroupState::Empty);
     }
 
     #[test]

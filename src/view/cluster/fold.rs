@@ -135,24 +135,50 @@ impl ClusterView {
                 self.replica_mut(partition, b).acting = acting;
                 self.count_leaderless(partition);
             }
-            EventKind::CoordinatorLoaded { group } => {
-                self.groups[group.index()].reload(b);
+            EventKind::CoordinatorLoaded { .. }
+            | EventKind::GroupChanged { .. }
+            | EventKind::MemberJoined { .. }
+            | EventKind::MemberLeft { .. }
+            | EventKind::MemberAssigned { .. }
+            | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
+            _ => {}
+        }
+    }
+
+    /// What a coordinator says of its group. One that was deposed and has not heard of it goes on speaking, of
+    /// members that it alone believes in; the group is what the coordinator of the highest epoch says.
+    fn apply_coordinator(&mut self, b: BrokerId, seq: EventSeq, kind: EventKind) {
+        if let EventKind::CoordinatorLoaded { group } = kind {
+            let home = self.names.group_partitions[group.index()];
+            let epoch = self.replica_mut(home, b).epoch();
+            let group = &mut self.groups[group.index()];
+            if epoch >= group.epoch {
+                group.reload(b, epoch);
             }
-            EventKind::GroupChanged { group, state, generation } => {
-                self.groups[group.index()].change(state, generation);
-                self.groups[group.index()].coordinator = Some(b);
+            return;
+        }
+        let (EventKind::GroupChanged { group, .. }
+        | EventKind::MemberJoined { group, .. }
+        | EventKind::MemberLeft { group, .. }
+        | EventKind::MemberAssigned { group, .. }
+        | EventKind::OffsetCommitted { group, .. }) = kind
+        else {
+            return;
+        };
+        let group = &mut self.groups[group.index()];
+        if group.coordinator.is_some_and(|coordinator| coordinator != b) {
+            return;
+        }
+        match kind {
+            EventKind::GroupChanged { state, generation, .. } => {
+                group.change(state, generation);
+                group.coordinator = Some(b);
             }
-            EventKind::MemberJoined { group, member, leader } => {
-                self.groups[group.index()].join(member, leader);
-            }
-            EventKind::MemberLeft { group, member, .. } => {
-                self.groups[group.index()].members.retain(|m| m.member != member);
-            }
-            EventKind::MemberAssigned { group, member, partition } => {
-                self.groups[group.index()].assign(member, partition);
-            }
-            EventKind::OffsetCommitted { group, partition, offset } => {
-                self.groups[group.index()].commit(partition, offset, seq);
+            EventKind::MemberJoined { member, leader, .. } => group.join(member, leader),
+            EventKind::MemberLeft { member, .. } => group.members.retain(|m| m.member != member),
+            EventKind::MemberAssigned { member, partition, .. } => group.assign(member, partition),
+            EventKind::OffsetCommitted { partition, offset, .. } => {
+                group.commit(partition, offset, seq);
             }
             _ => {}
         }

@@ -2,7 +2,8 @@
 //! handed out but not processed lives nowhere but in the application.
 
 use crate::base::ids::{
-    BatchHandle, BrokerId, EventSeq, Generation, MemberId, MessageId, Offset, PartitionId,
+    BatchHandle, BrokerId, EventSeq, Generation, LeaderEpoch, MemberId, MessageId, Offset,
+    PartitionId,
 };
 use crate::event::GroupState;
 use crate::view::cluster::ProcessState;
@@ -148,6 +149,8 @@ pub struct GroupView {
     pub generation: Generation,
     /// The broker that coordinates it, once one spoke.
     pub coordinator: Option<BrokerId>,
+    /// The leader epoch of the group's `__consumer_offsets` partition under which it loaded the group.
+    pub epoch: LeaderEpoch,
     /// Its members in the order they joined.
     pub members: Vec<MemberView>,
     /// Its committed offsets by partition.
@@ -176,11 +179,11 @@ impl GroupView {
     }
 
     /// `coordinator` took over: members and offsets are what it says next, and nothing else.
-    pub(super) fn reload(&mut self, coordinator: BrokerId) {
+    pub(super) fn reload(&mut self, coordinator: BrokerId, epoch: LeaderEpoch) {
         self.members.clear();
         self.committed.clear();
         self.change(GroupState::Empty, Generation(0));
-        self.coordinator = Some(coordinator);
+        (self.coordinator, self.epoch) = (Some(coordinator), epoch);
     }
 
     pub(super) fn change(&mut self, state: GroupState, generation: Generation) {
