@@ -26,6 +26,6 @@ impl Check for CommitPastUnprocessed {
             names.group(group),
             if ids.len() == 1 { "it" } else { "them" }
         );
-        Verdict::broken(first.witnesses.iter().copied(), text)
+        Verdict::broken(first.evidence(), text)
     }
 }

@@ -23,7 +23,7 @@ impl Check for DuplicateAppend {
             end.view.names.message(first.message),
             offsets.join(" and ")
         );
-        Verdict::broken(first.witnesses.iter().copied(), text)
+        Verdict::broken(first.evidence(), text)
     }
 }
 

@@ -31,6 +31,6 @@ impl Check for LostWrite {
             is_are(n),
             kinds.join(", ")
         );
-        Verdict::broken(first.witnesses.iter().copied(), text)
+        Verdict::broken(first.evidence(), text)
     }
 }

@@ -12,6 +12,7 @@ use crate::event::{Event, EventKind, FaultKind};
 use crate::scenario::step::Step;
 use crate::scenario::{Outcome, Run};
 use crate::tui::model::{Expectation, Film, Mark, MarkKind, World};
+use crate::view::narrate::Facts;
 
 /// The film of `stories`: the variants of one scenario under one seed.
 ///
@@ -47,13 +48,18 @@ fn world(story: &Story, lang: Lang) -> World {
         names: Arc::clone(run.names()),
         events: simulation.trace().events().clone(),
         batches: simulation.batches().clone(),
-        settings: settings(run),
+        settings: Facts { questions: texts(run, lang), ..settings(run) },
         marks: marks(story),
         facts: facts(run),
         captions: captions(run, lang),
         expectations,
         refused,
     }
+}
+
+/// The questions of the lesson by number.
+fn texts(run: &Run, lang: Lang) -> Vec<String> {
+    run.code().questions.iter().map(|question| text(&question.text, lang).to_owned()).collect()
 }
 
 /// `orders-0 RF 3 min ISR 2`: the first partition that is no internal one.

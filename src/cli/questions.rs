@@ -32,6 +32,25 @@ pub fn of(stories: &[Story], lang: Lang) -> Vec<Question> {
         .collect()
 }
 
+/// The text of every question of a story, with the choices where the run has answered it: what a transcript prints.
+pub fn with_choices(story: &Story, lang: Lang) -> Vec<String> {
+    let asked = of(std::slice::from_ref(story), lang);
+    let numbers = story.run.questions().map(|(_, asked)| usize::from(asked.number));
+    let mut texts: Vec<String> =
+        story.run.code().questions.iter().map(|q| text(&q.text, lang).to_owned()).collect();
+    let mut numbers: Vec<usize> = numbers.collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for (number, question) in numbers.into_iter().zip(asked) {
+        let Some(ask) = question.asks.first().and_then(Option::as_ref) else { continue };
+        let choices = ask.choices.iter().enumerate();
+        let choices: Vec<String> =
+            choices.map(|(n, choice)| format!("{}) {}", n + 1, choice.text)).collect();
+        texts[number] = format!("{}   {}", question.text, choices.join("   "));
+    }
+    texts
+}
+
 fn ask(
     stories: &[Story],
     story: &Story,

@@ -7,6 +7,7 @@ use crate::base::time::Time;
 use crate::cli::args::{Lang, Pick, RunFormat};
 use crate::cli::list::text;
 use crate::cli::output::{Failure, Out, printable, say, stdout, write_file};
+use crate::cli::questions;
 use crate::cli::source::{Source, open};
 use crate::cli::story::{Story, play_all, variants};
 use crate::scenario::value::Span;
@@ -111,6 +112,7 @@ pub fn settings(run: &Run) -> Facts {
         cluster: (*spec.config).clone(),
         producers: spec.producers.clone(),
         consumers: spec.consumers.iter().map(|consumer| consumer.config.clone()).collect(),
+        questions: Vec::new(),
     }
 }
 
@@ -121,7 +123,7 @@ fn tell(out: &mut Out, story: &Story, lang: Lang) -> Result<(), Failure> {
     let seed = run.seed();
     let header = format!("{}, variant {}, seed {seed}. {title}", story.source.id, run.variant());
     writeln!(out, "{}", wrap(&printable(&header), 2))?;
-    let facts = settings(run);
+    let facts = Facts { questions: questions::with_choices(story, lang), ..settings(run) };
     let view = ClusterView::new(std::sync::Arc::clone(run.names()));
     let mut transcript = Transcript::new(view, facts, Importance::Change);
     let events = run.simulation().trace().events();

@@ -82,6 +82,7 @@ fn summary(story: &Story, fate: &Fate) -> String {
 fn rows(story: &Story, fate: &Fate) -> Vec<String> {
     let simulation = story.run.simulation();
     let (batches, facts) = (simulation.batches(), settings(&story.run));
+    let names = story.run.names();
     let events: Vec<_> = simulation.trace().events().iter().copied().collect();
     let journey = journey(fate, story.judge.view(), &events, batches);
     let mut view = ClusterView::new(std::sync::Arc::clone(story.run.names()));
@@ -98,6 +99,10 @@ fn rows(story: &Story, fate: &Fate) -> Vec<String> {
         let time = format!("{} s", row.at);
         let line = format!("{mark} {time:<9} ev {:<6} {}", row.seq.0, sentence(&scene, event));
         lines.push(wrap(&line, 22));
+        if let Some(holders) = row.holders {
+            let line = format!("{:22}{}", "", holders.words(&names.message(fate.message)));
+            lines.push(wrap(&line, 22));
+        }
     }
     lines
 }

@@ -88,7 +88,7 @@ fn turning_point(run: &World) -> Option<EventSeq> {
     };
     let passed = |id: MessageId| {
         let fate = moment.fate(id);
-        fate.and_then(|fate| fate.witnesses.last().copied()).unwrap_or(EventSeq::NONE)
+        fate.map_or(EventSeq::NONE, |fate| fate.decided)
     };
     earliest(&tally.lost, &|id| view.message(id).acked)
         .or_else(|| earliest(&tally.duplicated, &|id| view.message(id).retried))

@@ -1,7 +1,7 @@
 //! `run --format json`: one object with every run, its keys and their order part of the promise (schema 1).
 //!
-//! `duplicated` names messages that somebody met twice: stored twice in a log, or processed twice by a group;
-//! `repeated` names the latter alone. `unprocessed` names readable messages that a group reading their partition has
+//! `duplicated` names messages that somebody met twice, in the log or in the processing: the union of `stored_twice`
+//! (in the leader's log more than once) and `repeated` (processed more than once by one group). `unprocessed` names readable messages that a group reading their partition has
 //! not processed; `skipped` those of them that its committed offset has passed.
 
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ struct Run<'a> {
     counts: Counts,
     lost: Vec<String>,
     duplicated: Vec<String>,
+    stored_twice: Vec<String>,
     reordered: Vec<String>,
     repeated: Vec<String>,
     skipped: Vec<String>,
@@ -140,6 +141,7 @@ fn run<'a>(report: &'a RunReport<'_>, observed: &'a BTreeMap<String, Value>) -> 
         counts,
         lost: ids(&tally.lost),
         duplicated: ids(&twice),
+        stored_twice: ids(&tally.duplicated),
         reordered: ids(&tally.reordered),
         repeated: ids(&tally.repeated),
         skipped: ids(&tally.skipped),
@@ -280,7 +282,8 @@ mod tests {
                     "sent": 7, "acked": 6, "failed": 1, "unknown": 0, "lost": 3, "duplicated": 0,
                     "reordered": 0, "repeated": 0, "skipped": 0, "unprocessed": 1,
                 },
-                "lost": ["m3", "m4", "m5"], "duplicated": [], "reordered": [], "repeated": [],
+                "lost": ["m3", "m4", "m5"], "duplicated": [], "stored_twice": [], "reordered": [],
+                "repeated": [],
                 "skipped": [], "unprocessed": ["m2"], "unknown": [],
                 "failed": {"m6": "TimeoutException"},
                 "observed": {"leader": 2},
@@ -309,7 +312,44 @@ mod tests {
              \u{20}                                 (truncated).\n\
              Invariants: 0 hold, 0 broken, 0 not exercised.\n\
              Told: 7 sent, 6 acknowledged, 1 failed, 0 unknown.\n\
-             Found: lost 3 (m3-m5), duplicated 0, reordered 0, repeated 0, skipped 0."
+             Found: lost 3 (m3-m5), stored twice 0, processed twice 0, reordered 0, skipped\n       0."
         );
+    }
+
+    /// A message stored twice and one processed twice are both duplicated, each once, and told apart beside it.
+    #[test]
+    fn duplicated_is_whatever_somebody_met_twice() {
+        let mut story = Story::new();
+        let batch = story.send(&[0, 1]);
+        story.replicate(&[1, 2, 3], batch, 0, 0);
+        story.replicate(&[1, 2, 3], batch, 2, 0);
+        let once = story.send(&[2, 3]);
+        story.replicate(&[1, 2, 3], once, 4, 0);
+        story.assign(0, 1, 0);
+        story.poll(0, batch, 0);
+        story.poll(0, once, 4);
+        story.process(0, batch, 0, (0, 1));
+        story.process(0, batch, 2, (0, 1));
+        story.process(0, once, 4, (0, 2));
+        story.process(0, once, 4, (1, 1));
+        let view = story.view();
+        let report = RunReport {
+            scenario: "s",
+            scenario_hash: String::new(),
+            seed: 1,
+            variant: "v",
+            trace_hash: String::new(),
+            exit: 0,
+            verdicts: Vec::new(),
+            view: &view,
+            batches: &story.batches,
+        };
+        let value: Value = serde_json::from_str(&document(&[(report, BTreeMap::new())])).unwrap();
+        let run = &value["runs"][0];
+        assert_eq!(run["stored_twice"], json!(["m0", "m1"]));
+        assert_eq!(run["repeated"], json!(["m0", "m3"]));
+        assert_eq!(run["duplicated"], json!(["m0", "m1", "m3"]));
+        let counts = &run["counts"];
+        assert_eq!((&counts["duplicated"], &counts["repeated"]), (&json!(3), &json!(2)));
     }
 }

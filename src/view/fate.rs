@@ -70,6 +70,9 @@ pub struct Fate {
     pub processed: Vec<(usize, u16)>,
     /// Groups whose committed offset passed it though none of their members processed it and none will.
     pub skipped_by: Vec<usize>,
+    /// The event that decided a bad fate: the election that lost it, the commit that passed it, the append or the
+    /// processing that made it two. [`EventSeq::NONE`] when all went well.
+    pub decided: EventSeq,
     /// The events that tell the story, oldest first.
     pub witnesses: Vec<EventSeq>,
 }
@@ -78,6 +81,11 @@ impl Fate {
     /// Stored more than once.
     pub fn is_stored_twice(&self) -> bool {
         self.offsets.len() > 1
+    }
+
+    /// The witnesses up to what decided: the last of them is the moment it went wrong.
+    pub fn evidence(&self) -> impl Iterator<Item = EventSeq> + '_ {
+        self.witnesses.iter().copied().filter(|seq| *seq <= self.decided)
     }
 
     /// Processed more than once by one reader.
@@ -278,8 +286,10 @@ fn fate(
         overtaken_by: overtaken.get(&id).copied(),
         processed,
         skipped_by,
+        decided: EventSeq::NONE,
         witnesses: Vec::new(),
     };
+    fate.decided = decided(view, &fate);
     fate.witnesses = witnesses(view, &fate);
     fate
 }
@@ -314,22 +324,49 @@ fn is_skipped(view: &ClusterView, id: MessageId, group: usize, places: &Places) 
         })
 }
 
-/// The events a reader of the fate wants to see: sent, told, stored, cut, elected without it, processed, committed.
+/// What decided a bad fate.
+fn decided(view: &ClusterView, fate: &Fate) -> EventSeq {
+    let m = view.message(fate.message);
+    if let Some(kind) = fate.lost {
+        let election = fate.partition.and_then(|p| losing_election(view, p, fate.message));
+        let cut = m.cut.map(|(seq, _)| seq);
+        let first =
+            if kind == LossKind::AllReplicasLost { cut.or(election) } else { election.or(cut) };
+        return first.unwrap_or(m.acked);
+    }
+    if fate.is_stored_twice() {
+        return m.appended;
+    }
+    let passing = fate.skipped_by.iter().filter_map(|group| {
+        let (partition, offset) = fate.partition.zip(fate.offsets.first())?;
+        view.groups[*group].first_beyond(partition, *offset)
+    });
+    let repeats = fate.processed.iter().filter(|(_, count)| *count > 1);
+    let repeats = repeats.map(|(reader, _)| view.readers[*reader].message(fate.message).last);
+    let behind = fate.overtaken_by.map(|_| m.appended);
+    passing.chain(repeats).chain(behind).next().unwrap_or(EventSeq::NONE)
+}
+
+/// The first leader made after a leader appended the message whose own log ended before it.
+fn losing_election(view: &ClusterView, partition: PartitionId, id: MessageId) -> Option<EventSeq> {
+    let m = view.message(id);
+    let later = view.partition(partition).elections.iter().filter(|e| e.seq > m.appended);
+    let mut without = later.filter(|e| e.end <= m.appended_at && m.appended_at != Offset::NONE);
+    without.next().map(|election| election.seq)
+}
+
+/// The events a reader of the fate wants to see: sent, told, stored, elected without it, cut, processed, passed by a
+/// commit.
 fn witnesses(view: &ClusterView, fate: &Fate) -> Vec<EventSeq> {
     let m = view.message(fate.message);
-    let mut all = vec![m.sent, m.stored, m.retried, m.acked];
+    let mut all = vec![m.sent, m.stored, m.retried, m.acked, fate.decided];
     all.extend(m.failed.map(|(seq, _)| seq));
     if fate.lost.is_some() {
         all.extend(m.cut.map(|(seq, _)| seq));
-        all.extend(fate.partition.map(|p| view.partition(p).changed));
     }
     for (reader, _) in &fate.processed {
         let done = view.readers[*reader].message(fate.message);
         all.extend([done.first, done.last]);
-    }
-    for group in &fate.skipped_by {
-        let partition = fate.partition.unwrap_or_default();
-        all.extend(view.groups[*group].committed(partition).map(|c| c.seq));
     }
     all.retain(|seq| *seq != EventSeq::NONE);
     all.sort_unstable();

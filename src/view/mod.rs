@@ -9,6 +9,7 @@ pub mod fate;
 pub mod narrate;
 pub mod paged;
 pub mod report;
+mod rhythm;
 #[cfg(test)]
 pub(crate) mod story;
 pub mod transcript;

@@ -58,6 +58,8 @@ pub struct Facts {
     pub producers: Vec<ProducerConfig>,
     /// Consumers by number.
     pub consumers: Vec<ConsumerConfig>,
+    /// The questions of the lesson by number.
+    pub questions: Vec<String>,
 }
 
 impl Facts {
@@ -139,6 +141,8 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::CallbackPartition { .. }
         | EventKind::CoordinatorLoaded { .. }
         | EventKind::GroupChanged { state: GroupState::CompletingRebalance, .. } => Detail,
+        // A cluster is formed in this way; only later it is news.
+        EventKind::BrokerUnfenced { .. } if event.at == Time::ZERO => Detail,
         EventKind::Fault { kind } if *kind != FaultKind::Stopped => Mark,
         EventKind::Question { .. }
         | EventKind::Quiesced

@@ -88,9 +88,9 @@ impl RunReport<'_> {
         };
         let found = [
             list("lost", &all.lost),
-            list("duplicated", &all.duplicated),
+            list("stored twice", &all.duplicated),
+            list("processed twice", &all.repeated),
             list("reordered", &all.reordered),
-            list("repeated", &all.repeated),
             list("skipped", &all.skipped),
         ];
         vec![told, wrap(&format!("Found: {}.", found.join(", ")), 7)]

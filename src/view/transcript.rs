@@ -7,6 +7,7 @@ use crate::base::time::{Duration, Time};
 use crate::event::{Api, Event, EventKind};
 use crate::view::cluster::ClusterView;
 use crate::view::narrate::{Facts, Importance, Line, Scene, narrate};
+use crate::view::rhythm::Rhythm;
 use crate::view::words::{fold_ids, plural};
 
 /// A stretch without a line is said in one when it lasts at least this long.
@@ -24,6 +25,7 @@ pub struct Transcript {
     last: Time,
     quiet: Quiet,
     sends: Option<Sends>,
+    rhythm: Rhythm,
     lines: Vec<Line>,
 }
 
@@ -49,7 +51,16 @@ impl Transcript {
     pub fn new(view: ClusterView, facts: Facts, least: Importance) -> Self {
         let last = view.now;
         let quiet = Quiet::default();
-        Self { view, facts, least, last, quiet, sends: None, lines: Vec::new() }
+        Self {
+            view,
+            facts,
+            least,
+            last,
+            quiet,
+            sends: None,
+            rhythm: Rhythm::default(),
+            lines: Vec::new(),
+        }
     }
 
     /// Takes the next event in.
@@ -58,12 +69,12 @@ impl Transcript {
         let scene = Scene { before: &self.view, batches, facts: &self.facts };
         let line = narrate(&scene, seq, event);
         if line.importance >= self.least {
-            self.tell(line, event);
+            self.tell(line, event, batches);
         }
         self.view.apply(seq, event, batches);
     }
 
-    fn tell(&mut self, line: Line, event: &Event) {
+    fn tell(&mut self, line: Line, event: &Event, batches: &BatchTable) {
         let gap = event.at.since(self.last);
         if let (EventKind::Sent { message, partition }, Some(sends)) = (event.kind, &mut self.sends)
             && (sends.node, sends.partition, sends.line.at) == (event.node, partition, event.at)
@@ -72,6 +83,17 @@ impl Transcript {
             return;
         }
         self.finish_sends();
+        if gap < QUIET && self.rhythm.takes(&line, event, &self.view, batches) {
+            self.quiet = Quiet::default();
+            self.last = event.at;
+            return;
+        }
+        if !self.rhythm.is_empty() {
+            self.lines.extend(self.rhythm.finish(&self.view));
+        }
+        if line.importance == Importance::Mark {
+            self.rhythm.start_over();
+        }
         if gap >= QUIET {
             let text = self.quiet.sentence(gap);
             let quiet =
@@ -110,6 +132,7 @@ impl Transcript {
     /// The lines so far that were not taken yet.
     pub fn take_lines(&mut self) -> Vec<Line> {
         self.finish_sends();
+        self.lines.extend(self.rhythm.finish(&self.view));
         std::mem::take(&mut self.lines)
     }
 }
@@ -156,13 +179,13 @@ pub fn printed(line: &Line) -> String {
 /// Wraps `text` at 80 columns, continuation lines indented.
 pub fn wrap(text: &str, indent: usize) -> String {
     let mut lines = vec![String::new()];
-    for word in text.split(' ') {
+    for (n, word) in text.split(' ').enumerate() {
         let line = lines.last_mut().expect("there is always a line");
         let started = !line.trim().is_empty();
         if started && line.chars().count() + 1 + word.chars().count() > WIDTH {
             lines.push(format!("{}{word}", " ".repeat(indent)));
         } else {
-            if !line.is_empty() {
+            if n > 0 {
                 line.push(' ');
             }
             line.push_str(word);

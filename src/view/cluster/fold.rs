@@ -1,12 +1,14 @@
 //! How each kind of event changes the view: one function for each kind of node.
 
 use crate::base::batch::{BatchTable, RecordBody};
-use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, MessageId, NodeId, Offset, PartitionId};
+use crate::base::ids::{
+    BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, NodeId, Offset, PartitionId,
+};
 use crate::base::time::{Duration, Time};
 use crate::event::{Event, EventKind, FaultKind, RebalanceCallback};
 use crate::view::cluster::group::HandedSlice;
 use crate::view::cluster::message::{Processing, Told};
-use crate::view::cluster::replica::{Acting, Cut, CutReason, LogEntry, ReplicaView};
+use crate::view::cluster::replica::{Acting, Cut, CutReason, Election, LogEntry, ReplicaView};
 use crate::view::cluster::{ClusterView, ProcessState, WireMessage};
 
 impl ClusterView {
@@ -104,15 +106,16 @@ impl ClusterView {
     ) {
         match event.kind {
             EventKind::Appended { partition, batch, base_offset, leader_epoch } => {
+                let registered = self.partition(partition).leader == Some(b);
                 let replica = self.replica_mut(partition, b);
                 replica.log.push(LogEntry { base_offset, batch, epoch: leader_epoch });
                 replica.end = base_offset + i64::from(batches[batch].count);
-                for id in batches.messages(batch) {
-                    let m = self.messages.entry(id.index());
-                    if m.stored == EventSeq::NONE {
-                        m.stored = seq;
-                    }
-                }
+                let leads = match replica.acting {
+                    Acting::Leader(_) => true,
+                    Acting::Follower { .. } => false,
+                    Acting::Unknown => registered,
+                };
+                self.stored(batch, base_offset, leads, (seq, batches));
             }
             EventKind::HighWatermark { partition, offset } => {
                 self.replica_mut(partition, b).high_watermark = offset;
@@ -184,6 +187,26 @@ impl ClusterView {
         }
     }
 
+    /// Some broker has the messages of `batch` now.
+    fn stored(
+        &mut self,
+        batch: BatchHandle,
+        base: Offset,
+        leads: bool,
+        (seq, batches): (EventSeq, &BatchTable),
+    ) {
+        for (n, record) in batches.records(batch).enumerate() {
+            let RecordBody::Message(id) = record.body else { continue };
+            let m = self.messages.entry(id.index());
+            if m.stored == EventSeq::NONE {
+                m.stored = seq;
+            }
+            if leads {
+                (m.appended, m.appended_at) = (seq, base + n as i64);
+            }
+        }
+    }
+
     fn replica_mut(&mut self, partition: PartitionId, broker: BrokerId) -> &mut ReplicaView {
         self.partitions[partition.index()].replica_mut(broker)
     }
@@ -226,6 +249,10 @@ impl ClusterView {
                 let p = &mut self.partitions[partition.index()];
                 // A formed cluster says only this much: its first leader serves already.
                 let formed = p.changed == EventSeq::NONE;
+                if let Some(leader) = leader.filter(|_| leader_epoch != p.leader_epoch) {
+                    let end = p.replica(leader).map_or(Offset(0), |replica| replica.end);
+                    p.elections.push(Election { seq, leader, epoch: leader_epoch, end });
+                }
                 (p.leader, p.leader_epoch, p.isr, p.elr) = (leader, leader_epoch, isr, elr);
                 p.changed = seq;
                 if let (true, Some(leader)) = (formed, leader) {

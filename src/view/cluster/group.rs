@@ -1,6 +1,8 @@
 //! Consumers and groups: positions live in a consumer's memory, committed offsets in the group, and what was
 //! handed out but not processed lives nowhere but in the application.
 
+use std::collections::BTreeMap;
+
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, LeaderEpoch, MemberId, MessageId, Offset,
     PartitionId,
@@ -155,6 +157,8 @@ pub struct GroupView {
     pub members: Vec<MemberView>,
     /// Its committed offsets by partition.
     pub committed: Vec<Committed>,
+    /// The commits that went farther than any before them, by partition, oldest first.
+    pub advances: BTreeMap<PartitionId, Paged<(Offset, EventSeq)>>,
 }
 
 impl GroupView {
@@ -168,7 +172,18 @@ impl GroupView {
         self.members.iter().find(|m| m.partitions.contains(&partition)).map(|m| m.member)
     }
 
+    /// The first commit in `partition` that passed `offset`.
+    pub fn first_beyond(&self, partition: PartitionId, offset: Offset) -> Option<EventSeq> {
+        let advances = self.advances.get(&partition)?;
+        let at = advances.partition_point(|(committed, _)| *committed <= offset);
+        advances.get(at).map(|(_, seq)| *seq)
+    }
+
     pub(super) fn commit(&mut self, partition: PartitionId, offset: Offset, seq: EventSeq) {
+        let advances = self.advances.entry(partition).or_default();
+        if advances.last().is_none_or(|(highest, _)| offset > *highest) {
+            advances.push((offset, seq));
+        }
         let at = self.committed.partition_point(|c| c.partition < partition);
         if let Some(found) = self.committed.get_mut(at).filter(|c| c.partition == partition) {
             let highest = found.highest.max(offset);

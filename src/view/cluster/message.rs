@@ -57,6 +57,10 @@ pub struct MessageView {
     pub retried: EventSeq,
     /// The first append of it by any broker.
     pub stored: EventSeq,
+    /// The last time a leader appended it.
+    pub appended: EventSeq,
+    /// At which offset.
+    pub appended_at: Offset,
     /// The last time a replica lost it, and why.
     pub cut: Option<(EventSeq, CutReason)>,
 }
@@ -77,6 +81,8 @@ impl Default for MessageView {
             retries: 0,
             retried: EventSeq::NONE,
             stored: EventSeq::NONE,
+            appended: EventSeq::NONE,
+            appended_at: Offset::NONE,
             cut: None,
         }
     }

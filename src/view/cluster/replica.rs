@@ -167,6 +167,19 @@ impl ReplicaView {
     }
 }
 
+/// A leader that was made, and what it brought along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Election {
+    /// The change of the registration.
+    pub seq: EventSeq,
+    /// Who leads since.
+    pub leader: BrokerId,
+    /// Under which epoch.
+    pub epoch: LeaderEpoch,
+    /// Where the new leader's log ended.
+    pub end: Offset,
+}
+
 /// One partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartitionView {
@@ -180,6 +193,8 @@ pub struct PartitionView {
     pub elr: BrokerSet,
     /// The last change of the registration.
     pub changed: EventSeq,
+    /// Every leader that was made, oldest first.
+    pub elections: Vec<Election>,
     /// Its replicas in assignment order.
     pub replicas: Vec<ReplicaView>,
     /// Whether it ever had a leader that served.
@@ -199,6 +214,7 @@ impl PartitionView {
             isr: BrokerSet::EMPTY,
             elr: BrokerSet::EMPTY,
             changed: EventSeq::NONE,
+            elections: Vec::new(),
             replicas: replicas.iter().map(|broker| ReplicaView::new(*broker)).collect(),
             was_led: false,
             leaderless_since: None,

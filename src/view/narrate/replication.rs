@@ -77,7 +77,14 @@ fn appended(
     let (at, name) = (at_offsets(base, scene.batches[batch].count), scene.partition(partition));
     let replica = scene.before.partition(partition).replica(who);
     let acting = replica.map(|replica| replica.acting);
-    if let Some(Acting::Follower { leader: Some(leader), .. }) = acting {
+    let registered = scene.before.partition(partition).leader;
+    let from = match acting {
+        Some(Acting::Follower { leader, .. }) => leader,
+        // A formed cluster says who leads; those who follow do not say so themselves.
+        Some(Acting::Unknown) => registered.filter(|leader| *leader != who),
+        _ => None,
+    };
+    if let Some(leader) = from {
         return format!("{who} copies {what} from {leader} {at}.");
     }
     let twice = replica.is_some_and(|replica| holds_any(scene, replica, batch));

@@ -11,7 +11,12 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> String {
     match event.kind {
         EventKind::Fault { kind } => fault(scene, event.node, kind),
         EventKind::Step { step } => format!("Step {} of the script begins.", step + 1),
-        EventKind::Question { question } => format!("Question {} is put.", question + 1),
+        EventKind::Question { question } => {
+            match scene.facts.questions.get(usize::from(question)) {
+                Some(text) => text.clone(),
+                None => format!("Question {} is put.", question + 1),
+            }
+        }
         EventKind::Observed { observation } => format!("Fact {} is noted.", observation + 1),
         EventKind::Quiesced => "Everything has settled.".to_owned(),
         EventKind::Stuck => "Something is stuck; the script waits no longer.".to_owned(),

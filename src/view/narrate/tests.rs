@@ -16,6 +16,7 @@ use crate::view::transcript::{Transcript, printed};
 fn facts(acks: Acks) -> Facts {
     let topic = TopicConfig { min_insync_replicas: 2, ..TopicConfig::default() };
     Facts {
+        questions: Vec::new(),
         cluster: ClusterConfig { topics: vec![topic], ..ClusterConfig::default() },
         producers: vec![ProducerConfig { acks, ..ProducerConfig::default() }],
         consumers: vec![ConsumerConfig::default(); 2],
