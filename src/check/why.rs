@@ -98,6 +98,20 @@ pub fn journey(
     .collect()
 }
 
+/// Who had the message just before event `at`; `None` for one without a partition.
+pub fn holders_at(
+    fate: &Fate,
+    view: &ClusterView,
+    events: &[Event],
+    batches: &BatchTable,
+    at: EventSeq,
+) -> Option<Holders> {
+    let story = Story { fate, view, batches };
+    let mut copies = Copies::default();
+    events.iter().take(at.index()).for_each(|event| copies.observe(&story, event));
+    story.holders(&copies)
+}
+
 /// The causes of what decided the fate (of its last witness, where nothing did), back to the first cause.
 fn chain(fate: &Fate, events: &[Event]) -> BTreeSet<EventSeq> {
     let mut chain = BTreeSet::new();

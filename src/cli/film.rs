@@ -1,9 +1,11 @@
 //! From played stories to a film: what the terminal shows, and what `learn --plain` tells.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::ids::{EventSeq, NodeId};
+use crate::base::ids::{EventSeq, MessageId, NodeId};
 use crate::cli::args::Lang;
+use crate::cli::because::Forks;
 use crate::cli::list::text;
 use crate::cli::questions;
 use crate::cli::run::settings;
@@ -11,7 +13,7 @@ use crate::cli::story::Story;
 use crate::event::{Event, EventKind, FaultKind};
 use crate::scenario::step::Step;
 use crate::scenario::{Outcome, Run};
-use crate::tui::model::{Expectation, Film, Mark, MarkKind, World};
+use crate::tui::model::{Because, Expectation, Film, Mark, MarkKind, World};
 use crate::view::narrate::Facts;
 
 /// The film of `stories`: the variants of one scenario under one seed.
@@ -53,8 +55,15 @@ fn world(story: &Story, lang: Lang) -> World {
         facts: facts(run),
         captions: captions(run, lang),
         expectations,
+        causes: causes(story),
         refused,
     }
+}
+
+/// What every bad fate hung on.
+fn causes(story: &Story) -> BTreeMap<MessageId, Vec<Because>> {
+    let forks = Forks::of(story);
+    forks.bad().map(|id| (id, forks.because(id))).collect()
 }
 
 /// The questions of the lesson by number.

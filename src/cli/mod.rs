@@ -2,6 +2,7 @@
 //! output and to files.
 
 pub mod args;
+pub mod because;
 pub mod conform;
 pub mod film;
 pub mod learn;

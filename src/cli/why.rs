@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::check::why::journey;
 use crate::cli::args::Pick;
+use crate::cli::because::{Forks, verdict};
 use crate::cli::output::{Failure, printable, stdout};
 use crate::cli::run::settings;
 use crate::cli::source::{Source, unknown};
@@ -38,6 +39,9 @@ pub fn run(source: &Source, message: &str, pick: &Pick, limits: &Limits) -> Resu
         writeln!(out, "{}: {}", printable(&header), printable(&summary(&story, fate)))?;
         for row in rows(&story, fate) {
             writeln!(out, "{}", printable(&row))?;
+        }
+        for line in because(&story, fate) {
+            writeln!(out, "{}", printable(&line))?;
         }
         out.flush()?;
     }
@@ -76,6 +80,22 @@ fn summary(story: &Story, fate: &Fate) -> String {
         parts.push("passed by a committed offset and never processed".to_owned());
     }
     parts.join("; ") + "."
+}
+
+/// What a bad fate hung on, each tried with the same seed.
+fn because(story: &Story, fate: &Fate) -> Vec<String> {
+    let forks = Forks::of(story);
+    let (causes, id) = (forks.because(fate.message), story.run.names().message(fate.message));
+    let mut lines = Vec::new();
+    for (n, cause) in causes.iter().enumerate() {
+        let head = if n == 0 { "BECAUSE" } else { "" };
+        let line = format!("{head:<8} {} {}  ► {}", n + 1, cause.text, cause.change);
+        lines.push(wrap(&line, 11));
+    }
+    if let Some(verdict) = verdict(causes.len(), forks.tried(), &id) {
+        lines.push(wrap(&format!("{:9}{verdict}", ""), 9));
+    }
+    lines
 }
 
 /// The journey, a line an event; `*` marks the chain of causes.

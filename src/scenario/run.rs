@@ -19,9 +19,9 @@ use crate::scenario::load::Limits;
 use crate::scenario::schema::{Scenario, StartAt};
 use crate::scenario::settle::{in_motion, settled};
 use crate::scenario::state::State;
-use crate::scenario::step::{Condition, Question};
+use crate::scenario::step::{Condition, Question, Step};
 use crate::scenario::strand::{Strand, Wait};
-use crate::scenario::value::Fact;
+use crate::scenario::value::{Fact, Span};
 use crate::scenario::workload::Workload;
 use crate::sim::NodeState;
 use crate::sim::simulation::Simulation;
@@ -135,6 +135,25 @@ impl Run {
             outcome,
         };
         run.settle_waits();
+        Some(run)
+    }
+
+    /// The same run without these steps of its script: in their place nothing happens. Message ids, question numbers and
+    /// everything else stay what they are.
+    pub fn without(
+        scenario: &Arc<Scenario>,
+        variant: &str,
+        seed: u64,
+        limits: &Limits,
+        steps: &[u16],
+    ) -> Option<Self> {
+        let mut run = Self::new(scenario, variant, seed, limits)?;
+        let code = Arc::make_mut(&mut run.code);
+        for step in steps {
+            if let Some(op) = code.ops.get_mut(usize::from(*step)) {
+                op.step = Step::Sleep(Span(Duration::ZERO));
+            }
+        }
         Some(run)
     }
 

@@ -1,10 +1,11 @@
 //! What the terminal shows, handed over by the command line: recorded runs, their marks and questions, and the list
 //! of lessons. Nothing here knows how a run is made; the same film can come from a file.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::batch::BatchTable;
-use crate::base::ids::EventSeq;
+use crate::base::ids::{EventSeq, MessageId};
 use crate::base::names::Names;
 use crate::base::shared_log::SharedLog;
 use crate::event::Event;
@@ -51,8 +52,19 @@ pub struct World {
     pub captions: Vec<(EventSeq, String)>,
     /// The scenario's expectations and what became of them.
     pub expectations: Vec<Expectation>,
+    /// What the fates of lost, repeated, skipped and reordered messages hung on, by message.
+    pub causes: BTreeMap<MessageId, Vec<Because>>,
     /// Set when the run never began: Kafka refused the configuration, in its words.
     pub refused: Option<String>,
+}
+
+/// One thing that a bad fate hung on: it was tried without.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Because {
+    /// What it was: `b2 and b3 were frozen at 1.000 s`.
+    pub text: String,
+    /// What was changed to try: `acks=all`, `without it`.
+    pub change: String,
 }
 
 /// An expectation of the scenario, judged at the end of the run.

@@ -184,6 +184,7 @@ fn film_world(tape: Tape, acks: &str) -> World {
             text: format!("lost {}", if acks == "all" { 0 } else { 3 }),
             met: true,
         }],
+        causes: std::collections::BTreeMap::new(),
         refused: None,
     }
 }

@@ -1,7 +1,8 @@
 //! `run --format json`: one object with every run, its keys and their order part of the promise (schema 1).
 //!
-//! `duplicated` names messages that somebody met twice, in the log or in the processing: the union of `stored_twice`
-//! (in the leader's log more than once) and `repeated` (processed more than once by one group). `unprocessed` names readable messages that a group reading their partition has
+//! `duplicated` names messages that somebody met twice, in the log or in the processing: the union of
+//! `stored_twice` (in the leader's log more than once) and `repeated` (processed more than once by one group).
+//! `unprocessed` names readable messages that a group reading their partition has
 //! not processed; `skipped` those of them that its committed offset has passed.
 
 use std::collections::BTreeMap;
