@@ -69,6 +69,16 @@ stories! {
     auto_commit_handoff: "auto-commit-handoff";
     commit_before_or_after: "commit-before-or-after";
     leader_crash: "leader-crash";
+    hw_and_visibility: "hw-and-visibility";
+    isr_shrink: "isr-shrink";
+    min_isr_block: "min-isr-block";
+    acks_all_one_replica: "acks-all-one-replica";
+    unclean_election: "unclean-election";
+    elr_safe_election: "elr-safe-election";
+    no_fsync_power_loss: "no-fsync-power-loss";
+    all_replicas_lost: "all-replicas-lost";
+    isolated_leader: "isolated-leader";
+    rack_loss: "rack-loss";
 }
 
 #[test]

@@ -204,7 +204,10 @@ fn participle(kind: FaultKind) -> &'static str {
 /// that decided, in order.
 fn candidates(story: &Story, bad: &[&Fate]) -> Vec<Candidate> {
     let mut all = settings(story, bad);
-    let last = bad.iter().map(|fate| fate.decided).max().unwrap_or(EventSeq::NONE);
+    let skipped = bad.iter().any(|fate| !fate.skipped_by.is_empty());
+    let decided = bad.iter().map(|fate| fate.decided).max().unwrap_or(EventSeq::NONE);
+    // A skip is sealed when the one that had it dies, after the commit that decided it.
+    let last = if skipped { EventSeq::NONE } else { decided };
     all.extend(faults(&story.run, last));
     all
 }

@@ -109,9 +109,10 @@ impl Story {
 
     /// Broken guarantees that nobody expected: invariants, and delivery guarantees that no expectation speaks of.
     pub fn surprises(&self) -> impl Iterator<Item = &(Guarantee, Verdict)> {
-        let stated = self.stated();
+        let (stated, lost) = (self.stated(), !self.tally.lost.is_empty());
         self.verdicts.iter().filter(move |(guarantee, verdict)| {
-            let expected = guarantee.kind() == Kind::Delivery && is_stated(*guarantee, stated);
+            let expected =
+                guarantee.kind() == Kind::Delivery && is_stated(*guarantee, stated, lost);
             verdict.violation().is_some() && !expected
         })
     }
@@ -202,14 +203,16 @@ fn commits_by_hand(run: &Run) -> bool {
     replaced || in_steps(&run.scenario().script) || loops.any(|steps| steps.iter().any(chooses))
 }
 
-/// True when one of the expectations speaks of a delivery guarantee.
-fn is_stated(guarantee: Guarantee, stated: &[Expectation]) -> bool {
+/// True when one of the expectations speaks of a delivery guarantee; `lost`: something was lost in the run.
+fn is_stated(guarantee: Guarantee, stated: &[Expectation], lost: bool) -> bool {
     stated.iter().any(|expectation| match guarantee {
         Guarantee::LostWrite => matches!(expectation, Expectation::Lost(_)),
         Guarantee::DuplicateAppend => matches!(expectation, Expectation::Duplicated(_)),
         Guarantee::DuplicateProcess => matches!(expectation, Expectation::Repeated(_)),
         Guarantee::ReorderedSend => matches!(expectation, Expectation::Reordered(_)),
         Guarantee::CommitPastUnprocessed => matches!(expectation, Expectation::Skipped(_)),
+        // A reader that goes back where records were lost is the reader's side of that loss.
+        Guarantee::Reread => matches!(expectation, Expectation::Lost(_)) && lost,
         Guarantee::Unseen => {
             matches!(expectation, Expectation::Unprocessed(_) | Expectation::Skipped(_))
         }

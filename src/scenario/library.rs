@@ -27,6 +27,16 @@ builtins! {
     "auto-commit-handoff"
     "commit-before-or-after"
     "leader-crash"
+    "hw-and-visibility"
+    "isr-shrink"
+    "min-isr-block"
+    "acks-all-one-replica"
+    "unclean-election"
+    "elr-safe-election"
+    "no-fsync-power-loss"
+    "all-replicas-lost"
+    "isolated-leader"
+    "rack-loss"
 }
 
 /// Every built-in scenario, in the order of the curriculum.

@@ -138,8 +138,8 @@ impl Run {
         Some(run)
     }
 
-    /// The same run without these steps of its script: in their place nothing happens. Message ids, question numbers and
-    /// everything else stay what they are.
+    /// The same run without these steps of its script: in their place nothing happens. Message ids, question numbers
+    /// and everything else stay what they are.
     pub fn without(
         scenario: &Arc<Scenario>,
         variant: &str,
