@@ -4,11 +4,11 @@
 //! An event is `Copy` and at most 48 bytes. `cause` links it to the event that made it happen, so a fate can be
 //! explained by walking back. Event kinds whose name starts with `Wire` are left out of the trace hash.
 
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
-    Offset, PartitionId, ProducerEpoch,
+    Offset, PartitionId, ProducerEpoch, TopicId,
 };
 use crate::base::time::Time;
 
@@ -242,6 +242,51 @@ pub enum LeaveReason {
     PollTimeout,
 }
 
+/// Which election an administrator asks for (`ElectionType`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ElectionType {
+    /// `PREFERRED`: the first replica.
+    Preferred,
+    /// `UNCLEAN`: any replica that is alive, where there is no leader.
+    Unclean,
+}
+
+/// A call of an administrator (`Admin`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AdminCall {
+    /// `electLeaders(PREFERRED, …)`.
+    ElectPreferredLeaders,
+    /// `electLeaders(UNCLEAN, …)`.
+    ElectUncleanLeaders,
+    /// `incrementalAlterConfigs` of a topic.
+    IncrementalAlterConfigs,
+    /// `alterPartitionReassignments`; a cancellation too.
+    AlterPartitionReassignments,
+}
+
+impl AdminCall {
+    /// As Java spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ElectPreferredLeaders => "electLeaders(PREFERRED)",
+            Self::ElectUncleanLeaders => "electLeaders(UNCLEAN)",
+            Self::IncrementalAlterConfigs => "incrementalAlterConfigs",
+            Self::AlterPartitionReassignments => "alterPartitionReassignments",
+        }
+    }
+}
+
+/// A topic setting that was altered while the cluster runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TopicSetting {
+    /// `min.insync.replicas`.
+    MinInsyncReplicas(u32),
+    /// `unclean.leader.election.enable`.
+    UncleanLeaderElection(bool),
+    /// One that no decision about leaders and ISRs depends on.
+    Other,
+}
+
 /// Why a fetch position was set other than by reading on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PositionReason {
@@ -301,6 +346,8 @@ pub enum EventKind {
     BecameFollower { partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch },
     /// The leader asks the controller for another ISR.
     IsrProposed { partition: PartitionId, isr: BrokerSet },
+    /// This broker is not a replica of the partition any more and deleted its log.
+    ReplicaDeleted { partition: PartitionId },
 
     // --- controller (node: the active controller) ------------------------------------------------------------------
     /// A broker registered; it stays fenced until it has caught up with the metadata.
@@ -313,6 +360,11 @@ pub enum EventKind {
     PartitionChanged {
         partition: PartitionId, leader: Option<BrokerId>, leader_epoch: LeaderEpoch, isr: BrokerSet, elr: BrokerSet,
     },
+    /// The replicas of a partition changed: those that are to come and to go included while a reassignment is
+    /// `in_progress`.
+    ReplicasChanged { partition: PartitionId, replicas: ReplicaList, in_progress: bool },
+    /// A setting of a topic changed.
+    TopicConfigured { topic: TopicId, setting: TopicSetting },
 
     // --- consumer (node: the consumer) -----------------------------------------------------------------------------
     /// `poll()` was called: by a script, or by a loop after a poll that returned records. The further polls of an idle
@@ -357,6 +409,8 @@ pub enum EventKind {
     // --- faults and the script --------------------------------------------------------------------------------------
     /// A fault hit this node, or it was healed.
     Fault { kind: FaultKind },
+    /// An administrator's call returned, or threw.
+    AdminCalled { call: AdminCall, exception: Option<Exception> },
     /// A step of the script began; `step` counts from 0 in document order.
     Step { step: u16 },
     /// A question of the lesson is put; `question` counts from 0.

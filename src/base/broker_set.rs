@@ -89,6 +89,13 @@ impl fmt::Display for BrokerSet {
     }
 }
 
+/// Panics beyond [`MAX_REPLICAS`], as [`ReplicaList::new`] does.
+impl FromIterator<BrokerId> for ReplicaList {
+    fn from_iter<I: IntoIterator<Item = BrokerId>>(brokers: I) -> Self {
+        Self::new(&brokers.into_iter().collect::<Vec<_>>())
+    }
+}
+
 /// The most replicas one partition may have here. Kafka has no such limit.
 pub const MAX_REPLICAS: usize = 15;
 
@@ -113,6 +120,18 @@ impl ReplicaList {
     /// The brokers in assignment order.
     pub fn as_slice(&self) -> &[BrokerId] {
         &self.brokers[..usize::from(self.len)]
+    }
+
+    /// The list without the brokers of `set`.
+    #[must_use]
+    pub fn without(&self, set: BrokerSet) -> Self {
+        self.as_slice().iter().copied().filter(|broker| !set.contains(*broker)).collect()
+    }
+
+    /// The list and, after it, the brokers of `set` in ascending order.
+    #[must_use]
+    pub fn followed_by(&self, set: BrokerSet) -> Self {
+        self.as_slice().iter().copied().chain(set.iter()).collect()
     }
 
     /// The brokers as a set.

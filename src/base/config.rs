@@ -183,8 +183,8 @@ impl Default for ConsumerConfig {
     }
 }
 
-/// Topic settings.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Topic settings. As a whole the content of a record in the metadata log, hence `Copy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TopicConfig {
     /// `min.insync.replicas`.
     pub min_insync_replicas: u32,
@@ -227,6 +227,12 @@ pub struct BrokerConfig {
     pub replica_socket_timeout: Duration,
     /// `controlled.shutdown.enable`.
     pub controlled_shutdown: bool,
+    /// `auto.leader.rebalance.enable`.
+    pub auto_leader_rebalance: bool,
+    /// `leader.imbalance.check.interval.seconds`.
+    pub leader_imbalance_check_interval: Duration,
+    /// `unclean.leader.election.interval.ms`.
+    pub unclean_leader_election_interval: Duration,
     /// `group.initial.rebalance.delay.ms`.
     pub group_initial_rebalance_delay: Duration,
     /// `group.min.session.timeout.ms`.
@@ -255,6 +261,9 @@ impl Default for BrokerConfig {
             replica_fetch_backoff: Duration::from_millis(1_000),
             replica_socket_timeout: Duration::from_millis(30_000),
             controlled_shutdown: true,
+            auto_leader_rebalance: true,
+            leader_imbalance_check_interval: Duration::from_secs(300),
+            unclean_leader_election_interval: Duration::from_millis(300_000),
             group_initial_rebalance_delay: Duration::from_millis(3_000),
             group_min_session_timeout: Duration::from_millis(6_000),
             group_max_session_timeout: Duration::from_millis(1_800_000),

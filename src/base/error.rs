@@ -112,6 +112,16 @@ error_codes! {
     IneligibleReplica = "INELIGIBLE_REPLICA", "IneligibleReplicaException", false;
     /// The controller changed the partition meanwhile.
     NewLeaderElected = "NEW_LEADER_ELECTED", "NewLeaderElectedException", false;
+    /// The preferred leader may not lead.
+    PreferredLeaderNotAvailable = "PREFERRED_LEADER_NOT_AVAILABLE", "PreferredLeaderNotAvailableException", true;
+    /// No replica may lead, not even uncleanly.
+    EligibleLeadersNotAvailable = "ELIGIBLE_LEADERS_NOT_AVAILABLE", "EligibleLeadersNotAvailableException", true;
+    /// The partition is led as the election would have it.
+    ElectionNotNeeded = "ELECTION_NOT_NEEDED", "ElectionNotNeededException", true;
+    /// There is no reassignment to cancel.
+    NoReassignmentInProgress = "NO_REASSIGNMENT_IN_PROGRESS", "NoReassignmentInProgressException", false;
+    /// The replicas are not possible.
+    InvalidReplicaAssignment = "INVALID_REPLICA_ASSIGNMENT", "InvalidReplicaAssignmentException", false;
     /// `acks` is not 0, 1 or all.
     InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
 }

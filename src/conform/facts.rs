@@ -18,9 +18,9 @@ use crate::view::cluster::ClusterView;
 
 /// Every key that an entry of `allowed` may have.
 #[rustfmt::skip]
-pub const KEYS: [&str; 12] = [
-    "acked", "failed", "logs", "snapshots", "calls", "observed", "committed", "processed", "assignments", "lost",
-    "duplicated", "reordered",
+pub const KEYS: [&str; 13] = [
+    "acked", "failed", "failed_classes", "logs", "snapshots", "calls", "observed", "committed", "processed",
+    "assignments", "lost", "duplicated", "reordered",
 ];
 
 /// A finished run, as far as facts are concerned.
@@ -108,6 +108,7 @@ impl<'a> Facts<'a> {
             let pair = match key.as_str() {
                 "acked" => self.acked(expected),
                 "failed" => self.failed(expected),
+                "failed_classes" => self.failed_classes(expected),
                 "logs" => self.logs(expected),
                 "snapshots" | "observed" | "calls" => self.observations(key, expected),
                 "committed" => Ok(self.committed(expected)),
@@ -154,6 +155,13 @@ impl<'a> Facts<'a> {
             }
         };
         Ok(Pair::of(expected, by_id(got)))
+    }
+
+    /// Which exceptions there were, of whichever messages.
+    fn failed_classes(&self, expected: &Value) -> Result<Pair, Outcome> {
+        let got: BTreeSet<_> = self.failed.iter().map(|(_, exception)| *exception).collect();
+        let expected = list(expected, "failed_classes: [exception]")?;
+        Ok(Pair::of(json!(expected.iter().map(text).collect::<BTreeSet<_>>()), json!(got)))
     }
 
     /// `{"t-0": {"b1": [[offset, id, leader epoch]]}}` of the replicas that the case names.
@@ -276,13 +284,16 @@ impl<'a> Facts<'a> {
         } else {
             self.readable().flat_map(|(_, messages)| messages).collect()
         };
-        let claimed = self.sent.iter().map(|(_, message)| *message).filter(|message| {
-            by_applications || self.acked.iter().any(|(acked, ..)| acked == message)
-        });
+        let acked: BTreeSet<MessageId> = self.acked.iter().map(|(message, ..)| *message).collect();
+        let sent = self.sent.iter().map(|(_, message)| *message);
+        let claimed = sent.filter(|message| by_applications || acked.contains(message));
         let lost: BTreeSet<_> = claimed.filter(|message| !kept.contains(message)).collect();
         let lost: BTreeSet<_> =
             lost.into_iter().map(|message| self.names.message(message)).collect();
-        let expected = list(expected, "lost: [ids]")?;
+        if let Some(range) = expected.as_str() {
+            return many(range, lost.len());
+        }
+        let expected = list(expected, "lost: [ids] or a range like \"1..\"")?;
         Ok(Pair::of(json!(expected.iter().map(text).collect::<BTreeSet<_>>()), json!(lost)))
     }
 
@@ -331,15 +342,12 @@ impl<'a> Facts<'a> {
             self.sent.iter().enumerate().map(|(at, (n, message))| (*message, (*n, at))).collect();
         let mut pairs = Vec::new();
         for (_, messages) in self.readable() {
-            let mut first = Vec::new();
-            for message in messages {
-                if !first.contains(&message) {
-                    first.push(message);
-                }
-            }
-            for (at, b) in first.iter().enumerate() {
-                for a in &first[at + 1..] {
-                    let (Some(sent_a), Some(sent_b)) = (sent.get(a), sent.get(b)) else { continue };
+            let mut seen = BTreeSet::new();
+            let first = messages.into_iter().filter(|message| seen.insert(*message));
+            let first: Vec<_> =
+                first.filter_map(|message| Some((message, *sent.get(&message)?))).collect();
+            for (at, (b, sent_b)) in first.iter().enumerate() {
+                for (a, sent_a) in &first[at + 1..] {
                     if sent_a.0 == sent_b.0 && sent_a.1 < sent_b.1 {
                         pairs.push(json!([self.names.message(*a), self.names.message(*b)]));
                     }
@@ -383,6 +391,17 @@ impl Pair {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A range, `"1.."` or `"1..10"`, that `count` lies in; else the count is what differs.
+fn many(range: &str, count: usize) -> Result<Pair, Outcome> {
+    let bounds = range.split_once("..").and_then(|(low, high)| {
+        let high = if high.is_empty() { usize::MAX } else { high.parse().ok()? };
+        Some(low.parse().ok()?..=high)
+    });
+    let bounds = bounds.ok_or_else(|| Outcome::Unreadable(format!("{range:?} is no range")))?;
+    let got = if bounds.contains(&count) { json!(range) } else { json!(count) };
+    Ok(Pair::of(json!(range), got))
 }
 
 fn list<'v>(value: &'v Value, shape: &str) -> Result<&'v Vec<Value>, Outcome> {

@@ -4,6 +4,7 @@
 //! of the run and are freed when the message has been handled.
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
+use crate::base::config::TopicConfig;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
@@ -290,6 +291,13 @@ pub enum MetadataRecord {
     },
     /// `PartitionRecord` or `PartitionChangeRecord`: the whole registration.
     Partition(PartitionRegistration),
+    /// `ConfigRecord`s of a topic: all its settings.
+    TopicConfig {
+        /// Which topic.
+        topic: TopicId,
+        /// Its settings from now on.
+        config: TopicConfig,
+    },
 }
 
 /// What the controller knows of a partition (`org.apache.kafka.metadata.PartitionRegistration`).
@@ -297,8 +305,12 @@ pub enum MetadataRecord {
 pub struct PartitionRegistration {
     /// Which one.
     pub partition: PartitionId,
-    /// Replicas in assignment order.
+    /// Replicas in assignment order; during a reassignment those that are to come and to go too.
     pub replicas: ReplicaList,
+    /// Replicas a reassignment adds.
+    pub adding: BrokerSet,
+    /// Replicas a reassignment removes.
+    pub removing: BrokerSet,
     /// The leader, if any.
     pub leader: Option<BrokerId>,
     /// The leader epoch.

@@ -108,6 +108,10 @@ pub enum TimerKind {
     BrokerSession,
     /// A metadata long poll ends.
     MetadataWait,
+    /// `leader.imbalance.check.interval.seconds` are over.
+    LeaderImbalance,
+    /// `unclean.leader.election.interval.ms` is over.
+    UncleanElection,
     // clients
     /// The sender has something to do: linger over, back-off over, expiry.
     Sender,

@@ -5,11 +5,14 @@
 //! ELR when the ISR is empty) and alive; else the last known leader when ISR and ELR are both empty; else, where
 //! unclean election is allowed, the first replica alive. Every change of leader, going offline included, raises the
 //! leader epoch by 1; every change raises the partition epoch by 1; a change of the ISR alone leaves the leader
-//! epoch.
+//! epoch, but for one: when a reassignment takes a replica away the epoch rises too, so that the replica is fenced off.
 //!
-//! Simplified: no reassignment, no log directories, no leader recovery state.
+//! A reassignment is complete as soon as every replica that is to stay is in the ISR
+//! (`PartitionReassignmentReplicas.maybeCompleteReassignment`); that is looked at in every change.
+//!
+//! Simplified: no log directories, no leader recovery state.
 
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::BrokerId;
 use crate::kafka::api::PartitionRegistration;
 
@@ -29,6 +32,12 @@ pub enum Election {
 pub struct PartitionChange {
     /// The ISR that is wanted.
     pub target_isr: BrokerSet,
+    /// The replicas that are wanted, in assignment order, with those that a reassignment is to remove.
+    pub target_replicas: ReplicaList,
+    /// Those a reassignment is to add.
+    pub target_adding: BrokerSet,
+    /// Those a reassignment is to remove.
+    pub target_removing: BrokerSet,
     /// A replica that came back from an unclean shutdown: not to be trusted with the ELR.
     pub unclean_shutdown: BrokerSet,
     /// The kind of election.
@@ -54,11 +63,12 @@ impl PartitionChange {
     /// The registration after the change, or `None` when nothing changes.
     pub fn apply(&self, before: &PartitionRegistration) -> Option<PartitionRegistration> {
         let mut after = *before;
-        let mut target_isr = self.target_isr;
+        let mut target_isr = self.reassigned(&mut after);
         after.elr = self.eligible_leader_replicas(before, target_isr);
 
-        let elected = self.elect(before, target_isr, after.elr);
-        if elected.leader != before.leader {
+        let elected = self.elect(before, &after.replicas, (target_isr, after.elr));
+        let loses_replicas = !before.replicas.set().is_subset(after.replicas.set());
+        if elected.leader != before.leader || loses_replicas {
             after.leader = elected.leader;
             after.leader_epoch = before.leader_epoch + 1;
         }
@@ -85,6 +95,23 @@ impl PartitionChange {
         Some(after)
     }
 
+    /// Sets the replicas after the change, a reassignment that is done completed, and returns the target ISR.
+    fn reassigned(&self, after: &mut PartitionRegistration) -> BrokerSet {
+        after.replicas = self.target_replicas;
+        (after.adding, after.removing) = (self.target_adding, self.target_removing);
+        if self.target_adding.is_empty() && self.target_removing.is_empty() {
+            return self.target_isr;
+        }
+        let isr = self.target_isr.difference(self.target_removing);
+        let replicas = self.target_replicas.without(self.target_removing);
+        if isr.is_empty() || replicas.set().is_empty() || !replicas.set().is_subset(isr) {
+            return self.target_isr;
+        }
+        after.replicas = replicas;
+        (after.adding, after.removing) = (BrokerSet::EMPTY, BrokerSet::EMPTY);
+        isr
+    }
+
     /// Who may lead although outside the ISR. Empty while the ISR has the minimum; below it, everyone who was in the
     /// ISR or in the ELR keeps eligible, except after an unclean shutdown.
     fn eligible_leader_replicas(
@@ -98,13 +125,18 @@ impl PartitionChange {
         before.elr.union(before.isr).difference(target_isr).difference(self.unclean_shutdown)
     }
 
-    fn elect(&self, before: &PartitionRegistration, isr: BrokerSet, elr: BrokerSet) -> Elected {
+    fn elect(
+        &self,
+        before: &PartitionRegistration,
+        replicas: &ReplicaList,
+        (isr, elr): (BrokerSet, BrokerSet),
+    ) -> Elected {
         let eligible = if isr.is_empty() { elr } else { isr };
         let alive = |broker: BrokerId| self.acceptable.contains(broker);
         let valid =
             |broker: BrokerId| alive(broker) && (eligible.contains(broker) || self.ignore_isr);
         let clean = |leader| Elected { leader: Some(leader), unclean: false };
-        let replicas = before.replicas.as_slice();
+        let replicas = replicas.as_slice();
 
         if self.election == Election::Preferred && valid(replicas[0]) {
             return clean(replicas[0]);
@@ -147,10 +179,13 @@ impl PartitionChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::broker_set::ReplicaList;
     use crate::base::ids::{LeaderEpoch, PartitionId};
 
     fn set(ids: &[u8]) -> BrokerSet {
+        ids.iter().map(|n| BrokerId(*n)).collect()
+    }
+
+    fn list(ids: &[u8]) -> ReplicaList {
         ids.iter().map(|n| BrokerId(*n)).collect()
     }
 
@@ -158,7 +193,9 @@ mod tests {
     fn partition(leader: u8, isr: &[u8], elr: &[u8]) -> PartitionRegistration {
         PartitionRegistration {
             partition: PartitionId(0),
-            replicas: ReplicaList::new(&[BrokerId(1), BrokerId(2), BrokerId(3)]),
+            replicas: list(&[1, 2, 3]),
+            adding: BrokerSet::EMPTY,
+            removing: BrokerSet::EMPTY,
             leader: (leader > 0).then_some(BrokerId(leader)),
             leader_epoch: LeaderEpoch(5),
             partition_epoch: 9,
@@ -171,6 +208,9 @@ mod tests {
     fn change(target_isr: &[u8], acceptable: &[u8]) -> PartitionChange {
         PartitionChange {
             target_isr: set(target_isr),
+            target_replicas: list(&[1, 2, 3]),
+            target_adding: BrokerSet::EMPTY,
+            target_removing: BrokerSet::EMPTY,
             unclean_shutdown: BrokerSet::EMPTY,
             election: Election::Online,
             acceptable: set(acceptable),
@@ -277,5 +317,39 @@ mod tests {
             without(change(&[1], &[1, 2])),
             Some((1, 6, &[1], &[])),
         );
+    }
+
+    /// 1, 2, 3 is to become 4, 2: 4 is added, 1 and 3 are removed. Epoch +1 when the replicas go, not before.
+    #[test]
+    fn a_reassignment_is_done_when_those_who_stay_are_in_the_isr() {
+        let moving = |target_isr: &[u8]| PartitionChange {
+            target_replicas: list(&[4, 2, 1, 3]),
+            target_adding: set(&[4]),
+            target_removing: set(&[1, 3]),
+            ..change(target_isr, &[1, 2, 3, 4])
+        };
+        let began = moving(&[1, 2, 3]).apply(&partition(1, &[1, 2, 3], &[])).expect("begins");
+        assert_eq!((began.replicas, began.adding), (list(&[4, 2, 1, 3]), set(&[4])));
+        assert_eq!((began.leader, began.leader_epoch), (Some(BrokerId(1)), LeaderEpoch(5)));
+        let wish = |isr| PartitionChange { target_isr: isr, ..moving(&[]) };
+        let done = wish(set(&[1, 2, 3, 4])).apply(&began).expect("4 has joined");
+        assert_eq!((done.replicas, done.isr), (list(&[4, 2]), set(&[2, 4])));
+        assert_eq!((done.adding, done.removing), (BrokerSet::EMPTY, BrokerSet::EMPTY));
+        // The leader itself is removed: the first of the new order leads.
+        assert_eq!((done.leader, done.leader_epoch), (Some(BrokerId(4)), LeaderEpoch(6)));
+        let without_2 = wish(set(&[1, 3, 4])).apply(&began).expect("2 has left, 4 has joined");
+        assert_eq!(without_2.replicas, began.replicas, "2 is missing: not done");
+    }
+
+    #[test]
+    fn fewer_replicas_are_done_at_once_with_a_new_epoch_and_the_leader_they_had() {
+        let fewer = PartitionChange {
+            target_replicas: list(&[1, 2, 3]),
+            target_removing: set(&[3]),
+            ..change(&[1, 2, 3], &[1, 2, 3])
+        };
+        let done = fewer.apply(&partition(1, &[1, 2, 3], &[])).expect("changes");
+        assert_eq!((done.replicas, done.isr), (list(&[1, 2]), set(&[1, 2])));
+        assert_eq!((done.leader, done.leader_epoch), (Some(BrokerId(1)), LeaderEpoch(6)));
     }
 }

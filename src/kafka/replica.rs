@@ -1,7 +1,7 @@
 //! One partition on one broker, in memory: `Partition` and `Replica`. Role, epochs, high watermark, producer state,
 //! and as a leader what is known of the followers. The log itself is on disk, in [`UnifiedLog`].
 //!
-//! Simplified: no future replicas, no reassignment; followers of a leader are those of the assignment.
+//! Simplified: no future replicas (moves between log directories).
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::fingerprint::Fingerprint;
@@ -24,6 +24,17 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// The followers are those of the assignment: a reassignment brings some and takes others.
+    fn keep_followers(&mut self, own: BrokerId, registration: &PartitionRegistration, now: Time) {
+        let known = std::mem::take(&mut self.followers);
+        let others = registration.replicas.as_slice().iter().filter(|b| **b != own);
+        let follower = |b: &BrokerId| {
+            let new = || FollowerState::at_election(*b, registration.isr.contains(*b), now);
+            known.iter().find(|f| f.broker == *b).copied().unwrap_or_else(new)
+        };
+        self.followers = others.map(follower).collect();
+    }
+
     /// What is known of `broker`, if it is a replica.
     pub fn follower(&self, broker: BrokerId) -> Option<&FollowerState> {
         self.followers.iter().find(|f| f.broker == broker)
@@ -137,11 +148,13 @@ impl Replica {
             return false;
         }
         let isr = registration.isr;
+        self.replicas = registration.replicas;
         let new_epoch = registration.leader_epoch > self.leader_epoch;
         self.partition_epoch = registration.partition_epoch;
         let committed = PartitionState::Committed { isr };
         if let Role::Leader(leadership) = &mut self.role {
             leadership.state = committed;
+            leadership.keep_followers(own, registration, now);
             if new_epoch {
                 leadership.epoch_start = log.end();
                 for f in &mut leadership.followers {
@@ -171,6 +184,7 @@ impl Replica {
         let new_epoch = registration.leader_epoch > self.leader_epoch;
         self.partition_epoch = registration.partition_epoch;
         self.leader_epoch = registration.leader_epoch;
+        self.replicas = registration.replicas;
         if new_epoch || self.is_leader() {
             let leader = registration.leader;
             self.role = Role::Follower(Following { leader, delayed_until: Time::ZERO });

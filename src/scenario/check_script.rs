@@ -1,13 +1,15 @@
 //! Checking the steps of a script: every name in it exists, every number makes sense, and nothing is asked of the
 //! simulator that it does not model yet.
 
+use crate::base::broker_set::MAX_REPLICAS;
 use crate::base::error::ErrorCode;
 use crate::event::Api;
 use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::Override;
+use crate::scenario::settings::check_topic;
 use crate::scenario::step::{Action, Answer, Condition, Node, Probe, Question, Rule, Send, Step};
 use crate::scenario::validate::Check;
-use crate::scenario::value::Label;
+use crate::scenario::value::{Label, TopicPartition};
 use crate::scenario::workload::Workload;
 
 /// States of a classic group, by Kafka's names.
@@ -287,6 +289,19 @@ impl Script<'_, '_, '_> {
                 self.label(name);
                 self.probe(probe);
             }
+            Step::ElectLeaders(_, partitions) => {
+                for p in partitions {
+                    self.partition(&p.topic, p.partition);
+                }
+            }
+            Step::AlterConfigs(topic, settings) => {
+                self.topic(topic);
+                for fault in check_topic(settings) {
+                    self.problem(&fault.setting, fault.message, fault.help);
+                }
+            }
+            Step::Reassign(p, replicas) => self.reassign(p, replicas),
+            Step::CancelReassignment(p) => self.partition(&p.topic, p.partition),
             Step::Mark(name) => self.label(name),
             Step::Say(texts) => self.check.texts(&self.place.clone(), texts),
             Step::Ask(question) => self.ask(question),
@@ -328,6 +343,20 @@ impl Script<'_, '_, '_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn reassign(&mut self, partition: &TopicPartition, replicas: &[u8]) {
+        self.partition(&partition.topic, partition.partition);
+        let brokers = self.check.scenario.cluster.brokers;
+        if replicas.len() > MAX_REPLICAS {
+            let message = format!("a partition has 1 to {MAX_REPLICAS} replicas");
+            self.problem("", message, None);
+        }
+        // What else Kafka refuses is for the script to see. A broker 0 cannot be written in a set of brokers.
+        if let Some(broker) = replicas.iter().find(|b| **b == 0 || **b > brokers) {
+            let message = format!("there is no broker {broker}: brokers are 1 to {brokers}");
+            self.problem("", message, None);
         }
     }
 
@@ -475,6 +504,7 @@ impl Script<'_, '_, '_> {
             | Probe::Assigned(name)
             | Probe::Callbacks(name) => self.consumer(name),
             Probe::Exception(name) => self.client(name),
+            Probe::AdminException => {}
             Probe::Outcomes(name) => self.producer(name),
             Probe::Log(node, p)
             | Probe::HighWatermark(node, p)
@@ -486,6 +516,7 @@ impl Script<'_, '_, '_> {
             Probe::Logs(p)
             | Probe::Leader(p)
             | Probe::LeaderEpoch(p)
+            | Probe::Replicas(p)
             | Probe::Isr(p)
             | Probe::Elr(p) => {
                 self.partition(&p.topic, p.partition);

@@ -6,6 +6,7 @@ use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId};
 use crate::base::time::Time;
 use crate::event::{Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
+use crate::scenario::admin::admin_request;
 use crate::scenario::answers::answer;
 use crate::scenario::apps::hand_call;
 use crate::scenario::probes::observe;
@@ -126,7 +127,10 @@ impl Run {
             Step::Quiesce => self.quiesce(n, op),
             Step::Mark(_) | Step::Say(_) => {}
             other if self.call(n, other) => {}
-            other => self.intervene(other),
+            other => match admin_request(&self.state, other) {
+                Some(request) => self.apply(&Command::Administer { request }),
+                None => self.intervene(other),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 //! a variant changes, [`build`] for how that becomes a cluster, and [`run`] for how the script and the simulation take
 //! turns. `docs/scenarios.md` is the reference for authors.
 
+mod admin;
 mod answers;
 mod apps;
 pub mod build;

@@ -46,16 +46,21 @@ pub struct ConsumerNotes {
 pub struct Notes {
     /// By number.
     pub consumers: Vec<ConsumerNotes>,
+    /// What the administrator's last call threw.
+    pub admin: Option<Exception>,
 }
 
 impl Notes {
     /// Nothing noted yet.
     pub fn new(names: &Names) -> Self {
-        Self { consumers: vec![ConsumerNotes::default(); names.consumers.len()] }
+        Self { consumers: vec![ConsumerNotes::default(); names.consumers.len()], admin: None }
     }
 
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event, batches: &BatchTable) {
+        if let EventKind::AdminCalled { exception, .. } = event.kind {
+            self.admin = exception;
+        }
         let NodeId::Consumer(n) = event.node else { return };
         let notes = &mut self.consumers[usize::from(n)];
         let messages = |batch, first: u16, count: u16| {

@@ -76,6 +76,10 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
 }
 
 fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
+    if let Probe::AdminException = probe {
+        let exception = state.notes.admin;
+        return Some(exception.map_or(Fact::None, |exception| text(exception.name())));
+    }
     if let Probe::Outcomes(name) = probe {
         return Some(outcomes(state, state.producer(name)?));
     }
@@ -148,6 +152,10 @@ fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
             view.partition(state.at(at)?).leader.map_or(Fact::None, |leader| number(leader.0))
         }
         Probe::LeaderEpoch(at) => number(view.partition(state.at(at)?).leader_epoch.0),
+        Probe::Replicas(at) => {
+            let replicas = view.partition(state.at(at)?).assignment;
+            Fact::List(replicas.as_slice().iter().map(|b| number(b.0)).collect())
+        }
         Probe::Isr(at) => brokers(view.partition(state.at(at)?).isr),
         Probe::Elr(at) => brokers(view.partition(state.at(at)?).elr),
         Probe::HighWatermark(node, at) => {
@@ -222,7 +230,7 @@ fn snapshot(state: &State, topic: &str) -> Option<Fact> {
             }
             replicas.insert(r.broker.to_string(), Fact::Map(fields));
         }
-        let order = names.partitions[id.index()].replicas;
+        let order = p.assignment;
         let fields = [
             ("leader", p.leader.map_or(Fact::None, |b| number(b.0))),
             ("leader_epoch", number(p.leader_epoch.0)),

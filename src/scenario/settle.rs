@@ -50,7 +50,12 @@ fn partition(state: &State, id: PartitionId) -> Option<String> {
 /// What the replicas of a led partition still have to do.
 fn replicas(state: &State, id: PartitionId, p: &PartitionView) -> Option<String> {
     let leader = p.leader_replica()?;
-    for replica in &p.replicas {
+    if p.reassigning
+        && p.assignment.as_slice().iter().all(|broker| state.runs(NodeId::Broker(*broker)))
+    {
+        return Some("a reassignment is in progress".to_owned());
+    }
+    for replica in p.replicas.iter().filter(|r| p.assignment.set().contains(r.broker)) {
         let broker = replica.broker;
         let in_isr = p.isr.contains(broker);
         if state.runs(NodeId::Broker(broker)) != in_isr {
@@ -64,9 +69,8 @@ fn replicas(state: &State, id: PartitionId, p: &PartitionView) -> Option<String>
             return Some(format!("{broker} ends at {}, the leader at {}", replica.end, leader.end));
         }
     }
-    let config = &state.sim.spec().config;
     let topic = state.names().partitions[id.index()].topic;
-    let min_isr = config.topics.get(topic.index()).map_or(1, |t| t.min_insync_replicas);
+    let min_isr = state.sim.controller().topic_config(topic).min_insync_replicas;
     if p.isr.len() < min_isr as usize {
         return None;
     }

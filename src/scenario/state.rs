@@ -96,7 +96,7 @@ impl State {
             Node::Follower(topic, n) => {
                 let id = self.partition(topic, *n)?;
                 let leader = self.leader(id);
-                let replicas = self.names().partitions[id.index()].replicas;
+                let replicas = self.view.partition(id).assignment;
                 let follower = replicas.as_slice().iter().find(|b| Some(**b) != leader);
                 follower.copied().map(NodeId::Broker)
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::schema::Settings;
 use crate::scenario::value::{Span, Texts, TopicPartition};
 
 /// A process of the cluster or a client.
@@ -99,6 +100,16 @@ pub enum Step {
     Commit(Commit),
     /// `seek(partition, offset)`.
     Seek(String, TopicPartition, i64),
+
+    // --- administrators -------------------------------------------------------------------------------------------
+    /// `electLeaders(type, partitions)`; of all partitions where none is named.
+    ElectLeaders(Election, Vec<TopicPartition>),
+    /// `incrementalAlterConfigs` of a topic.
+    AlterConfigs(String, Settings),
+    /// `alterPartitionReassignments`: the partition is to have these replicas, in assignment order.
+    Reassign(TopicPartition, Vec<u8>),
+    /// The reassignment of a partition that is in progress is taken back.
+    CancelReassignment(TopicPartition),
 
     // --- looking --------------------------------------------------------------------------------------------------
     /// Records a fact under a name.
@@ -264,6 +275,15 @@ fn default_poll() -> Span {
     Span(crate::base::time::Duration::from_millis(100))
 }
 
+/// Which election.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Election {
+    /// Of the first replica, if it is in the ISR.
+    Preferred,
+    /// Of any replica that is alive, if there is no leader.
+    Unclean,
+}
+
 /// Records the application finishes: the oldest unfinished ones unless `ids` are given.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -377,6 +397,8 @@ pub enum Probe {
     Callbacks(String),
     /// The class of the last exception a call of this client threw, or none: `"CommitFailedException"`.
     Exception(String),
+    /// The exception of the administrator's last call, or none: `"PreferredLeaderNotAvailableException"`.
+    AdminException,
     /// State of a group: `"Stable"`.
     GroupState(String),
     /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
@@ -394,6 +416,8 @@ pub enum Probe {
     Leader(TopicPartition),
     /// Leader epoch.
     LeaderEpoch(TopicPartition),
+    /// Replicas in assignment order, during a reassignment those that go last: `[1, 2, 3]`.
+    Replicas(TopicPartition),
     /// ISR: `[1, 2, 3]`.
     Isr(TopicPartition),
     /// Eligible leader replicas: `[]`.
@@ -490,6 +514,8 @@ mod tests {
             r#"[Poll(consumer:"A"),Commit(consumer:"A",offsets:{"t-0":5}),Seek("A","t-0",5)]"#,
             r#"[Observe("x",Committed("g")),Ask(text:{"en":"?"},answer:Survivors),Say({"en":"x"})]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
+            r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
+            r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,
         ] {
             let steps: Vec<Step> = options.from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             let written = options.to_string(&steps).unwrap();

@@ -6,6 +6,7 @@ use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, MessageId, NodeId, PartitionId};
 use crate::base::time::Duration;
 use crate::event::{Api, FaultKind, WireLabel};
+use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::producer::SendRequest;
 
 /// One act from outside, at the current virtual time.
@@ -77,6 +78,11 @@ pub enum Command {
     CloseProducer {
         /// Which producer.
         producer: u16,
+    },
+    /// An administrator's call.
+    Administer {
+        /// The call.
+        request: AdminRequest,
     },
     /// A call of a consumer's application, by hand.
     Consumer {

@@ -1,8 +1,11 @@
 //! What comes from outside: process faults, cuts, rules, and the calls of applications.
 
+use crate::base::error::Exception;
 use crate::base::ids::{EventSeq, LeaderEpoch, NodeId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
+use crate::kafka::controller::ACTIVE_CONTROLLER;
+use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::log::UnifiedLog;
 use crate::sim::command::{Command, WireRule};
 use crate::sim::network::{ActiveRule, Item};
@@ -66,6 +69,7 @@ impl Simulation {
                 machine.close(self.now, &mut self.effects);
                 self.carry_out(NodeId::Producer(*producer), cause);
             }
+            Command::Administer { request } => self.administer(request),
             Command::Consumer { consumer, call } => {
                 let node = NodeId::Consumer(*consumer);
                 if self.node_state(node) == NodeState::Running {
@@ -75,6 +79,20 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// An administrator calls. Without a controller the call times out, here without taking the time.
+    fn administer(&mut self, request: &AdminRequest) {
+        let call = request.call();
+        let exception = if self.node_state(ACTIVE_CONTROLLER) == NodeState::Running {
+            let controller = &mut self.world.controllers[0];
+            let done = controller.administer(request, &mut self.effects);
+            self.carry_out(ACTIVE_CONTROLLER, self.script_cause);
+            done.err().map(Exception::Wire)
+        } else {
+            Some(Exception::Timeout)
+        };
+        self.event(EventKind::AdminCalled { call, exception });
     }
 
     fn fault(&mut self, node: NodeId, kind: FaultKind) {

@@ -3,14 +3,14 @@
 //! The hash is over a fixed little-endian encoding, so it is the same on every platform. Whoever changes an
 //! encoding below bumps [`TRACE_VERSION`] and says so in the changelog.
 
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
-    Offset, PartitionId, ProducerEpoch,
+    Offset, PartitionId, ProducerEpoch, TopicId,
 };
 use crate::base::shared_log::SharedLog;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, TopicSetting};
 
 /// The version of the encoding the trace hash is taken over.
 pub const TRACE_VERSION: u64 = 1;
@@ -118,6 +118,14 @@ words! {
     crate::event::GroupState: |v| *v as u64;
     crate::event::LeaveReason: |v| *v as u64;
     crate::event::PositionReason: |v| *v as u64;
+    crate::event::AdminCall: |v| name_word(v.name());
+    TopicId: |v| u64::from(v.0);
+    ReplicaList: |v| v.as_slice().iter().fold(0, |word, broker| mix(word, u64::from(broker.0)));
+    TopicSetting: |v| match v {
+        TopicSetting::MinInsyncReplicas(n) => mix(1, u64::from(*n)),
+        TopicSetting::UncleanLeaderElection(on) => mix(2, u64::from(*on)),
+        TopicSetting::Other => 0,
+    };
 }
 
 impl<T: Word> Word for Option<T> {
@@ -214,4 +222,8 @@ encodings! {
     43: Quiesced {};
     44: Stuck {};
     45: Ended {};
+    60: ReplicaDeleted { partition };
+    61: ReplicasChanged { partition, replicas, in_progress };
+    62: TopicConfigured { topic, setting };
+    63: AdminCalled { call, exception };
 }

@@ -160,7 +160,7 @@ impl App {
             EventKind::Quiesced => "all has settled".to_owned(),
             EventKind::Stuck => "something is stuck".to_owned(),
             EventKind::Ended => "the end".to_owned(),
-            _ => String::new(),
+            kind => administered(kind, &node),
         }
     }
 
@@ -179,5 +179,17 @@ impl App {
     fn last_stop_time(&self, position: usize) -> crate::base::time::Time {
         let before = self.reel.previous_stop(position + 1, None);
         self.reel.last(before).map_or_else(Default::default, |entry| entry.at)
+    }
+}
+
+/// What an administrator brings about, in a word or two.
+fn administered(kind: EventKind, node: &str) -> String {
+    match kind {
+        EventKind::ReplicaDeleted { .. } => format!("{node} deletes its replica"),
+        EventKind::ReplicasChanged { .. } => "other replicas".to_owned(),
+        EventKind::TopicConfigured { .. } => "a setting changes".to_owned(),
+        EventKind::AdminCalled { call, exception: None } => call.name().to_owned(),
+        EventKind::AdminCalled { exception: Some(exception), .. } => exception.name().to_owned(),
+        _ => String::new(),
     }
 }

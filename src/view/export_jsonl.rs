@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::base::batch::BatchTable;
 use crate::base::broker_set::BrokerSet;
+use crate::base::error::Exception;
 use crate::base::ids::{BatchHandle, BrokerId, EventSeq, GroupId, MemberId, NodeId, PartitionId};
 use crate::base::names::Names;
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, TopicSetting};
 use crate::view::words::slice_messages;
 
 /// The line of one event, without a line break.
@@ -40,6 +41,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn kind(&self, kind: &EventKind) -> (&'static str, Fields) {
         let found = self.producer(kind).or_else(|| self.broker(kind));
+        let found = found.or_else(|| self.administered(kind));
         let found = found.or_else(|| self.consumer(kind)).or_else(|| self.group(kind));
         found.unwrap_or_else(|| self.script(kind))
     }
@@ -175,6 +177,33 @@ impl Writer<'_> {
         })
     }
 
+    /// What an administrator brings about.
+    fn administered(&self, kind: &EventKind) -> Option<(&'static str, Fields)> {
+        Some(match *kind {
+            EventKind::ReplicaDeleted { partition } => {
+                ("ReplicaDeleted", vec![self.partition(partition)])
+            }
+            EventKind::ReplicasChanged { partition, replicas, in_progress } => {
+                let replicas: Vec<u8> = replicas.as_slice().iter().map(|b| b.0).collect();
+                let fields = vec![self.partition(partition), ("replicas", json!(replicas))];
+                let progress = ("in_progress", in_progress.into());
+                ("ReplicasChanged", fields.into_iter().chain([progress]).collect())
+            }
+            EventKind::TopicConfigured { topic, setting } => {
+                let (name, value) = match setting {
+                    TopicSetting::MinInsyncReplicas(n) => (json!("min.insync.replicas"), json!(n)),
+                    TopicSetting::UncleanLeaderElection(on) => {
+                        (json!("unclean.leader.election.enable"), json!(on))
+                    }
+                    TopicSetting::Other => (Value::Null, Value::Null),
+                };
+                let topic = self.names.topics[topic.index()].name.as_str().into();
+                ("TopicConfigured", vec![("topic", topic), ("setting", name), ("value", value)])
+            }
+            _ => return None,
+        })
+    }
+
     fn consumer(&self, kind: &EventKind) -> Option<(&'static str, Fields)> {
         let records = |name, partition, batch, base: i64, (first, count): (u16, u16)| {
             let start = base + i64::from(first);
@@ -206,8 +235,7 @@ impl Writer<'_> {
             EventKind::CommitAnswered { partition, offset, kind, exception } => {
                 let mut fields = at(partition, offset.0);
                 fields.push(("commit", format!("{kind:?}").into()));
-                fields
-                    .push(("exception", json!(exception.map(crate::base::error::Exception::name))));
+                fields.push(("exception", json!(exception.map(Exception::name))));
                 ("CommitAnswered", fields)
             }
             EventKind::Callback { callback, count } => {
@@ -264,6 +292,10 @@ impl Writer<'_> {
             EventKind::Question { question } => ("Question", vec![("question", question.into())]),
             EventKind::Observed { observation } => {
                 ("Observed", vec![("observation", observation.into())])
+            }
+            EventKind::AdminCalled { call, exception } => {
+                let exception = json!(exception.map(Exception::name));
+                ("AdminCalled", vec![("call", call.name().into()), ("exception", exception)])
             }
             EventKind::Quiesced => ("Quiesced", vec![]),
             EventKind::Stuck => ("Stuck", vec![]),

@@ -56,8 +56,7 @@ pub(crate) fn safe_spec(seed: u64) -> WorldSpec {
         group_initial_rebalance_delay: Duration::ZERO,
         ..BrokerConfig::default()
     };
-    let config =
-        ClusterConfig { brokers, topics: vec![topic.clone(), topic], ..ClusterConfig::default() };
+    let config = ClusterConfig { brokers, topics: vec![topic, topic], ..ClusterConfig::default() };
     let consumer = ConsumerSpec {
         config: ConsumerConfig {
             enable_auto_commit: false,

@@ -6,6 +6,7 @@ use crate::base::properties::{
     Configurable, Findings, Given, Kind, Problem, Property, PropertyError, Row, Set, Support,
     known, obeyed,
 };
+use crate::base::time::Duration;
 
 const fn yes(words: [&'static str; 4], set: Set<BrokerConfig>) -> Row<BrokerConfig> {
     obeyed(Kind::Broker, words, set)
@@ -63,13 +64,13 @@ const ROWS: &[Row<BrokerConfig>] = &[
         |c, v| int(v, 1).map(|n| c.default_replication_factor = n)),
     no(["auto.create.topics.enable", "true", "", "asking about an unknown topic creates it"],
         Support::NoEffect("every topic is declared")),
-    no(["auto.leader.rebalance.enable", "true", "", "leaders move back to the preferred replica"],
-        Support::Only(&["false"], "leaders do not move back by themselves")),
-    no(["leader.imbalance.check.interval.seconds", "300", "s", "how often preferred leaders are looked for"],
-        Support::NoEffect("leaders do not move back by themselves")),
-    no(["unclean.leader.election.interval.ms", "300000", "ms",
+    yes(["auto.leader.rebalance.enable", "true", "", "leaders move back to the preferred replica"],
+        |c, v| boolean(v).map(|on| c.auto_leader_rebalance = on)),
+    yes(["leader.imbalance.check.interval.seconds", "300", "s", "how often preferred leaders are looked for"],
+        |c, v| int(v, 1).map(|n| c.leader_imbalance_check_interval = Duration::from_secs(n.into()))),
+    yes(["unclean.leader.election.interval.ms", "300000", "ms",
         "how often the controller tries unclean elections again"],
-        Support::NotModelled("they are tried when something changes")),
+        |c, v| long_millis(v, 1).map(|d| c.unclean_leader_election_interval = d)),
     no(["min.insync.replicas", "1", "replicas", "default of topics"], PER_TOPIC),
     no(["unclean.leader.election.enable", "false", "", "default of topics"], PER_TOPIC),
     no(["log.segment.bytes", "1073741824", "bytes", "default of topics' segment.bytes"], PER_TOPIC),

@@ -217,6 +217,11 @@ impl<C: Configurable> Settings<C> {
         Self { config: C::default(), given: Given::default() }
     }
 
+    /// A config as it stands, to be changed further.
+    pub fn over(config: C) -> Self {
+        Self { config, given: Given::default() }
+    }
+
     /// Sets `name` to `value`; the last value of a name counts.
     ///
     /// # Errors

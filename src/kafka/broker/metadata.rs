@@ -53,6 +53,8 @@ impl MetadataImage {
                 self.unfenced = put(self.unfenced, !fenced);
                 self.shutting_down = put(self.shutting_down, shutting_down);
             }
+            // The broker keeps settings itself.
+            MetadataRecord::TopicConfig { .. } => {}
             MetadataRecord::Partition(partition) => {
                 let at = partition.partition.index();
                 if self.partitions.len() <= at {

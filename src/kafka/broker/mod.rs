@@ -56,6 +56,8 @@ struct Disk {
     logs: Vec<Option<UnifiedLog>>,
     /// The local copy of the metadata log.
     image: MetadataImage,
+    /// Settings of topics, by [`TopicId`](crate::base::ids::TopicId), as that copy has them.
+    topics: Vec<TopicConfig>,
     /// The id of the log directory.
     directory: u32,
     /// The broker epoch of the last clean shutdown, while it is the last thing that happened; else -1.
@@ -134,7 +136,13 @@ impl Broker {
         let lifecycle = Lifecycle::new(LifecycleState::Formed, image.broker_epoch(id));
         Self {
             ram: Ram::new(id, &config, lifecycle),
-            disk: Disk { logs: Vec::new(), image, directory: u32::from(id.0), clean_epoch: -1 },
+            disk: Disk {
+                logs: Vec::new(),
+                image,
+                topics: config.topics.clone(),
+                directory: u32::from(id.0),
+                clean_epoch: -1,
+            },
             id,
             config,
             incarnation: 0,
@@ -197,6 +205,7 @@ impl Broker {
     pub fn wipe(&mut self, keep_directory: bool) {
         self.disk.logs.clear();
         self.disk.image = MetadataImage::default();
+        self.disk.topics.clone_from(&self.config.topics);
         self.disk.clean_epoch = -1;
         if !keep_directory {
             self.disk.directory += 64;
@@ -376,7 +385,7 @@ impl Broker {
 
     /// The settings of the partition's topic.
     fn topic_config<'a>(&'a self, partition: PartitionId, fx: &Effects) -> &'a TopicConfig {
-        &self.config.topics[fx.names.partitions[partition.index()].topic.index()]
+        &self.disk.topics[fx.names.partitions[partition.index()].topic.index()]
     }
 
     /// `replica.lag.time.max.ms` / 2.

@@ -42,6 +42,12 @@ impl Broker {
                 self.apply_partition(now, *partition, fx);
             }
         }
+        // `BrokerMetadataPublisher` comes to settings after partitions.
+        for at in 0..fx.pools.get(records).len() {
+            if let MetadataRecord::TopicConfig { topic, config } = fx.pools.get(records)[at] {
+                self.disk.topics[topic.index()] = config;
+            }
+        }
         changed.clear();
         self.ram.changed = changed;
     }
@@ -57,7 +63,7 @@ impl Broker {
     fn apply_partition(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
         let Some(registration) = self.disk.image.partition(partition).copied() else { return };
         if !registration.replicas.set().contains(self.id) {
-            return;
+            return self.delete_replica(now, partition, fx);
         }
         self.load(&registration, fx);
         if registration.leader == Some(self.id) {
@@ -125,18 +131,40 @@ impl Broker {
             fx.event(EventKind::BecameFollower { partition, leader, leader_epoch });
         }
         if led {
-            self.ram.isr_changes.forget(partition);
-            self.complete_produces(partition, fx);
-            self.forget_coordinator_writes(partition);
-            if fx.names.topic_of(partition).internal {
-                self.ram.coordinator.resigned(now, partition, fx);
-            }
+            self.resign(now, partition, fx);
         }
         self.complete_fetches(partition, fx);
         self.stop_fetching(partition, previous);
         if let Some(leader) = leader {
             self.fetcher(leader).add(partition);
             self.fetch_from(now, leader, fx);
+        }
+    }
+
+    /// A reassignment took the replica away: it stops and its log is deleted (`ReplicaManager.stopPartitions`; a log
+    /// that is found at the start is a stray one and goes too).
+    fn delete_replica(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
+        let at = partition.index();
+        if let Some(Some(replica)) = self.ram.replicas.get_mut(at).map(Option::take) {
+            let previous = following(&replica);
+            self.stop_fetching(partition, previous);
+            if replica.is_leader() {
+                self.resign(now, partition, fx);
+            }
+            self.complete_fetches(partition, fx);
+        }
+        if self.disk.logs.get_mut(at).is_some_and(|log| log.take().is_some()) {
+            fx.event(EventKind::ReplicaDeleted { partition });
+        }
+    }
+
+    /// The partition is not led here any more: who waits is told.
+    fn resign(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
+        self.ram.isr_changes.forget(partition);
+        self.complete_produces(partition, fx);
+        self.forget_coordinator_writes(partition);
+        if fx.names.topic_of(partition).internal {
+            self.ram.coordinator.resigned(now, partition, fx);
         }
     }
 

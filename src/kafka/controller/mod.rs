@@ -6,8 +6,9 @@
 //! Simplified: one active controller (number 1) and no quorum, so a record is committed when it is written; the
 //! others answer `NOT_CONTROLLER`. A session ends exactly when it runs out (Kafka looks every quarter of the
 //! time-out). A registration that a dead process left in the network is refused once a later process has registered
-//! (Kafka cannot tell them apart, and the broker would stay fenced until its next start). No admin requests yet.
+//! (Kafka cannot tell them apart, and the broker would stay fenced until its next start).
 
+pub mod admin;
 mod metadata_log;
 mod partitions;
 mod sessions;
@@ -15,7 +16,7 @@ mod sessions;
 use std::sync::Arc;
 
 use crate::base::broker_set::BrokerSet;
-use crate::base::config::{ClusterConfig, Defect};
+use crate::base::config::{ClusterConfig, Defect, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, PartitionId};
@@ -53,6 +54,8 @@ impl Formation {
                 isr: partition.replicas.set(),
                 elr: BrokerSet::EMPTY,
                 last_known_leader: None,
+                adding: BrokerSet::EMPTY,
+                removing: BrokerSet::EMPTY,
             };
         Self {
             brokers: names.broker_ids().collect(),
@@ -93,6 +96,8 @@ pub struct Controller {
     /// By [`BrokerId::index`].
     brokers: Vec<BrokerRegistration>,
     partitions: Vec<PartitionRegistration>,
+    /// Settings of topics as they are now, by [`TopicId`](crate::base::ids::TopicId).
+    topics: Vec<TopicConfig>,
     /// The formed cluster has been announced as events.
     announced: bool,
     /// In memory only.
@@ -108,6 +113,7 @@ impl Controller {
         let mut controller = Self {
             number,
             sessions: Sessions::new(slots, config.brokers.broker_session_timeout),
+            topics: config.topics.clone(),
             config,
             log: MetadataLog::default(),
             brokers: vec![nobody; slots],
@@ -131,6 +137,8 @@ impl Controller {
             Input::Timeout(timer) => match timer.kind {
                 TimerKind::BrokerSession => self.fence_stale_brokers(now, fx),
                 TimerKind::MetadataWait => self.log.expire(now, fx),
+                TimerKind::LeaderImbalance => self.balance_leaders(now, fx),
+                TimerKind::UncleanElection => self.elect_unclean_leaders(now, fx),
                 _ => {}
             },
             Input::PeerGone { peer } => self.log.forget(peer),
@@ -170,6 +178,10 @@ impl Controller {
         for partition in &self.partitions {
             into.add((partition.leader, partition.leader_epoch, partition.partition_epoch));
             into.add((partition.isr, partition.elr, partition.last_known_leader));
+            into.add((partition.replicas, partition.adding, partition.removing));
+        }
+        for topic in &self.topics {
+            into.add((topic.min_insync_replicas, topic.unclean_leader_election));
         }
         self.log.fingerprint(now, into);
         self.sessions.fingerprint(now, into);
@@ -193,6 +205,7 @@ impl Controller {
         for broker in self.unfenced().iter() {
             self.sessions.touch(broker, now, -1);
         }
+        self.set_periodic_timers(now, fx);
         if self.announced {
             return;
         }
@@ -319,12 +332,17 @@ impl Controller {
 
     /// Writes a record and does what it says.
     fn append(&mut self, record: MetadataRecord, fx: &mut Effects) {
+        if let MetadataRecord::Partition(partition) = record {
+            self.tell_replicas(&partition, fx);
+        }
         self.replay(record);
         fx.event(match record {
             MetadataRecord::RegisterBroker { broker, epoch } => {
                 EventKind::BrokerRegistered { broker, epoch }
             }
-            MetadataRecord::FenceBroker { shutting_down: true, .. } => return,
+            // What an administrator changed is told by who changed it.
+            MetadataRecord::FenceBroker { shutting_down: true, .. }
+            | MetadataRecord::TopicConfig { .. } => return,
             MetadataRecord::FenceBroker { broker, fenced: true, .. } => {
                 EventKind::BrokerFenced { broker }
             }
@@ -348,6 +366,7 @@ impl Controller {
                 registration.fenced = fenced;
                 registration.shutting_down = shutting_down;
             }
+            MetadataRecord::TopicConfig { topic, config } => self.topics[topic.index()] = config,
             MetadataRecord::Partition(partition) => {
                 let at = partition.partition.index();
                 if at == self.partitions.len() {

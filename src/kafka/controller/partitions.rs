@@ -60,18 +60,21 @@ impl Controller {
     }
 
     /// The change that the settings of the partition's topic ask for.
-    fn change_of(
+    pub(super) fn change_of(
         &self,
         partition: &PartitionRegistration,
         target_isr: BrokerSet,
         fx: &Effects,
     ) -> PartitionChange {
         let topic = fx.names.partitions[partition.partition.index()].topic;
-        let settings = &self.config.topics[topic.index()];
+        let settings = &self.topics[topic.index()];
         let unclean = settings.unclean_leader_election;
         let replicas = partition.replicas.as_slice().len();
         PartitionChange {
             target_isr,
+            target_replicas: partition.replicas,
+            target_adding: partition.adding,
+            target_removing: partition.removing,
             unclean_shutdown: BrokerSet::EMPTY,
             election: if unclean { Election::Unclean } else { Election::Online },
             acceptable: self.active(),

@@ -138,6 +138,10 @@ impl ClusterView {
                 self.replica_mut(partition, b).acting = acting;
                 self.count_leaderless(partition);
             }
+            EventKind::ReplicaDeleted { partition } => {
+                self.partitions[partition.index()].replicas.retain(|replica| replica.broker != b);
+                self.count_leaderless(partition);
+            }
             EventKind::CoordinatorLoaded { .. }
             | EventKind::GroupChanged { .. }
             | EventKind::MemberJoined { .. }
@@ -259,6 +263,9 @@ impl ClusterView {
                     self.replica_mut(partition, leader).acting = Acting::Leader(leader_epoch);
                 }
                 self.count_leaderless(partition);
+            }
+            EventKind::ReplicasChanged { partition, replicas, in_progress } => {
+                self.partitions[partition.index()].assign(replicas, in_progress);
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 //! broker's log, whether its process is alive or not.
 
 use crate::base::batch::BatchTable;
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, Offset};
 use crate::base::time::{Duration, Time};
 use crate::view::paged::Paged;
@@ -195,7 +195,11 @@ pub struct PartitionView {
     pub changed: EventSeq,
     /// Every leader that was made, oldest first.
     pub elections: Vec<Election>,
-    /// Its replicas in assignment order.
+    /// Who has a replica, in assignment order.
+    pub assignment: ReplicaList,
+    /// A reassignment is in progress.
+    pub reassigning: bool,
+    /// Its replicas in assignment order, and after them those that a reassignment took away and are still on a disk.
     pub replicas: Vec<ReplicaView>,
     /// Whether it ever had a leader that served.
     pub was_led: bool,
@@ -215,6 +219,8 @@ impl PartitionView {
             elr: BrokerSet::EMPTY,
             changed: EventSeq::NONE,
             elections: Vec::new(),
+            assignment: ReplicaList::new(replicas),
+            reassigning: false,
             replicas: replicas.iter().map(|broker| ReplicaView::new(*broker)).collect(),
             was_led: false,
             leaderless_since: None,
@@ -235,6 +241,19 @@ impl PartitionView {
             self.replicas.len() - 1
         });
         &mut self.replicas[at]
+    }
+
+    /// The assignment is another one.
+    pub(super) fn assign(&mut self, assignment: ReplicaList, in_progress: bool) {
+        (self.assignment, self.reassigning) = (assignment, in_progress);
+        for broker in assignment.as_slice() {
+            self.replica_mut(*broker);
+        }
+        // A broker that never heard of its part has nothing on its disk.
+        self.replicas
+            .retain(|r| r.acting != Acting::Unknown || assignment.set().contains(r.broker));
+        let place = |broker: BrokerId| assignment.as_slice().iter().position(|b| *b == broker);
+        self.replicas.sort_by_key(|replica| place(replica.broker).unwrap_or(usize::MAX));
     }
 
     /// The replica of the registered leader.

@@ -1,8 +1,8 @@
 //! What the controller decides.
 
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
-use crate::event::{Event, EventKind};
+use crate::event::{Event, EventKind, TopicSetting};
 use crate::view::cluster::ProcessState;
 use crate::view::narrate::Scene;
 use crate::view::narrate::replication::beyond;
@@ -29,8 +29,33 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         EventKind::PartitionChanged { partition, leader, leader_epoch, isr, .. } => {
             changed(scene, &who, partition, leader, (leader_epoch, isr))
         }
+        EventKind::ReplicasChanged { partition, replicas, in_progress } => {
+            let (name, replicas) = (scene.partition(partition), list(&replicas));
+            if in_progress {
+                format!("{who} begins to move {name}: its replicas are {replicas} meanwhile.")
+            } else {
+                format!("{who} gives {name} the replicas {replicas}.")
+            }
+        }
+        EventKind::TopicConfigured { topic, setting } => {
+            let name = &scene.names().topics[topic.index()].name;
+            match setting {
+                TopicSetting::MinInsyncReplicas(n) => {
+                    format!("{who} notes min.insync.replicas={n} for {name}.")
+                }
+                TopicSetting::UncleanLeaderElection(on) => format!(
+                    "{who} notes unclean.leader.election.enable={on} for {name}; nobody is elected because of it."
+                ),
+                TopicSetting::Other => format!("{who} notes another setting for {name}."),
+            }
+        }
         _ => return None,
     })
+}
+
+fn list(replicas: &ReplicaList) -> String {
+    let ids: Vec<String> = replicas.as_slice().iter().map(|broker| broker.0.to_string()).collect();
+    ids.join(",")
 }
 
 fn changed(

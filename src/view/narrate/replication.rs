@@ -48,6 +48,10 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         EventKind::BecameFollower { partition, leader: None, .. } => {
             format!("{who} waits: {} has no leader.", name(partition))
         }
+        EventKind::ReplicaDeleted { partition } => {
+            let name = scene.partition(partition);
+            format!("{who} deletes its log of {name}: it is not a replica any more.")
+        }
         EventKind::IsrProposed { partition, isr } => isr_proposed(scene, who, partition, isr),
         _ => return None,
     })

@@ -21,6 +21,12 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> String {
         EventKind::Quiesced => "Everything has settled.".to_owned(),
         EventKind::Stuck => "Something is stuck; the script waits no longer.".to_owned(),
         EventKind::Ended => "The run is over.".to_owned(),
+        EventKind::AdminCalled { call, exception: None } => {
+            format!("{} of the administrator returns.", call.name())
+        }
+        EventKind::AdminCalled { call, exception: Some(exception) } => {
+            format!("{} of the administrator fails with {}.", call.name(), exception.name())
+        }
         EventKind::WireSent { to, arrives_in, label, .. } => {
             let what = wire_label(scene.names(), scene.batches, &label);
             let held = if arrives_in == u32::MAX { " and is held" } else { "" };
