@@ -13,7 +13,8 @@ fn holds(body: &str) {
     let scenario = Arc::new(scenario.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
     for variant in scenario.variant_names() {
         for seed in 1..=5 {
-            let mut run = Run::new(&scenario, variant, seed, &Limits::default()).unwrap();
+            let mut run =
+                Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
             run.finish();
             assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
             let judged = judge(&run);
