@@ -15,7 +15,7 @@ use crate::kafka::api::{MemberTopic, Message};
 use crate::kafka::consumer::positions::SubscriptionType;
 use crate::kafka::consumer::{Consumer, GroupRequest, Identity, Request, is_retriable, wire};
 use crate::kafka::effects::{Effects, List};
-use crate::kafka::group::assignor::range;
+use crate::kafka::group::assignor::leader;
 
 /// `AbstractCoordinator.JOIN_GROUP_TIMEOUT_LAPSE`.
 const JOIN_GROUP_TIMEOUT_LAPSE: Duration = Duration::from_secs(5);
@@ -383,7 +383,7 @@ impl Consumer {
         let rows: Vec<MemberTopic> =
             rows.into_iter().map(|(member, topic)| MemberTopic { member, topic }).collect();
         let assignment = if leads {
-            let rows = range::assign_ids(&rows, &fx.names, fx.defect);
+            let rows = leader::assign(&rows, &fx.names, fx.defect);
             fx.keep(&rows)
         } else {
             List::EMPTY

@@ -2,116 +2,180 @@
 //! member id (static members first, by their instance id); the first consumers get one partition more when it does
 //! not come out even. Several topics with few partitions therefore load the first consumers and leave the last idle.
 //!
-//! Simplified: no racks (KIP-881).
+//! With racks (KIP-881), partitions are first given to consumers in a rack that has a replica, as far as the same
+//! sizes allow; topics with the same consumers and as many partitions stay aligned, partition for partition.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
-use crate::base::config::Defect;
-use crate::base::ids::{MemberId, TopicId};
-use crate::base::names::Names;
-use crate::kafka::api::{MemberPartition, MemberTopic};
+use crate::kafka::group::assignor::racks::{rack_of, replica_racks, use_rack_aware_assignment};
+use crate::kafka::group::assignor::{Assignment, Member, Topic, Topics, java_order, member_order};
 use crate::kafka::group::hash::hash_map_order;
 
-/// A member and what it subscribes to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member<'a> {
-    /// Its member id.
-    pub id: &'a str,
-    /// Its `group.instance.id`, if it is a static member.
-    pub instance: Option<&'a str>,
-    /// The topics it subscribes to.
-    pub topics: Vec<&'a str>,
-}
-
-/// Partitions as topic and number.
-pub type Partitions<'a> = Vec<(&'a str, u32)>;
-
-/// Assigns the partitions of `topics` (name and partition count) to `members`, given in the order in which the
-/// leader received them. A member's partitions are in the order in which Kafka's assignor returns them; a member
-/// without any is in the result.
-pub fn assign<'a>(
-    members: &[Member<'a>],
-    topics: &BTreeMap<&'a str, u32>,
-) -> BTreeMap<&'a str, Partitions<'a>> {
-    let mut result: BTreeMap<_, Partitions<'a>> =
-        members.iter().map(|member| (member.id, Vec::new())).collect();
-    let subscribed: Vec<&str> = members.iter().flat_map(|m| m.topics.iter().copied()).collect();
-    for topic in topic_order(&subscribed, |topic| topics.get(topic).is_some_and(|n| *n > 0)) {
-        let mut consumers: Vec<_> = members.iter().filter(|m| m.topics.contains(&topic)).collect();
-        consumers.sort_by(|a, b| member_order(a, b));
-        for (consumer, range) in consumers.iter().zip(ranges(topics[topic], consumers.len())) {
-            let own = result.get_mut(consumer.id).expect("every member has an entry");
-            own.extend(range.map(|partition| (topic, partition)));
+/// Assigns the partitions of `topics` to `members`, given in the order in which the leader's map hands them out.
+pub fn assign<'a>(members: &[Member<'a>], topics: &Topics<'a>) -> Assignment<'a> {
+    let mut result: Assignment<'a> = members.iter().map(|member| (member.id, Vec::new())).collect();
+    let mut states: Vec<TopicAssignment<'a>> = topic_order(members, topics)
+        .into_iter()
+        .map(|name| TopicAssignment::new(name, &topics[name], members))
+        .collect();
+    let rack_aware = states.iter().any(|state| state.needs_rack_aware_assignment);
+    if rack_aware {
+        assign_with_rack_matching(&mut states, &mut result);
+    }
+    for state in &mut states {
+        state.assign_ranges(false, &mut result);
+    }
+    if rack_aware {
+        for own in result.values_mut() {
+            own.sort_by(|a, b| java_order(a.0, b.0).then(a.1.cmp(&b.1)));
         }
     }
     result
 }
 
-/// The same over ids, for the leader of a group in a run: `members` has one row a member and topic. Member ids are
-/// made so that their order is that of Kafka's names.
-pub fn assign_ids(members: &[MemberTopic], names: &Names, defect: Defect) -> Vec<MemberPartition> {
-    let topic_name = |topic: TopicId| names.topics[topic.index()].name.as_str();
-    let subscribed: Vec<&str> = members.iter().map(|row| topic_name(row.topic)).collect();
-    let mut assignment = Vec::new();
-    for name in topic_order(&subscribed, |_| true) {
-        let own = members.iter().filter(|row| topic_name(row.topic) == name);
-        let consumers: BTreeSet<MemberId> = own.map(|row| row.member).collect();
-        let Some(topic) = names.find_topic(name) else { continue };
-        let partitions = &names.topics[topic.index()].partitions;
-        let shares = ranges(partitions.len() as u32, consumers.len());
-        for (member, range) in consumers.iter().zip(shares) {
-            let range = range.start as usize..range.end as usize;
-            let member = *member;
-            let first = partitions.first().filter(|_| range.start > 0);
-            let extra = first.filter(|_| defect == Defect::AssignmentOverlaps);
-            let own = partitions[range].iter().chain(extra);
-            assignment
-                .extend(own.map(|partition| MemberPartition { member, partition: *partition }));
-        }
-    }
-    assignment
-}
-
-/// How many of `partitions` each of `consumers` gets, as consecutive runs.
-fn ranges(partitions: u32, consumers: usize) -> impl Iterator<Item = Range<u32>> {
-    let consumers = consumers as u32;
-    let (each, more) = (partitions / consumers.max(1), partitions % consumers.max(1));
-    let start = move |n: u32| each * n + more.min(n);
-    (0..consumers).map(move |n| start(n)..start(n + 1))
-}
-
 /// The subscribed topics that exist in the order in which the assignor goes through them: they are collected in a
 /// `HashSet` and from there into a `HashMap`.
-fn topic_order<'a>(subscribed: &[&'a str], exists: impl Fn(&str) -> bool) -> Vec<&'a str> {
+fn topic_order<'a>(members: &[Member<'a>], topics: &Topics<'a>) -> Vec<&'a str> {
     let mut seen = BTreeSet::new();
-    let inserted: Vec<&str> = subscribed.iter().copied().filter(|t| seen.insert(*t)).collect();
-    let mut topics = hash_map_order(&inserted);
-    topics.retain(|topic| exists(topic));
-    hash_map_order(&topics)
+    let subscribed = members.iter().flat_map(|m| m.topics.iter().copied());
+    let inserted: Vec<&str> = subscribed.filter(|t| seen.insert(*t)).collect();
+    let mut order = hash_map_order(&inserted);
+    order.retain(|topic| topics.get(topic).is_some_and(|topic| topic.partitions > 0));
+    hash_map_order(&order)
 }
 
-/// `AbstractPartitionAssignor.MemberInfo.compareTo`.
-fn member_order(a: &Member<'_>, b: &Member<'_>) -> Ordering {
-    match (a.instance, b.instance) {
-        (Some(a), Some(b)) => java_order(a, b),
-        (Some(_), None) => Ordering::Less,
-        (None, Some(_)) => Ordering::Greater,
-        (None, None) => java_order(a.id, b.id),
+/// Topics with the same consumers (in the same racks) and as many partitions are matched together; a topic alone only
+/// when it needs to be.
+fn assign_with_rack_matching<'a>(states: &mut [TopicAssignment<'a>], result: &mut Assignment<'a>) {
+    let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for (at, state) in states.iter().enumerate() {
+        let consumers: BTreeMap<&str, Option<&str>> =
+            state.consumers.iter().map(|consumer| (consumer.id, consumer.rack)).collect();
+        groups.entry((consumers, state.partition_racks.len())).or_default().push(at);
+    }
+    for ((_, partitions), group) in groups {
+        match group[..] {
+            [alone] if states[alone].needs_rack_aware_assignment => {
+                states[alone].assign_ranges(true, result);
+            }
+            [_] => {}
+            _ => assign_co_partitioned(states, &group, partitions as u32, result),
+        }
     }
 }
 
-/// `String.compareTo`: by UTF-16 code units.
-fn java_order(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
+fn assign_co_partitioned<'a>(
+    states: &mut [TopicAssignment<'a>],
+    group: &[usize],
+    partitions: u32,
+    result: &mut Assignment<'a>,
+) {
+    let Some(first) = group.first() else { return };
+    let mut remaining: Vec<&str> = states[*first].consumers.iter().map(|c| c.id).collect();
+    for number in 0..partitions {
+        let matching = remaining.iter().copied().find(|id| {
+            group
+                .iter()
+                .all(|at| states[*at].takes(id, number) && states[*at].max_assignable(id) > 0)
+        });
+        let Some(id) = matching else { continue };
+        for at in group {
+            states[*at].assign(id, &[number], result);
+        }
+        if group.iter().all(|at| states[*at].max_assignable(id) == 0) {
+            remaining.retain(|other| *other != id);
+            if remaining.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// `RangeAssignor.TopicAssignmentState`.
+struct TopicAssignment<'a> {
+    name: &'a str,
+    consumers: Vec<Consumer<'a>>,
+    needs_rack_aware_assignment: bool,
+    /// By partition; empty when no consumer has a rack.
+    partition_racks: Vec<BTreeSet<&'a str>>,
+    unassigned: BTreeSet<u32>,
+    each: u32,
+    /// How many consumers may still get one partition more.
+    extra: u32,
+}
+
+struct Consumer<'a> {
+    id: &'a str,
+    rack: Option<&'a str>,
+    assigned: u32,
+}
+
+impl<'a> TopicAssignment<'a> {
+    fn new(name: &'a str, topic: &Topic<'a>, members: &[Member<'a>]) -> Self {
+        let mut own: Vec<_> = members.iter().filter(|m| m.topics.contains(&name)).collect();
+        own.sort_by(|a, b| member_order((a.instance, a.id), (b.instance, b.id)));
+        let consumers: Vec<Consumer<'_>> =
+            own.iter().map(|m| Consumer { id: m.id, rack: rack_of(m), assigned: 0 }).collect();
+        let racks: BTreeSet<&str> = consumers.iter().filter_map(|consumer| consumer.rack).collect();
+        let partition_racks: Vec<_> = if racks.is_empty() {
+            Vec::new()
+        } else {
+            (0..topic.partitions).map(|number| replica_racks(topic, number)).collect()
+        };
+        let count = consumers.len().max(1) as u32;
+        Self {
+            name,
+            needs_rack_aware_assignment: use_rack_aware_assignment(&racks, partition_racks.iter()),
+            partition_racks,
+            unassigned: (0..topic.partitions).collect(),
+            each: topic.partitions / count,
+            extra: topic.partitions % count,
+            consumers,
+        }
+    }
+
+    /// Runs of unassigned partitions for consumer after consumer, of those in its rack only when `matching`.
+    fn assign_ranges(&mut self, matching: bool, result: &mut Assignment<'a>) {
+        for id in self.consumers.iter().map(|consumer| consumer.id).collect::<Vec<_>>() {
+            let most = self.max_assignable(id) as usize;
+            let may = self.unassigned.iter().copied().filter(|n| !matching || self.takes(id, *n));
+            let numbers: Vec<u32> = may.take(most).collect();
+            if !numbers.is_empty() {
+                self.assign(id, &numbers, result);
+            }
+        }
+    }
+
+    fn consumer(&self, id: &str) -> Option<&Consumer<'a>> {
+        self.consumers.iter().find(|consumer| consumer.id == id)
+    }
+
+    /// `racksMatch`: a consumer without a rack takes everything.
+    fn takes(&self, id: &str, number: u32) -> bool {
+        let Some(rack) = self.consumer(id).and_then(|consumer| consumer.rack) else { return true };
+        self.partition_racks.get(number as usize).is_some_and(|racks| racks.contains(rack))
+    }
+
+    fn max_assignable(&self, id: &str) -> u32 {
+        let assigned = self.consumer(id).map_or(0, |consumer| consumer.assigned);
+        (self.each + u32::from(self.extra > 0)).saturating_sub(assigned)
+    }
+
+    fn assign(&mut self, id: &'a str, numbers: &[u32], result: &mut Assignment<'a>) {
+        result.entry(id).or_default().extend(numbers.iter().map(|number| (self.name, *number)));
+        self.unassigned.retain(|number| !numbers.contains(number));
+        if let Some(consumer) = self.consumers.iter_mut().find(|consumer| consumer.id == id) {
+            consumer.assigned += numbers.len() as u32;
+            if consumer.assigned > self.each {
+                self.extra = self.extra.saturating_sub(1);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::PartitionId;
-    use crate::base::names::Topic;
 
     /// `a:t1,t2 b:t1` over `t1=3 t2=2` gives `a:t1-0,t1-1,… b:…`.
     fn check(members: &[(&str, Option<&str>, &[&str])], topics: &[(&str, u32)], expected: &str) {
@@ -121,9 +185,11 @@ mod tests {
                 id,
                 instance: *instance,
                 topics: topics.to_vec(),
+                ..Member::default()
             })
             .collect();
-        let result = assign(&members, &topics.iter().copied().collect());
+        let topics = topics.iter().map(|(name, n)| (*name, Topic::of(*n))).collect();
+        let result = assign(&members, &topics);
         let words: Vec<String> = result
             .iter()
             .map(|(id, own)| {
@@ -163,17 +229,44 @@ mod tests {
         );
     }
 
-    #[test]
-    fn ids_get_what_names_get_and_the_planted_bug_overlaps() {
-        let partitions: Vec<PartitionId> = (0..3).map(PartitionId).collect();
-        let topic = Topic { name: "t0".into(), partitions, internal: false, partition_count: 3 };
-        let names = Names { topics: vec![topic], ..Names::default() };
-        let row = |member| MemberTopic { member: MemberId(member), topic: TopicId(0) };
-        let assigned = |defect| -> Vec<(u32, u16)> {
-            let rows = assign_ids(&[row(9), row(7)], &names, defect);
-            rows.iter().map(|row| (row.member.0, row.partition.0)).collect()
+    fn racked<'a>(racks: &[(&'a str, &'a str)], topics: &[(&'a str, &[&[&'a str]])]) -> String {
+        let names: Vec<&str> = topics.iter().map(|(name, _)| *name).collect();
+        let member = |(id, rack): &(&'a str, &'a str)| Member {
+            id,
+            rack: Some(rack),
+            topics: names.clone(),
+            ..Member::default()
         };
-        assert_eq!(assigned(Defect::None), [(7, 0), (7, 1), (9, 2)]);
-        assert_eq!(assigned(Defect::AssignmentOverlaps), [(7, 0), (7, 1), (9, 2), (9, 0)]);
+        let members: Vec<Member<'_>> = racks.iter().map(member).collect();
+        let topic = |racks: &[&[&'a str]]| Topic {
+            partitions: racks.len() as u32,
+            racks: racks.iter().map(|racks| racks.to_vec()).collect(),
+        };
+        let topics = topics.iter().map(|(name, racks)| (*name, topic(racks))).collect();
+        let words: Vec<String> = assign(&members, &topics)
+            .iter()
+            .map(|(id, own)| {
+                let own: Vec<String> = own.iter().map(|(t, p)| format!("{t}-{p}")).collect();
+                format!("{id}:{}", own.join(","))
+            })
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn consumers_get_partitions_of_their_rack_within_the_same_sizes() {
+        let members = [("c1", "a"), ("c2", "b"), ("c3", "c")];
+        let one: &[&[&str]] = &[&["b"], &["c"], &["a"], &["b"]];
+        assert_eq!(racked(&members, &[("t", one)]), "c1:t-2 c2:t-0,t-3 c3:t-1");
+        let everywhere: &[&[&str]] = &[&["a", "b", "c"], &["a", "b", "c"], &["a", "b", "c"]];
+        assert_eq!(racked(&members, &[("t", everywhere)]), "c1:t-0 c2:t-1 c3:t-2");
+    }
+
+    #[test]
+    fn topics_with_as_many_partitions_stay_aligned() {
+        let members = [("c1", "a"), ("c2", "b")];
+        let t: &[&[&str]] = &[&["b"], &["a"]];
+        let u: &[&[&str]] = &[&["b"], &["a"]];
+        assert_eq!(racked(&members, &[("t", t), ("u", u)]), "c1:t-1,u-1 c2:t-0,u-0");
     }
 }
