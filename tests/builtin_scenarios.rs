@@ -75,6 +75,7 @@ stories! {
     acks_all_one_replica: "acks-all-one-replica";
     unclean_election: "unclean-election";
     elr_safe_election: "elr-safe-election";
+    truncation_bugs: "truncation-bugs";
     no_fsync_power_loss: "no-fsync-power-loss";
     all_replicas_lost: "all-replicas-lost";
     isolated_leader: "isolated-leader";

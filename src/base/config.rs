@@ -4,6 +4,7 @@
 //! variant and `explain` read. Simplified: only settings that change what the simulator does have a field; every
 //! other 4.4 setting is known by name and refused with that reason.
 
+use crate::base::era::Era;
 use crate::base::features::Features;
 use crate::base::time::Duration;
 
@@ -283,6 +284,8 @@ pub struct ClusterConfig {
     pub brokers: BrokerConfig,
     /// Feature levels of the cluster.
     pub features: Features,
+    /// The truncation rule of its brokers.
+    pub era: Era,
     /// Of topics, by [`TopicId`](crate::base::ids::TopicId).
     pub topics: Vec<TopicConfig>,
 }

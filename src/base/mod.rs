@@ -4,6 +4,7 @@ pub mod batch;
 pub mod broker_set;
 pub mod chooser;
 pub mod config;
+pub mod era;
 pub mod error;
 pub mod features;
 pub mod fingerprint;

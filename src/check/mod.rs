@@ -65,6 +65,8 @@ pub enum FaultClass {
     UncleanElection,
     /// Offsets are committed by hand, to any value.
     ManualCommits,
+    /// The brokers truncate by a rule from before 4.4.
+    OldProtocol,
 }
 
 const EVERYTHING: &[FaultClass] = &[
@@ -72,11 +74,16 @@ const EVERYTHING: &[FaultClass] = &[
     FaultClass::DiskLoss,
     FaultClass::UncleanElection,
     FaultClass::ManualCommits,
+    FaultClass::OldProtocol,
 ];
 const SOUND_DISKS: &[FaultClass] = &[FaultClass::UncleanElection, FaultClass::ManualCommits];
 const SOUND_DISKS_CLEAN_ELECTIONS: &[FaultClass] = &[FaultClass::ManualCommits];
-const OWN_COMMITS: &[FaultClass] =
-    &[FaultClass::PowerLoss, FaultClass::DiskLoss, FaultClass::UncleanElection];
+const OWN_COMMITS: &[FaultClass] = &[
+    FaultClass::PowerLoss,
+    FaultClass::DiskLoss,
+    FaultClass::UncleanElection,
+    FaultClass::OldProtocol,
+];
 
 /// What a checker cannot see in the events: settings that decide whether a precondition holds.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -87,6 +94,8 @@ pub struct JudgeSetup {
     pub unclean_election: Vec<bool>,
     /// Consumers whose application (or an administrator) commits offsets of its own choice, not the position.
     pub manual_commits: bool,
+    /// The brokers truncate by a rule from before 4.4.
+    pub old_protocol: bool,
 }
 
 impl JudgeSetup {
@@ -275,6 +284,9 @@ impl Judge {
         let mut weather = Weather::default();
         if setup.manual_commits {
             weather.add(FaultClass::ManualCommits);
+        }
+        if setup.old_protocol {
+            weather.add(FaultClass::OldProtocol);
         }
         let checkers = guarantees.iter().map(|g| (*g, g.checker())).collect();
         Self { view: ClusterView::new(names), setup, weather, checkers }

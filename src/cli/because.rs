@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::base::config::Acks;
+use crate::base::era::Era;
 use crate::base::ids::{EventSeq, MessageId, PartitionId};
 use crate::base::names::Names;
 use crate::base::time::Time;
@@ -41,6 +42,7 @@ enum Knob {
     Unclean,
     Idempotence,
     AutoCommit,
+    Era,
 }
 
 /// A story with every change that was tried on it.
@@ -142,6 +144,7 @@ impl<'a> Forks<'a> {
                 }
             }
             Knob::Idempotence => ": no broker could tell a retry from a new batch".to_owned(),
+            Knob::Era => ": followers cut their logs by an older rule".to_owned(),
             Knob::AutoCommit => {
                 format!(": an offset beyond {id} was committed before it was processed")
             }
@@ -222,6 +225,10 @@ fn settings(story: &Story, bad: &[&Fate]) -> Vec<Candidate> {
             all.push(Candidate::Setting { path, value, is, of });
         }
     };
+    if spec.config.era != Era::Current && bad.iter().any(|fate| fate.lost.is_some()) {
+        let is = format!("era={}", spec.config.era.name());
+        add("cluster.era".to_owned(), Era::Current.name(), is, Knob::Era);
+    }
     for fate in bad {
         let producer = view.message(fate.message).producer.unwrap_or_default();
         let name = &names.producers[usize::from(producer)].name;

@@ -116,6 +116,9 @@ fn words(story: &Story, fact: &Fact) -> String {
         Fact::Number(n) => n.to_string(),
         Fact::Text(text) => text.clone(),
         Fact::List(items) if items.is_empty() => "none".to_owned(),
+        Fact::List(items) if items.iter().all(|item| record(item).is_some()) => {
+            items.iter().filter_map(record).collect::<Vec<_>>().join(" ")
+        }
         Fact::List(items) => {
             let ids: Option<Vec<_>> = items
                 .iter()
@@ -134,6 +137,17 @@ fn words(story: &Story, fact: &Fact) -> String {
                 entries.iter().map(|(key, value)| format!("{key} {}", words(story, value)));
             entries.collect::<Vec<_>>().join(", ")
         }
+    }
+}
+
+/// The id of a record as `Log` observes it: offset, id, leader epoch.
+fn record(fact: &Fact) -> Option<&str> {
+    match fact {
+        Fact::List(parts) => match parts.as_slice() {
+            [Fact::Number(_), Fact::Text(id), Fact::Number(_)] => Some(id),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

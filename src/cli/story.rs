@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::base::era::Era;
 use crate::base::ids::EventSeq;
 use crate::base::time::Time;
 use crate::check::verdict::Verdict;
@@ -171,6 +172,7 @@ fn judge(run: &Run) -> Judge {
         acks: spec.producers.iter().map(|producer| producer.acks).collect(),
         unclean_election: spec.config.topics.iter().map(|t| t.unclean_leader_election).collect(),
         manual_commits: commits_by_hand(run),
+        old_protocol: spec.config.era != Era::Current,
     };
     let mut judge = Judge::new(Arc::clone(run.names()), setup);
     let events = run.simulation().trace().events();

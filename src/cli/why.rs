@@ -87,6 +87,9 @@ fn because(story: &Story, fate: &Fate) -> Vec<String> {
     let forks = Forks::of(story);
     let (causes, id) = (forks.because(fate.message), story.run.names().message(fate.message));
     let mut lines = Vec::new();
+    if !forks.bad().any(|bad| bad == fate.message) {
+        return lines;
+    }
     for (n, cause) in causes.iter().enumerate() {
         let head = if n == 0 { "BECAUSE" } else { "" };
         let line = format!("{head:<8} {} {}  ► {}", n + 1, cause.text, cause.change);

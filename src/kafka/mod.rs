@@ -18,3 +18,5 @@ pub mod partitioner;
 pub mod producer;
 pub mod replica;
 pub mod truncation;
+pub mod truncation_high_watermark;
+pub mod truncation_kip_101;

@@ -53,6 +53,8 @@ pub struct Following {
     pub leader: Option<BrokerId>,
     /// It does not fetch before (`replica.fetch.backoff.ms` after an error).
     pub delayed_until: Time,
+    /// Its leader has compared the two logs since this leader epoch began (what the rule of KIP-101 does once).
+    pub reconciled: bool,
 }
 
 /// Leader or follower.
@@ -98,7 +100,11 @@ impl Replica {
             leader_epoch: LeaderEpoch::NONE,
             partition_epoch: -1,
             high_watermark,
-            role: Role::Follower(Following { leader: None, delayed_until: Time::ZERO }),
+            role: Role::Follower(Following {
+                leader: None,
+                delayed_until: Time::ZERO,
+                reconciled: false,
+            }),
             producers,
             checkpoint_interval: 0,
         }
@@ -187,7 +193,8 @@ impl Replica {
         self.replicas = registration.replicas;
         if new_epoch || self.is_leader() {
             let leader = registration.leader;
-            self.role = Role::Follower(Following { leader, delayed_until: Time::ZERO });
+            self.role =
+                Role::Follower(Following { leader, delayed_until: Time::ZERO, reconciled: false });
         }
         new_epoch
     }
@@ -207,7 +214,7 @@ impl Replica {
                 }
             }
             Role::Follower(following) => {
-                into.add(following.leader);
+                into.add((following.leader, following.reconciled));
                 into.add_time(now, following.delayed_until.max(now));
             }
         }

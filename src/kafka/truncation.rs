@@ -1,7 +1,7 @@
 //! Where two logs part, and what a follower cuts: the leader's side in `Partition.readRecords` (KIP-595: truncation on
 //! fetch) and the follower's side in `AbstractFetcherThread.getOffsetTruncationState` (KIP-101, KIP-279).
 //!
-//! The older rules (truncate to the high watermark; one round of KIP-101) can stand beside these.
+//! The older rules stand beside it, for clusters of an older [`Era`](crate::base::era::Era).
 
 use crate::base::error::ErrorCode;
 use crate::base::ids::{LeaderEpoch, Offset};

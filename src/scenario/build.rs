@@ -16,7 +16,7 @@ use crate::kafka::group::hash::partition_for_group;
 use crate::scenario::apps;
 use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{Scenario, StartAt, Topic as TopicSchema};
-use crate::scenario::settings::{SettingFault, config_of, features_of};
+use crate::scenario::settings::{SettingFault, config_of, era_of, features_of};
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
 use crate::sim::network::NetworkConfig;
@@ -47,6 +47,7 @@ pub fn build(
 ) -> (WorldSpec, Option<Refusal>) {
     let brokers: BrokerConfig = config_of(&resolved.cluster.config).unwrap_or_default();
     let features = features_of(&resolved.cluster.features).unwrap_or_default();
+    let era = era_of(&resolved.cluster.era).unwrap_or_default();
     let names = names(scenario, resolved, workload, &brokers);
     let mut topics: Vec<TopicConfig> = Vec::new();
     for topic in &names.topics {
@@ -86,7 +87,7 @@ pub fn build(
     };
     let spec = WorldSpec {
         names: Arc::new(names),
-        config: Arc::new(ClusterConfig { brokers, features, topics }),
+        config: Arc::new(ClusterConfig { brokers, features, era, topics }),
         producers,
         consumers,
         network,

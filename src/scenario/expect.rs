@@ -28,6 +28,8 @@ pub enum Expectation {
     Duplicated(Tally),
     /// Messages that a reader meets after one that was sent later to the same partition.
     Reordered(Tally),
+    /// Messages that a follower has below its high watermark where the leader has another one.
+    Diverged(Tally),
     /// Messages an application finished more than once in one group.
     Repeated(Tally),
     /// Readable messages below the committed offset that no member of the group has finished.

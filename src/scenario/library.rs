@@ -33,6 +33,7 @@ builtins! {
     "acks-all-one-replica"
     "unclean-election"
     "elr-safe-election"
+    "truncation-bugs"
     "no-fsync-power-loss"
     "all-replicas-lost"
     "isolated-leader"

@@ -288,7 +288,7 @@ impl<'a> Loader<'a> {
     fn cluster(&mut self, piece: Piece<'a>) -> Cluster {
         let mut cluster = Cluster::default();
         self.places.parts.insert("cluster".to_owned(), piece);
-        let known = ["brokers", "controllers", "config", "features"];
+        let known = ["brokers", "controllers", "config", "features", "era"];
         let Some(fields) = self.fields("cluster", piece, "Cluster", &known) else { return cluster };
         if let Some(n) =
             fields.get("brokers").and_then(|p| self.number("cluster.brokers", *p, 1..=64))
@@ -302,6 +302,9 @@ impl<'a> Loader<'a> {
         }
         cluster.config = self.settings("cluster", "config", &fields);
         cluster.features = self.settings("cluster", "features", &fields);
+        if let Some(piece) = fields.get("era") {
+            cluster.era = self.read("cluster.era", *piece).unwrap_or_default();
+        }
         cluster
     }
 

@@ -87,6 +87,9 @@ impl Scenario {
         for (key, value) in self.variants.get(variant).unwrap_or(&none).iter() {
             let Ok(Path { kind, name, rest }) = path(self, key) else { continue };
             match (kind, value) {
+                ("cluster", Override::Setting(value)) if rest == "era" => {
+                    resolved.cluster.era.clone_from(&value.0);
+                }
                 ("cluster", Override::Setting(value)) => match rest.strip_prefix("features.") {
                     Some(feature) => set(&mut resolved.cluster.features, feature, value),
                     None => set(&mut resolved.cluster.config, rest, value),

@@ -73,12 +73,15 @@ pub struct Cluster {
     /// Feature levels it was formatted with, where they differ from those of a fresh 4.4 cluster.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub features: Settings,
+    /// The truncation rule of its brokers, by the last release that had it: `0.10`, `1.1`, `4.4`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub era: String,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
         let (config, features) = (Settings::default(), Settings::default());
-        Self { brokers: 3, controllers: 1, config, features }
+        Self { brokers: 3, controllers: 1, config, features, era: String::new() }
     }
 }
 

@@ -2,6 +2,7 @@
 //! refuses; here a refusal becomes something with a place in the file.
 
 use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use crate::base::era::Era;
 use crate::base::features::{self, Features};
 use crate::base::properties::{self, Configurable, Problem, PropertyError};
 use crate::scenario::diagnostics::did_you_mean;
@@ -65,6 +66,19 @@ pub fn check_consumer(settings: &Settings) -> Vec<SettingFault> {
     config_of::<ConsumerConfig>(settings).err().unwrap_or_default()
 }
 
+/// The era of a cluster, or what is wrong with its name.
+pub fn era_of(name: &str) -> Result<Era, Vec<SettingFault>> {
+    if name.is_empty() {
+        return Ok(Era::default());
+    }
+    Era::parse(name).ok_or_else(|| {
+        let known: Vec<&str> = Era::ALL.into_iter().map(Era::name).collect();
+        let message = format!("era {name:?}: it is one of {}", known.join(", "));
+        let help = did_you_mean(name, &known);
+        vec![SettingFault { setting: "era".to_owned(), message, help, by_kafka: false }]
+    })
+}
+
 /// The feature levels of a cluster, or everything that is wrong with them.
 pub fn features_of(settings: &Settings) -> Result<Features, Vec<SettingFault>> {
     let mut levels = Features::default();
@@ -108,5 +122,16 @@ mod tests {
             super::features_of(&resolved.cluster.features).unwrap().eligible_leader_replicas
         });
         assert_eq!(elr, [true, false]);
+    }
+
+    #[test]
+    fn an_era_is_known_by_its_last_release() {
+        use crate::base::era::Era;
+        for (name, era) in [("", Era::Current), ("0.10", Era::HighWatermark), ("1.1", Era::Kip101)]
+        {
+            assert_eq!(super::era_of(name).unwrap(), era, "{name:?}");
+        }
+        let fault = super::era_of("0.11").unwrap_err().remove(0);
+        assert_eq!(fault.message, "era \"0.11\": it is one of 0.10, 1.1, 4.4");
     }
 }

@@ -276,6 +276,10 @@ impl Check<'_> {
         collect("cluster".to_owned(), settings::check_cluster(&resolved.cluster.config));
         let features = settings::features_of(&resolved.cluster.features).err();
         collect("cluster.features".to_owned(), features.unwrap_or_default());
+        collect(
+            "cluster.era".to_owned(),
+            settings::era_of(&resolved.cluster.era).err().unwrap_or_default(),
+        );
         for (name, topic) in resolved.topics.iter() {
             collect(format!("topics.{name}"), settings::check_topic(&topic.config));
         }

@@ -7,7 +7,7 @@ use crate::scenario::answers::idle;
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::run::{Outcome, Run};
 use crate::scenario::value::Fact;
-use crate::view::fate::{fates, tally};
+use crate::view::fate::{diverged, fates, tally};
 
 /// One expectation and what the run made of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -99,6 +99,9 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         Expectation::Lost(wanted) => all(wanted, &counts.lost),
         Expectation::Duplicated(wanted) => all(wanted, &counts.duplicated),
         Expectation::Reordered(wanted) => all(wanted, &counts.reordered),
+        Expectation::Diverged(wanted) => {
+            all(wanted, &diverged(&state.view, run.simulation().batches()))
+        }
         Expectation::Repeated(wanted) => all(wanted, &counts.repeated),
         Expectation::Skipped(wanted) => all(wanted, &counts.skipped),
         Expectation::Unprocessed(wanted) => all(wanted, &counts.unprocessed),

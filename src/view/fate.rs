@@ -148,6 +148,22 @@ pub fn tally(view: &ClusterView, fates: &[Fate]) -> Tally {
     tally
 }
 
+/// Messages that a follower has below its high watermark at an offset where the leader has another one, ascending.
+pub fn diverged(view: &ClusterView, batches: &BatchTable) -> Vec<MessageId> {
+    let mut found = BTreeSet::new();
+    for partition in &view.partitions {
+        let Some(leader) = partition.leader_replica() else { continue };
+        let theirs: BTreeMap<Offset, MessageId> = leader.messages(batches).collect();
+        let followers = partition.replicas.iter().filter(|r| r.broker != leader.broker);
+        for follower in followers {
+            let below = follower.high_watermark.min(leader.high_watermark);
+            let mine = follower.messages(batches).filter(|(at, _)| *at < below);
+            found.extend(mine.filter(|(at, id)| theirs.get(at) != Some(id)).map(|(_, id)| id));
+        }
+    }
+    found.into_iter().collect()
+}
+
 /// Readable, at or above the lowest position of a group that never processed it.
 fn is_unprocessed(view: &ClusterView, fate: &Fate) -> bool {
     let Some((partition, offset)) = fate.partition.zip(fate.offsets.first()) else { return false };

@@ -9,6 +9,7 @@
 //! Simplified: no fetch sessions, no rack-aware replica selection (KIP-392), no quotas.
 
 use crate::base::config::Defect;
+use crate::base::era::Era;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
@@ -19,6 +20,7 @@ use crate::kafka::effects::{Effects, Token};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
 use crate::kafka::truncation::{Comparison, compare};
+use crate::kafka::{truncation_high_watermark, truncation_kip_101};
 
 /// What a read of several partitions found.
 #[derive(Clone, Copy)]
@@ -113,7 +115,14 @@ impl Broker {
                 result.log_start = log.log_start();
                 let defect = fx.defect == Defect::NoTruncation;
                 let last_fetched = if defect { LeaderEpoch::NONE } else { ask.last_fetched_epoch };
-                match compare(log, ask.offset, last_fetched) {
+                let comparison = match self.config.era {
+                    // Consumers know nothing of eras.
+                    _ if replica.is_none() => compare(log, ask.offset, last_fetched),
+                    Era::Current => compare(log, ask.offset, last_fetched),
+                    Era::Kip101 => truncation_kip_101::compare(log, ask.offset, last_fetched),
+                    Era::HighWatermark => truncation_high_watermark::compare(log, ask.offset),
+                };
+                match comparison {
                     Comparison::Error(error) => result.error = error,
                     Comparison::Diverges(own) => {
                         result.diverging_epoch = own.epoch;

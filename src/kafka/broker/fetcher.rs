@@ -4,19 +4,22 @@
 //! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at
 //! once (Kafka asks with `ListOffsets` first).
 
+use crate::base::era::Era;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
+use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::broker::Broker;
 use crate::kafka::effects::{Effects, List, TimerKind};
 use crate::kafka::high_watermark::follower_high_watermark;
+use crate::kafka::log::UnifiedLog;
 use crate::kafka::log::epochs::EpochEnd;
 use crate::kafka::log::producer_state::ProducerStateManager;
 use crate::kafka::replica::{Following, Role};
-use crate::kafka::truncation::truncation;
+use crate::kafka::truncation::{Truncation, truncation};
+use crate::kafka::{truncation_high_watermark, truncation_kip_101};
 
 /// `replica.fetch.max.bytes`, a partition.
 const PARTITION_MAX_BYTES: u32 = 1_048_576;
@@ -67,7 +70,8 @@ impl Broker {
         let mut again = Time::NEVER;
         for partition in &fetcher.partitions {
             let Some((replica, log)) = self.parts_ref(*partition) else { continue };
-            let Role::Follower(Following { delayed_until, .. }) = replica.role else { continue };
+            let Role::Follower(following) = replica.role else { continue };
+            let Following { delayed_until, .. } = following;
             if delayed_until > now {
                 again = again.min(delayed_until);
                 continue;
@@ -76,7 +80,7 @@ impl Broker {
                 partition: *partition,
                 offset: log.end(),
                 current_leader_epoch: replica.leader_epoch,
-                last_fetched_epoch: log.latest_epoch(),
+                last_fetched_epoch: self.epoch_to_tell(&following, log),
                 log_start: log.log_start(),
                 max_bytes: PARTITION_MAX_BYTES,
             });
@@ -99,6 +103,15 @@ impl Broker {
         fetcher.in_flight = Some(fx.request(NodeId::Broker(leader), message));
         let patience = self.config.brokers.replica_socket_timeout;
         fx.set_timer(TimerKind::FetcherTimeout, number, now + patience);
+    }
+
+    /// The epoch a follower tells its leader to compare logs by: in every fetch, or as the rule of its era has it.
+    fn epoch_to_tell(&self, following: &Following, log: &UnifiedLog) -> LeaderEpoch {
+        match self.config.era {
+            Era::Kip101 if following.reconciled => LeaderEpoch::NONE,
+            Era::HighWatermark => LeaderEpoch::NONE,
+            Era::Current | Era::Kip101 => log.latest_epoch(),
+        }
     }
 
     /// The leader answered.
@@ -154,6 +167,7 @@ impl Broker {
         if result.error != ErrorCode::None {
             return self.delay(now, partition);
         }
+        self.reconciled(partition);
         if result.diverging_end != Offset::NONE {
             let end = EpochEnd { epoch: result.diverging_epoch, end: result.diverging_end };
             return self.truncate(now, partition, end, fx);
@@ -180,6 +194,11 @@ impl Broker {
     ) {
         let FetchedSlice { batch, base_offset, leader_epoch } = slice;
         let header = fx.batches[batch];
+        if self.config.era != Era::Current {
+            // The old rules may leave an end inside one of the leader's batches.
+            let inside = Truncation { to: base_offset, complete: true };
+            self.cut(now, partition, inside, LeaderEpoch::NONE, fx);
+        }
         let Some((replica, log)) = self.parts(partition) else { return };
         assert_eq!(log.end(), base_offset, "a follower appends where its log ends");
         log.append(batch, header.count, leader_epoch, now);
@@ -190,16 +209,56 @@ impl Broker {
 
     /// The leader named the end of the epoch both know: what lies beyond goes.
     fn truncate(&mut self, now: Time, partition: PartitionId, leader: EpochEnd, fx: &mut Effects) {
+        let Some((replica, log)) = self.parts_ref(partition) else { return };
+        let cut = match self.config.era {
+            Era::Current => truncation(log, replica.high_watermark, leader),
+            Era::Kip101 => truncation_kip_101::truncation(log, leader),
+            Era::HighWatermark => Truncation { to: leader.end, complete: true },
+        };
+        self.cut(now, partition, cut, leader.epoch, fx);
+    }
+
+    /// A broker of 0.10 that becomes a follower cuts before it asks anybody.
+    pub(super) fn cut_as_new_follower(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        fx: &mut Effects,
+    ) {
+        if self.config.era != Era::HighWatermark {
+            return;
+        }
+        if let Some((replica, log)) = self.parts_ref(partition) {
+            let cut = truncation_high_watermark::on_becoming_follower(log, replica.high_watermark);
+            self.cut(now, partition, cut, LeaderEpoch::NONE, fx);
+        }
+    }
+
+    fn cut(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        cut: Truncation,
+        epoch: LeaderEpoch,
+        fx: &mut Effects,
+    ) {
         let Some((replica, log)) = self.parts(partition) else { return };
-        let cut = truncation(log, replica.high_watermark, leader);
         if !log.truncate_to(cut.to) {
             return;
         }
         let to = log.end();
         replica.producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = replica.high_watermark.min(to);
-        fx.event(EventKind::Truncated { partition, to, epoch: leader.epoch });
+        fx.event(EventKind::Truncated { partition, to, epoch });
         self.set_high_watermark(now, partition, high_watermark, fx);
+    }
+
+    /// The leader has compared the logs, under the rule of the era.
+    fn reconciled(&mut self, partition: PartitionId) {
+        let Some((replica, _)) = self.parts(partition) else { return };
+        if let Role::Follower(following) = &mut replica.role {
+            following.reconciled = true;
+        }
     }
 
     /// The leader's log begins after this one ends: start anew there. Otherwise wait: the leader may grow.

@@ -135,6 +135,9 @@ impl Broker {
         }
         self.complete_fetches(partition, fx);
         self.stop_fetching(partition, previous);
+        if leader.is_some() {
+            self.cut_as_new_follower(now, partition, fx);
+        }
         if let Some(leader) = leader {
             self.fetcher(leader).add(partition);
             self.fetch_from(now, leader, fx);
