@@ -161,6 +161,8 @@ pub enum FaultKind {
     WipeDisk,
     /// The tail of a partition's log was cut off on a stopped broker.
     CutLog,
+    /// The directory of a partition was deleted on a stopped broker.
+    DeleteLog,
     /// The node can exchange messages with nobody (or not with some).
     CutOff,
     /// The network of the node is whole again.

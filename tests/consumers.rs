@@ -170,7 +170,7 @@ impl Case {
     }
 
     fn poll(&mut self, consumer: u16, records: u32) -> Vec<u32> {
-        self.call(consumer, HandCall::Poll { timeout: ms(100), records });
+        self.call(consumer, HandCall::Poll { timeout: ms(100), records, within: None });
         self.ids(&self.simulation.consumer(consumer).last_return().polled)
     }
 
@@ -400,7 +400,7 @@ fn s04_max_poll_range() {
     case.process(A, 5);
     assert_eq!(case.commit(A, true, None), Some(Exception::CommitFailed));
     assert_eq!(case.callbacks(A), ["assigned(2)"], "not before the next poll");
-    case.call(A, HandCall::Poll { timeout: ms(1_000), records: 0 });
+    case.call(A, HandCall::Poll { timeout: ms(1_000), records: 0, within: None });
     assert_eq!(case.callbacks(A)[..2], ["assigned(2)", "lost(2)"]);
 }
 

@@ -184,7 +184,11 @@ fn a_poll_returns_when_data_comes_or_its_time_is_over_and_the_position_moves_the
     let began = rig.now;
     assert!(rig.poll_once(ms(1_200)).is_empty());
     assert!((ms(1_200)..ms(1_202)).contains(&rig.now.since(began)));
-    rig.process.call(rig.now, HandCall::Poll { timeout: ms(5_000), records: 0 }, &mut rig.fx);
+    rig.process.call(
+        rig.now,
+        HandCall::Poll { timeout: ms(5_000), records: 0, within: None },
+        &mut rig.fx,
+    );
     rig.carry_out();
     rig.run(ms(700));
     let appended = rig.now;
@@ -298,8 +302,8 @@ fn seek_position_and_committed_answer_from_where_they_should() {
     rig.append(10);
     rig.poll();
     let offset = |rig: &mut Rig, call| rig.consumer(call).offset.map(|o| o.0);
-    assert_eq!(offset(&mut rig, ConsumerCall::Position(P)), Some(5));
-    assert_eq!(offset(&mut rig, ConsumerCall::Committed(P)), Some(-1));
+    assert_eq!(offset(&mut rig, ConsumerCall::Position { partition: P, timeout: None }), Some(5));
+    assert_eq!(offset(&mut rig, ConsumerCall::Committed { partition: P, timeout: None }), Some(-1));
     rig.consumer(ConsumerCall::Seek(PartitionOffset { partition: P, offset: Offset(8) }));
     assert_eq!(rig.poll(), range(8, 10));
     let elsewhere = PartitionOffset { partition: PartitionId(1), offset: Offset(0) };

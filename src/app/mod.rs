@@ -16,6 +16,7 @@ mod workers;
 use crate::base::error::Exception;
 use crate::base::ids::{Offset, PartitionId, TopicId};
 use crate::base::time::Duration;
+use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, PolledSlice};
 
 pub use process::ConsumerProcess;
@@ -82,6 +83,8 @@ pub enum HandCall {
         timeout: Duration,
         /// How many records in all.
         records: u32,
+        /// No further call once so much time has passed since the first.
+        within: Option<Duration>,
     },
     /// The application finishes the next `count` records it was given, oldest first; `None`: all.
     Process {
@@ -99,6 +102,8 @@ pub struct HandReturn {
     pub polled: Vec<PolledSlice>,
     /// `committed()` ([`Offset::NONE`]: nothing is) or `position()`.
     pub offset: Option<Offset>,
+    /// `beginningOffsets()` or `endOffsets()`.
+    pub offsets: Option<Vec<PartitionOffset>>,
     /// What it threw.
     pub exception: Option<Exception>,
 }

@@ -66,6 +66,8 @@ pub struct ConsumerProcess {
     /// What `CommitFinished` committed last, or began with.
     finished: BTreeMap<PartitionId, Offset>,
     hand: Option<HandCall>,
+    /// When that call began.
+    hand_since: Time,
     last: HandReturn,
 }
 
@@ -90,6 +92,7 @@ impl ConsumerProcess {
             workers: Workers::default(),
             finished: BTreeMap::new(),
             hand: None,
+            hand_since: Time::ZERO,
             last: HandReturn::default(),
         }
     }
@@ -403,6 +406,7 @@ impl ConsumerProcess {
 impl ConsumerProcess {
     fn hand_call(&mut self, now: Time, fx: &mut Effects) {
         self.last = HandReturn::default();
+        self.hand_since = now;
         self.doing = Doing::HandBusy;
         match self.hand.clone().expect("there is a call") {
             HandCall::Process { count } => {
@@ -424,8 +428,9 @@ impl ConsumerProcess {
                 self.take(&slices);
                 self.last.polled.extend(slices);
                 let polled: u32 = self.last.polled.iter().map(|s| u32::from(s.count)).sum();
-                if let Some(HandCall::Poll { timeout, records }) = self.hand
+                if let Some(HandCall::Poll { timeout, records, within }) = self.hand
                     && polled < records
+                    && within.is_none_or(|within| now.since(self.hand_since) < within)
                     && !self.stopping
                 {
                     return self.consumer.call(
@@ -436,6 +441,7 @@ impl ConsumerProcess {
                 }
             }
             Returned::Offset(offset) => self.last.offset = Some(offset),
+            Returned::Offsets(offsets) => self.last.offsets = Some(offsets),
             Returned::Threw(exception) => self.last.exception = Some(exception),
             Returned::Done | Returned::Closed => {}
         }

@@ -325,12 +325,13 @@ impl Rig {
 
     /// Polls until records come; their offsets.
     pub(super) fn poll(&mut self) -> Vec<i64> {
-        let polled = &self.call(HandCall::Poll { timeout: ms(100), records: 1 }).polled;
+        let polled =
+            &self.call(HandCall::Poll { timeout: ms(100), records: 1, within: None }).polled;
         polled.iter().flat_map(|s| s.first_offset().0..s.next_offset().0).collect()
     }
 
     pub(super) fn poll_once(&mut self, timeout: Duration) -> Vec<i64> {
-        let polled = &self.call(HandCall::Poll { timeout, records: 0 }).polled;
+        let polled = &self.call(HandCall::Poll { timeout, records: 0, within: None }).polled;
         polled.iter().flat_map(|s| s.first_offset().0..s.next_offset().0).collect()
     }
 

@@ -123,7 +123,9 @@ impl Weather {
     fn observe(&mut self, event: &Event, before: &ClusterView, setup: &JudgeSetup) {
         match event.kind {
             EventKind::Fault { kind: FaultKind::PowerLoss } => self.add(FaultClass::PowerLoss),
-            EventKind::Fault { kind: FaultKind::WipeDisk | FaultKind::CutLog } => {
+            EventKind::Fault {
+                kind: FaultKind::WipeDisk | FaultKind::CutLog | FaultKind::DeleteLog,
+            } => {
                 self.add(FaultClass::DiskLoss);
             }
             EventKind::PartitionChanged { partition, leader: Some(leader), .. } => {

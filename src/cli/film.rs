@@ -154,6 +154,7 @@ fn word(kind: FaultKind) -> &'static str {
         FaultKind::Start => "start",
         FaultKind::WipeDisk => "wipe",
         FaultKind::CutLog => "cut log of",
+        FaultKind::DeleteLog => "delete log of",
         FaultKind::CutOff => "cut off",
         FaultKind::Reconnect => "reconnect",
     }

@@ -4,10 +4,10 @@ use crate::app::{CommitMode, HandCall, LoopStep as AppStep, Subscription};
 use crate::base::ids::{Offset, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::kafka::api::PartitionOffset;
-use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT};
+use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
 use crate::scenario::schema::{Consumer, LoopStep};
 use crate::scenario::state::State;
-use crate::scenario::step::{CommitHow, Step};
+use crate::scenario::step::{AskOffsets, CommitHow, Step};
 use crate::sim::world::ConsumerSpec;
 
 /// What a consumer reads.
@@ -105,6 +105,19 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             (name, ConsumerCall::Seek(offset(state.at(partition)?, *to)))
         }
         Step::Close(name) => (name, ConsumerCall::Close { timeout: DEFAULT_CLOSE_TIMEOUT }),
+        Step::CloseWithin(name, timeout) => (name, ConsumerCall::Close { timeout: timeout.0 }),
+        Step::Position(ask) => {
+            let (partition, timeout) = (state.at(&ask.partition)?, ask.timeout.map(|t| t.0));
+            (&ask.consumer, ConsumerCall::Position { partition, timeout })
+        }
+        Step::Committed(ask) => {
+            let (partition, timeout) = (state.at(&ask.partition)?, ask.timeout.map(|t| t.0));
+            (&ask.consumer, ConsumerCall::Committed { partition, timeout })
+        }
+        Step::BeginningOffsets(ask) => {
+            (&ask.consumer, list_offsets(state, ask, LogBound::Beginning))
+        }
+        Step::EndOffsets(ask) => (&ask.consumer, list_offsets(state, ask, LogBound::End)),
         Step::Commit(commit) => {
             let given = commit.offsets.iter();
             let offsets = given.filter_map(|(p, to)| Some(offset(state.at(p)?, *to))).collect();
@@ -113,7 +126,8 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             (&commit.consumer, ConsumerCall::Commit { sync, offsets })
         }
         Step::Poll(poll) => {
-            let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records };
+            let within = poll.within.map(|within| within.0);
+            let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records, within };
             return Some((state.consumer(&poll.consumer)?, call));
         }
         Step::Process(process) => {
@@ -123,4 +137,9 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
         _ => return None,
     };
     Some((state.consumer(name)?, HandCall::Consumer(call)))
+}
+
+fn list_offsets(state: &State, ask: &AskOffsets, end: LogBound) -> ConsumerCall {
+    let partitions = ask.partitions.iter().filter_map(|p| state.at(p)).collect();
+    ConsumerCall::ListOffsets { partitions, end, timeout: ask.timeout.map(|t| t.0) }
 }

@@ -7,7 +7,9 @@ use crate::event::Api;
 use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::Override;
 use crate::scenario::settings::check_topic;
-use crate::scenario::step::{Action, Answer, Condition, Node, Probe, Question, Rule, Send, Step};
+use crate::scenario::step::{
+    Action, Answer, Condition, CutLog, Node, Probe, Question, Rule, Send, Step,
+};
 use crate::scenario::validate::Check;
 use crate::scenario::value::{Label, TopicPartition};
 use crate::scenario::workload::Workload;
@@ -132,14 +134,14 @@ struct Known<'a> {
     workload: Option<Workload>,
 }
 
-struct Script<'a, 'b, 'k> {
+pub(super) struct Script<'a, 'b, 'k> {
     check: &'b mut Check<'a>,
     known: Known<'k>,
     place: String,
 }
 
 impl Script<'_, '_, '_> {
-    fn problem(&mut self, word: &str, message: impl Into<String>, help: Option<String>) {
+    pub(super) fn problem(&mut self, word: &str, message: impl Into<String>, help: Option<String>) {
         let at = self.check.places.find(&self.place, word);
         let place = self.place.clone();
         self.check.problem(at, &place, message, help);
@@ -165,7 +167,7 @@ impl Script<'_, '_, '_> {
         }
     }
 
-    fn consumer(&mut self, name: &str) {
+    pub(super) fn consumer(&mut self, name: &str) {
         if self.known.complete {
             let known = self.known.consumers.clone();
             self.one_of("consumer", name, &known);
@@ -179,12 +181,12 @@ impl Script<'_, '_, '_> {
         }
     }
 
-    fn topic(&mut self, name: &str) {
+    pub(super) fn topic(&mut self, name: &str) {
         let known = self.known.topics.clone();
         self.one_of("topic", name, &known);
     }
 
-    fn partition(&mut self, topic: &str, partition: u32) {
+    pub(super) fn partition(&mut self, topic: &str, partition: u32) {
         let place = self.place.clone();
         self.check.partition(&place, topic, partition);
     }
@@ -278,9 +280,10 @@ impl Script<'_, '_, '_> {
             | Step::Stop(node)
             | Step::Start(node) => self.node(node),
             Step::Wipe(node, _) => self.broker(node),
-            Step::CutLog(cut) => {
-                self.broker(&cut.broker);
-                self.partition(&cut.partition.topic, cut.partition.partition);
+            Step::CutLog(cut) => self.cut_log(cut),
+            Step::DeleteLog(node, p) => {
+                self.broker(node);
+                self.partition(&p.topic, p.partition);
             }
             Step::CutOff(left, right) => left.iter().chain(right).for_each(|node| self.node(node)),
             Step::On(rule) => self.on(rule),
@@ -309,40 +312,13 @@ impl Script<'_, '_, '_> {
         }
     }
 
-    /// Calls of consumers by hand; what is left needs no check.
-    fn consumer_step(&mut self, step: &Step) {
-        match step {
-            Step::Subscribe(name, topics) => {
-                self.consumer(name);
-                for topic in topics {
-                    self.topic(topic);
-                }
-            }
-            Step::Unsubscribe(name) => self.consumer(name),
-            Step::Assign(name, partitions) => {
-                self.consumer(name);
-                for p in partitions {
-                    self.partition(&p.topic, p.partition);
-                }
-            }
-            Step::Poll(poll) => self.consumer(&poll.consumer),
-            Step::Process(process) => self.consumer(&process.consumer),
-            Step::Commit(commit) => {
-                self.consumer(&commit.consumer);
-                commit.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));
-            }
-            Step::Seek(name, partition, offset) => {
-                self.consumer(name);
-                self.partition(&partition.topic, partition.partition);
-                if *offset < 0 {
-                    self.problem(
-                        "",
-                        "an offset to seek to is not negative (IllegalArgumentException)",
-                        None,
-                    );
-                }
-            }
-            _ => {}
+    fn cut_log(&mut self, cut: &CutLog) {
+        self.broker(&cut.broker);
+        self.partition(&cut.partition.topic, cut.partition.partition);
+        if cut.records.is_some() == cut.to.is_some() {
+            self.problem("", "either `records` or `to`", None);
+        } else if cut.to.is_some_and(|to| to < 0) {
+            self.problem("to", "an offset is not negative", None);
         }
     }
 
@@ -499,6 +475,7 @@ impl Script<'_, '_, '_> {
                 self.group(group);
             }
             Probe::Position(name)
+            | Probe::Returned(name)
             | Probe::Polled(name)
             | Probe::Processed(name)
             | Probe::Assigned(name)

@@ -1,6 +1,6 @@
 //! Is a condition true at this moment?
 
-use crate::base::ids::{NodeId, Offset, PartitionId};
+use crate::base::ids::{Offset, PartitionId};
 use crate::event::GroupState;
 use crate::scenario::code::Code;
 use crate::scenario::settle;
@@ -26,7 +26,7 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
         Condition::Acked(ids) => told(state, ids, Told::is_ok)?,
         Condition::Failed(ids) => told(state, ids, |told| matches!(told, Told::Failed(_)))?,
         Condition::LeaderElected(topic, n) => {
-            state.runs(NodeId::Broker(state.leader(state.partition(topic, *n)?)?))
+            state.serves(state.leader(state.partition(topic, *n)?)?)
         }
         Condition::LeaderIs(topic, n, node) => {
             state.leader(state.partition(topic, *n)?)? == state.broker(node)?
@@ -39,7 +39,7 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
         Condition::Fenced(node) => view.brokers[state.broker(node)?.index()].fenced,
         Condition::Unfenced(node) => {
             let broker = state.broker(node)?;
-            !view.brokers[broker.index()].fenced && state.runs(NodeId::Broker(broker))
+            !view.brokers[broker.index()].fenced && state.serves(broker)
         }
         Condition::Down(node) => state.sim.node_state(state.node(node)?) == NodeState::Down,
         Condition::Stored(node, id) => {

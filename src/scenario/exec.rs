@@ -2,7 +2,7 @@
 
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId};
+use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId, Offset};
 use crate::base::time::Time;
 use crate::event::{Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
@@ -15,7 +15,7 @@ use crate::scenario::step::{Action, Answer, Every, Node, Probe, Rule, Send, Side
 use crate::scenario::strand::{Repeat, Strand, Wait, Work};
 use crate::scenario::value::Fact;
 use crate::sim::NodeState;
-use crate::sim::command::{Command, WireAction, WireRule};
+use crate::sim::command::{Command, LogCut, WireAction, WireRule};
 
 /// Bytes of a record beside key and value: lengths, deltas, attributes (`DefaultRecord`, one digit each).
 const RECORD_OVERHEAD: u32 = 7;
@@ -25,6 +25,11 @@ impl Run {
     pub(super) fn proceed(&mut self, n: usize) {
         while let Some((block, at)) = self.strands[n].stack.last_mut() {
             if let Some(op) = block.get(*at).copied() {
+                if let Some(consumer) = self.occupied(op) {
+                    self.strands[n].wait = Wait::Turn(consumer);
+                    return;
+                }
+                let (_, at) = self.strands[n].stack.last_mut().expect("the block is still there");
                 *at += 1;
                 return self.execute(n, op);
             }
@@ -38,6 +43,13 @@ impl Run {
             (_, None) => self.strands[n].wait = Wait::Done,
             (work, Some(repeat)) => self.next_round(n, work, repeat),
         }
+    }
+
+    /// The consumer that `op` calls, when it has to wait for its turn: an application's thread makes one call after the
+    /// other.
+    fn occupied(&self, op: u16) -> Option<u16> {
+        let (consumer, _) = hand_call(&self.state, &self.code.ops[usize::from(op)].step)?;
+        self.is_occupied(consumer).then_some(consumer)
     }
 
     /// Begins the round whose moment has come, or waits for it.
@@ -219,7 +231,7 @@ impl Run {
     fn call(&mut self, n: usize, step: &Step) -> bool {
         let Some((consumer, call)) = hand_call(&self.state, step) else { return false };
         let node = NodeId::Consumer(consumer);
-        if self.state.runs(node) && !self.state.sim.consumer(consumer).is_busy() {
+        if self.state.runs(node) {
             let closes = matches!(
                 call,
                 HandCall::Consumer(crate::kafka::consumer::ConsumerCall::Close { .. })
@@ -329,8 +341,15 @@ impl Run {
             Step::CutLog(cut) => {
                 let place: Option<(BrokerId, _)> =
                     self.state.broker(&cut.broker).zip(self.state.at(&cut.partition));
-                if let Some((broker, partition)) = place {
-                    self.apply(&Command::CutLog { broker, partition, records: cut.records });
+                let cut =
+                    (cut.records.map(LogCut::Records)).or(cut.to.map(|to| LogCut::To(Offset(to))));
+                if let (Some((broker, partition)), Some(cut)) = (place, cut) {
+                    self.apply(&Command::CutLog { broker, partition, cut });
+                }
+            }
+            Step::DeleteLog(who, at) => {
+                if let Some((broker, partition)) = self.state.broker(who).zip(self.state.at(at)) {
+                    self.apply(&Command::DeleteLog { broker, partition });
                 }
             }
             Step::CutOff(left, right) => {

@@ -8,6 +8,7 @@ mod admin;
 mod answers;
 mod apps;
 pub mod build;
+mod check_calls;
 mod check_script;
 pub mod code;
 mod conditions;

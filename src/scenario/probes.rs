@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ids::{MessageId, NodeId, PartitionId};
+use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
 use crate::event::RebalanceCallback;
+use crate::kafka::api::PartitionOffset;
 use crate::scenario::conditions::owned;
 use crate::scenario::settle;
 use crate::scenario::state::State;
@@ -83,6 +84,9 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
     if let Probe::Outcomes(name) = probe {
         return Some(outcomes(state, state.producer(name)?));
     }
+    if let Probe::Returned(name) = probe {
+        return Some(returned(state, state.consumer(name)?));
+    }
     let (Probe::Position(name)
     | Probe::Polled(name)
     | Probe::Processed(name)
@@ -119,6 +123,22 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         ),
         _ => notes.exception.map_or(Fact::None, |exception| text(exception.name())),
     })
+}
+
+/// What the last call by hand came to.
+fn returned(state: &State, consumer: u16) -> Fact {
+    let last = state.sim.consumer(consumer).last_return();
+    if let Some(exception) = last.exception {
+        return text(exception.name());
+    }
+    if let Some(offset) = last.offset {
+        return if offset == Offset::NONE { Fact::None } else { number(offset.0) };
+    }
+    if let Some(offsets) = &last.offsets {
+        let row = |o: &PartitionOffset| (state.names().partition(o.partition), number(o.offset.0));
+        return Fact::Map(offsets.iter().map(row).collect());
+    }
+    Fact::None
 }
 
 /// What a producer was told of each of its messages.

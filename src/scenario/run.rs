@@ -179,7 +179,9 @@ impl Run {
             }
             _ => {
                 self.state.sim.step();
-                let changed = self.state.fold();
+                // A call may return without an event: `position()`, or the last of many quiet polls.
+                let called = |s: &Strand| matches!(s.wait, Wait::Call(_) | Wait::Turn(_));
+                let changed = self.state.fold() || self.strands.iter().any(called);
                 self.observe_world(changed);
             }
         }
@@ -247,6 +249,7 @@ impl Run {
                 Wait::Closed(node) => {
                     self.state.sim.node_state(*node) == NodeState::Down || self.is_closed(*node)
                 }
+                Wait::Turn(consumer) => !self.is_occupied(*consumer),
                 Wait::Call(consumer) => {
                     let node = crate::base::ids::NodeId::Consumer(*consumer);
                     self.state.sim.node_state(node) == NodeState::Down
@@ -262,6 +265,15 @@ impl Run {
                 }
                 self.strands[n].wait = Wait::Ready;
             }
+        }
+    }
+
+    /// True while the thread of a consumer cannot make another call: it is inside one, or stands still.
+    pub(super) fn is_occupied(&self, consumer: u16) -> bool {
+        match self.state.sim.node_state(crate::base::ids::NodeId::Consumer(consumer)) {
+            NodeState::Down => false,
+            NodeState::Frozen => true,
+            NodeState::Running => self.state.sim.consumer(consumer).is_busy(),
         }
     }
 

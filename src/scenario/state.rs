@@ -2,6 +2,7 @@
 //! the notes for everything events say.
 
 use crate::base::batch::{BatchTable, RecordBody};
+use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{BrokerId, EventSeq, GroupId, MessageId, NodeId, PartitionId};
 use crate::base::names::Names;
 use crate::scenario::build::find_group;
@@ -22,18 +23,21 @@ pub struct State {
     /// What applications saw.
     pub notes: Notes,
     folded: usize,
+    /// The brokers that take part: the one thing a script can wait for that no event tells.
+    serving: BrokerSet,
 }
 
 impl State {
     pub(super) fn new(sim: Simulation) -> Self {
         let view = ClusterView::new(std::sync::Arc::clone(sim.names()));
         let notes = Notes::new(sim.names());
-        let mut state = Self { sim, view, notes, folded: 0 };
+        let mut state = Self { sim, view, notes, folded: 0, serving: BrokerSet::EMPTY };
         state.fold();
         state
     }
 
-    /// Folds the events that happened since. True when one of them was more than a message on the wire.
+    /// Folds the events that happened since. True when one of them was more than a message on the wire, or another
+    /// broker takes part than before.
     pub(super) fn fold(&mut self) -> bool {
         let events = self.sim.trace().events();
         let mut changed = false;
@@ -46,6 +50,8 @@ impl State {
             }
             self.folded += 1;
         }
+        let serving = self.names().broker_ids().filter(|broker| self.serves(*broker)).collect();
+        changed |= std::mem::replace(&mut self.serving, serving) != serving;
         changed
     }
 
@@ -59,6 +65,12 @@ impl State {
 
     pub(super) fn runs(&self, node: NodeId) -> bool {
         self.sim.node_state(node) == NodeState::Running
+    }
+
+    /// The broker runs and this process of it takes part: a process that was just started has to register first, while
+    /// the controller still counts the session of the one before it.
+    pub(super) fn serves(&self, broker: BrokerId) -> bool {
+        self.runs(NodeId::Broker(broker)) && self.sim.broker(broker).serves()
     }
 
     /// The partition, if this variant has it.

@@ -70,6 +70,8 @@ pub enum Step {
     Wipe(Node, bool),
     /// Cuts the last records off a partition's log on a broker that is down.
     CutLog(CutLog),
+    /// Deletes a partition's directory on a broker that is down.
+    DeleteLog(Node, TopicPartition),
 
     // --- the network ----------------------------------------------------------------------------------------------
     /// Nothing passes between the two sides any more, in either direction.
@@ -100,6 +102,16 @@ pub enum Step {
     Commit(Commit),
     /// `seek(partition, offset)`.
     Seek(String, TopicPartition, i64),
+    /// `position(partition, timeout)`.
+    Position(AskPartition),
+    /// `committed(partition, timeout)`.
+    Committed(AskPartition),
+    /// `beginningOffsets(partitions, timeout)`.
+    BeginningOffsets(AskOffsets),
+    /// `endOffsets(partitions, timeout)`.
+    EndOffsets(AskOffsets),
+    /// `close(timeout)`.
+    CloseWithin(String, Span),
 
     // --- administrators -------------------------------------------------------------------------------------------
     /// `electLeaders(type, partitions)`; of all partitions where none is named.
@@ -192,8 +204,12 @@ pub struct CutLog {
     pub broker: Node,
     /// Which log.
     pub partition: TopicPartition,
-    /// How many records.
-    pub records: u32,
+    /// How many records; either this or `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u32>,
+    /// Where the log ends afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<i64>,
 }
 
 /// Which messages, and what happens to them. What is left out matches everything.
@@ -269,6 +285,9 @@ pub struct Poll {
     /// Calls again until so many records came in all, or a call throws. 0: one call.
     #[serde(default)]
     pub records: u32,
+    /// No further call once so much time has passed since the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Span>,
 }
 
 fn default_poll() -> Span {
@@ -307,6 +326,32 @@ pub struct Commit {
     /// Offsets by partition; the positions where left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub offsets: BTreeMap<TopicPartition, i64>,
+}
+
+/// `position()` or `committed()` by hand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskPartition {
+    /// Who.
+    pub consumer: String,
+    /// Of which partition.
+    pub partition: TopicPartition,
+    /// How long it may block; `default.api.timeout.ms` where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+/// `beginningOffsets()` or `endOffsets()` by hand.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskOffsets {
+    /// Who.
+    pub consumer: String,
+    /// Of which partitions.
+    pub partitions: Vec<TopicPartition>,
+    /// How long it may block; `default.api.timeout.ms` where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
 }
 
 /// Which commit call.
@@ -405,6 +450,9 @@ pub enum Probe {
     Members(String),
     /// Lag of a group: one number.
     Lag(String),
+    /// What the last call by hand of a consumer came to: the class of what it threw; an offset; offsets by partition;
+    /// none for a call without a result.
+    Returned(String),
     /// Outcome of each message of a producer (offset, exception, open):
     /// `{"m0": 0, "m1": "TimeoutException", "m2": None}`.
     Outcomes(String),
@@ -513,6 +561,8 @@ mod tests {
             r#"[On(name:"r",api:"Produce",side:Response,contains:"m3",do:Error("NOT_CONTROLLER"))]"#,
             r#"[Poll(consumer:"A"),Commit(consumer:"A",offsets:{"t-0":5}),Seek("A","t-0",5)]"#,
             r#"[Observe("x",Committed("g")),Ask(text:{"en":"?"},answer:Survivors),Say({"en":"x"})]"#,
+            r#"[Position(consumer:"A",partition:"t-0",timeout:"5ms"),CloseWithin("A","0ms")]"#,
+            r#"[EndOffsets(consumer:"A",partitions:["t-0"]),Poll(consumer:"A",records:1,within:"1s")]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,

@@ -35,6 +35,8 @@ pub(super) enum Wait {
     Closed(NodeId),
     /// A call of a consumer to return.
     Call(u16),
+    /// The thread of a consumer to be free for the call that is the strand's next step.
+    Turn(u16),
     /// Everything to settle.
     Quiesce {
         /// The step that waits.

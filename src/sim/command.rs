@@ -3,7 +3,7 @@
 
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BrokerId, MessageId, NodeId, PartitionId};
+use crate::base::ids::{BrokerId, MessageId, NodeId, Offset, PartitionId};
 use crate::base::time::Duration;
 use crate::event::{Api, FaultKind, WireLabel};
 use crate::kafka::controller::admin::AdminRequest;
@@ -33,8 +33,15 @@ pub enum Command {
         broker: BrokerId,
         /// Which log.
         partition: PartitionId,
-        /// How many records.
-        records: u32,
+        /// How much.
+        cut: LogCut,
+    },
+    /// The directory of one partition on a stopped broker is deleted.
+    DeleteLog {
+        /// Whose.
+        broker: BrokerId,
+        /// Which log.
+        partition: PartitionId,
     },
     /// Nothing passes between the two sides any more, in either direction.
     CutOff {
@@ -91,6 +98,15 @@ pub enum Command {
         /// The call.
         call: HandCall,
     },
+}
+
+/// How much of a log's tail is cut off. Batches go as a whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogCut {
+    /// At least so many records.
+    Records(u32),
+    /// Everything from this offset on.
+    To(Offset),
 }
 
 /// Messages to act on, and what to do with them. A criterion that is `None` matches everything.

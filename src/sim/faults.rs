@@ -1,13 +1,13 @@
 //! What comes from outside: process faults, cuts, rules, and the calls of applications.
 
 use crate::base::error::Exception;
-use crate::base::ids::{EventSeq, LeaderEpoch, NodeId};
+use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
 use crate::kafka::controller::ACTIVE_CONTROLLER;
 use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::log::UnifiedLog;
-use crate::sim::command::{Command, WireRule};
+use crate::sim::command::{Command, LogCut, WireRule};
 use crate::sim::network::{ActiveRule, Item};
 use crate::sim::node::NodeState;
 use crate::sim::simulation::Simulation;
@@ -25,19 +25,10 @@ impl Simulation {
                     self.world.brokers[broker.index() - 1].wipe(*keep_directory);
                 }
             }
-            Command::CutLog { broker, partition, records } => {
-                let node = NodeId::Broker(*broker);
-                if self.node_state(node) == NodeState::Down {
-                    let said =
-                        self.record(cause, node, EventKind::Fault { kind: FaultKind::CutLog });
-                    let machine = &mut self.world.brokers[broker.index() - 1];
-                    machine.cut_log(*partition, *records);
-                    if let Some(to) = machine.log(*partition).map(UnifiedLog::end) {
-                        let (partition, epoch) = (*partition, LeaderEpoch::NONE);
-                        self.record(said, node, EventKind::Truncated { partition, to, epoch });
-                    }
-                }
+            Command::CutLog { broker, partition, cut } => {
+                self.damage_log(*broker, *partition, Some(*cut));
             }
+            Command::DeleteLog { broker, partition } => self.damage_log(*broker, *partition, None),
             Command::CutOff { left, right } => {
                 for node in left {
                     self.record(cause, *node, EventKind::Fault { kind: FaultKind::CutOff });
@@ -95,6 +86,31 @@ impl Simulation {
         self.event(EventKind::AdminCalled { call, exception });
     }
 
+    /// The tail of a log of a stopped broker is cut off, or its whole directory deleted.
+    fn damage_log(&mut self, broker: BrokerId, partition: PartitionId, cut: Option<LogCut>) {
+        let node = NodeId::Broker(broker);
+        if self.node_state(node) != NodeState::Down {
+            return;
+        }
+        let kind = if cut.is_some() { FaultKind::CutLog } else { FaultKind::DeleteLog };
+        let said = self.record(self.script_cause, node, EventKind::Fault { kind });
+        let machine = &mut self.world.brokers[broker.index() - 1];
+        let Some(before) = machine.log(partition).map(UnifiedLog::log_start) else { return };
+        match cut {
+            Some(LogCut::Records(records)) => machine.cut_log(partition, records),
+            Some(LogCut::To(offset)) => machine.cut_log_to(partition, offset),
+            None => machine.delete_log(partition),
+        }
+        let (to, start) = machine
+            .log(partition)
+            .map_or((Offset(0), Offset(0)), |log| (log.end(), log.log_start()));
+        let epoch = LeaderEpoch::NONE;
+        self.record(said, node, EventKind::Truncated { partition, to, epoch });
+        if start != before {
+            self.record(said, node, EventKind::LogStart { partition, offset: start });
+        }
+    }
+
     fn fault(&mut self, node: NodeId, kind: FaultKind) {
         use NodeState::{Down, Frozen, Running};
         let state = self.node_state(node);
@@ -106,6 +122,7 @@ impl Simulation {
             FaultKind::Stopped
             | FaultKind::WipeDisk
             | FaultKind::CutLog
+            | FaultKind::DeleteLog
             | FaultKind::CutOff
             | FaultKind::Reconnect => false,
         };

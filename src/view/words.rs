@@ -148,6 +148,7 @@ pub const fn fault_word(kind: FaultKind) -> &'static str {
         FaultKind::Start => "start",
         FaultKind::WipeDisk => "wipe",
         FaultKind::CutLog => "cut log",
+        FaultKind::DeleteLog => "delete log",
         FaultKind::CutOff => "cut off",
         FaultKind::Reconnect => "reconnect",
     }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use crate::base::config::{ClusterConfig, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, NodeId, PartitionId};
+use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{FetchResult, FetchedSlice, Message, ProduceResult};
 use crate::kafka::broker::fetcher::Fetcher;
@@ -216,6 +216,20 @@ impl Broker {
     pub fn cut_log(&mut self, partition: PartitionId, records: u32) {
         if let Some(Some(log)) = self.disk.logs.get_mut(partition.index()) {
             log.cut_tail(records);
+        }
+    }
+
+    /// Everything from `to` on is cut off one log of the stopped broker, whole batches.
+    pub fn cut_log_to(&mut self, partition: PartitionId, to: Offset) {
+        if let Some(Some(log)) = self.disk.logs.get_mut(partition.index()) {
+            log.truncate_to(to.max(log.log_start()));
+        }
+    }
+
+    /// The directory of one partition of the stopped broker is gone; at the next start it is made anew, empty.
+    pub fn delete_log(&mut self, partition: PartitionId) {
+        if let Some(log) = self.disk.logs.get_mut(partition.index()) {
+            *log = None;
         }
     }
 

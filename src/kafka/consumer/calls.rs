@@ -5,11 +5,12 @@
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Offset, PartitionId, TopicId};
-use crate::base::time::Time;
+use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind, PositionReason};
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::commits::{SyncCommit, has_negative};
 use crate::kafka::consumer::coordinator::Progress;
+use crate::kafka::consumer::log_bounds::LogBounds;
 use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
 use crate::kafka::consumer::{Consumer, ConsumerCall, PolledSlice, Returned};
 use crate::kafka::effects::Effects;
@@ -21,6 +22,7 @@ pub(super) enum Call {
     Commit(SyncCommit),
     Committed { partition: PartitionId, deadline: Time },
     Position { partition: PartitionId, deadline: Time },
+    LogBounds(LogBounds),
     Close(Close),
 }
 
@@ -58,6 +60,7 @@ impl Call {
             Self::Commit(commit) => (2, commit.deadline),
             Self::Committed { deadline, .. } => (3, *deadline),
             Self::Position { deadline, .. } => (4, *deadline),
+            Self::LogBounds(lookup) => (8, lookup.deadline),
             Self::Close(close) => match close.stage {
                 Closing::Commit(_) => (5, close.deadline),
                 Closing::Lookups => (6, close.deadline),
@@ -73,7 +76,7 @@ impl Call {
 }
 
 /// How a call ends, unless it goes on.
-type Outcome = Result<Option<Returned>, Exception>;
+pub(super) type Outcome = Result<Option<Returned>, Exception>;
 
 impl Consumer {
     /// The part of a call that does not block. `Ok(None)`: it blocks, as `self.call` says.
@@ -84,7 +87,8 @@ impl Consumer {
                 _ => Err(Exception::IllegalState),
             };
         }
-        let api_deadline = now + self.config.default_api_timeout;
+        let within =
+            |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
             ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
@@ -99,14 +103,19 @@ impl Consumer {
             }
             ConsumerCall::Commit { sync, offsets } => self.commit(now, sync, offsets, fx),
             ConsumerCall::Seek(to) => self.seek(to, fx),
-            ConsumerCall::Committed(partition) => {
+            ConsumerCall::Committed { partition, timeout } => {
                 self.group.ok_or(Exception::InvalidGroupId)?;
-                self.call = Some(Call::Committed { partition, deadline: api_deadline });
+                self.call = Some(Call::Committed { partition, deadline: within(timeout) });
                 Ok(None)
             }
-            ConsumerCall::Position(partition) => {
+            ConsumerCall::Position { partition, timeout } => {
                 self.subscriptions.get(partition).ok_or(Exception::IllegalState)?;
-                self.call = Some(Call::Position { partition, deadline: api_deadline });
+                self.call = Some(Call::Position { partition, deadline: within(timeout) });
+                Ok(None)
+            }
+            ConsumerCall::ListOffsets { partitions, end, timeout } => {
+                let lookup = LogBounds::new(partitions, end, within(timeout));
+                self.call = Some(Call::LogBounds(lookup));
                 Ok(None)
             }
             ConsumerCall::Close { timeout } => {
@@ -215,6 +224,7 @@ impl Consumer {
             Call::Position { partition, deadline } => {
                 self.advance_position(now, *partition, *deadline, fx)
             }
+            Call::LogBounds(lookup) => self.advance_log_bounds(now, lookup, fx),
             Call::Close(close) => Ok(self.advance_close(now, close, fx)),
         };
         match outcome {
@@ -336,7 +346,7 @@ impl Consumer {
         self.blocked_until(now, deadline)
     }
 
-    fn blocked_until(&mut self, now: Time, deadline: Time) -> Outcome {
+    pub(super) fn blocked_until(&mut self, now: Time, deadline: Time) -> Outcome {
         self.wake = self.wake.min(deadline);
         if deadline <= now { Err(Exception::Timeout) } else { Ok(None) }
     }

@@ -10,7 +10,8 @@
 //! * [`finding`]: where the coordinator is; [`coordinator`]: joining and leaving the group (`AbstractCoordinator`,
 //!   `ConsumerCoordinator`);
 //! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic;
-//! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation.
+//! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation;
+//!   [`log_bounds`]: `beginningOffsets` and `endOffsets`.
 //!
 //! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
 //! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no static
@@ -22,6 +23,7 @@ mod coordinator;
 mod fetcher;
 mod finding;
 mod heartbeat;
+mod log_bounds;
 mod offsets;
 mod positions;
 
@@ -73,15 +75,43 @@ pub enum ConsumerCall {
     },
     /// `seek(partition, offset)`.
     Seek(PartitionOffset),
-    /// `committed(partition)`.
-    Committed(PartitionId),
-    /// `position(partition)`.
-    Position(PartitionId),
+    /// `committed(partition, timeout)`.
+    Committed {
+        /// Of which partition.
+        partition: PartitionId,
+        /// How long it may block; `None`: `default.api.timeout.ms`.
+        timeout: Option<Duration>,
+    },
+    /// `position(partition, timeout)`.
+    Position {
+        /// Of which partition.
+        partition: PartitionId,
+        /// How long it may block; `None`: `default.api.timeout.ms`.
+        timeout: Option<Duration>,
+    },
+    /// `beginningOffsets(partitions, timeout)` or `endOffsets(partitions, timeout)`.
+    ListOffsets {
+        /// Of which partitions.
+        partitions: Vec<PartitionId>,
+        /// Which end of the log.
+        end: LogBound,
+        /// How long it may block; `None`: `default.api.timeout.ms`.
+        timeout: Option<Duration>,
+    },
     /// `close(timeout)`. Kafka's default time-out is [`DEFAULT_CLOSE_TIMEOUT`].
     Close {
         /// How long it may block.
         timeout: Duration,
     },
+}
+
+/// An end of a log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LogBound {
+    /// The first offset that can be read.
+    Beginning,
+    /// The high watermark.
+    End,
 }
 
 /// `ConsumerUtils.DEFAULT_CLOSE_TIMEOUT_MS`.
@@ -96,6 +126,8 @@ pub enum Returned {
     Polled(Vec<PolledSlice>),
     /// `committed()` ([`Offset::NONE`]: nothing is) or `position()`.
     Offset(Offset),
+    /// `beginningOffsets()` or `endOffsets()`, in the order of the partitions asked for.
+    Offsets(Vec<PartitionOffset>),
     /// It threw.
     Threw(Exception),
     /// `close()` returned; every later call throws.

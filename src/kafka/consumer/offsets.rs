@@ -17,8 +17,8 @@ use crate::kafka::consumer::{Consumer, GroupRequest, Identity, Request, is_retri
 use crate::kafka::effects::Effects;
 
 /// `ListOffsetsRequest.EARLIEST_TIMESTAMP` and `LATEST_TIMESTAMP`.
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
+pub(super) const EARLIEST: i64 = -2;
+pub(super) const LATEST: i64 = -1;
 
 /// How far an `OffsetFetch` is.
 #[derive(Clone, Debug)]
@@ -257,12 +257,16 @@ impl Consumer {
         let Message::ListOffsetsResponse { results } = message else {
             unreachable!("ListOffsets is answered by its own response");
         };
+        let results = fx.pools.get(results).to_vec();
+        if self.log_bounds_answered(id, &results) {
+            return;
+        }
         self.offsets.listing.retain(|(listed, _)| *listed != id);
         let reason = match self.subscriptions.policy {
             OffsetReset::Earliest => PositionReason::ResetEarliest,
             OffsetReset::Latest | OffsetReset::None => PositionReason::ResetLatest,
         };
-        for result in fx.pools.get(results).to_vec() {
+        for result in results {
             let waiting = self.subscriptions.get(result.partition);
             if result.error != ErrorCode::None {
                 self.retry_position(now, &[result.partition]);
@@ -273,6 +277,9 @@ impl Consumer {
     }
 
     pub(super) fn list_offsets_failed(&mut self, now: Time, id: u32) {
+        if self.log_bounds_answered(id, &[]) {
+            return;
+        }
         let Some(at) = self.offsets.listing.iter().position(|(listed, _)| *listed == id) else {
             return;
         };

@@ -110,6 +110,19 @@ fn a_batch_expires_after_the_delivery_time_out_sent_or_not() {
     assert!(rig.producer.is_idle());
 }
 
+/// The metadata is not old, so nothing else would ask for it: `RecordAccumulator.ready` finds the missing leader.
+#[test]
+fn a_record_for_a_partition_without_a_leader_asks_for_metadata_at_once() {
+    let mut rig = Rig::new(&[1], not_idempotent);
+    rig.leaders[0] = (None, 1);
+    // `metadata.max.age.ms`: it learns that there is no leader, and the back-off of that answer is long over.
+    rig.pass(310_000 * MS);
+    rig.leaders[0] = (Some(2), 2);
+    rig.send(1);
+    rig.pass(200 * MS);
+    assert_eq!(rig.wire.len(), 1, "it was sent to the new leader");
+}
+
 #[test]
 fn without_retries_a_lost_connection_and_a_lost_answer_have_different_names() {
     let config = |config: &mut ProducerConfig| {

@@ -75,6 +75,7 @@ fn fault(scene: &Scene<'_>, node: NodeId, kind: FaultKind) -> String {
         FaultKind::Start => format!("{who} starts"),
         FaultKind::WipeDisk => format!("{who}'s disk is emptied"),
         FaultKind::CutLog => format!("The tail of a log of {who} is cut off"),
+        FaultKind::DeleteLog => format!("The directory of a partition is deleted on {who}"),
         FaultKind::CutOff => format!("{who} is cut off from the network"),
         FaultKind::Reconnect => format!("{who} is back on the network"),
     };

@@ -1,0 +1,57 @@
+//! Checking the calls of consumers by hand.
+
+use crate::scenario::check_script::Script;
+use crate::scenario::step::Step;
+
+impl Script<'_, '_, '_> {
+    /// Calls of consumers by hand; what is left needs no check.
+    pub(super) fn consumer_step(&mut self, step: &Step) {
+        match step {
+            Step::Subscribe(name, topics) => {
+                self.consumer(name);
+                for topic in topics {
+                    self.topic(topic);
+                }
+            }
+            Step::Unsubscribe(name) | Step::CloseWithin(name, _) => self.consumer(name),
+            Step::Assign(name, partitions) => {
+                self.consumer(name);
+                for p in partitions {
+                    self.partition(&p.topic, p.partition);
+                }
+            }
+            Step::Poll(poll) => {
+                self.consumer(&poll.consumer);
+                if poll.within.is_some() && poll.records == 0 {
+                    let help = Some("without `records` there is one call".to_owned());
+                    self.problem("within", "`within` only makes sense with `records`", help);
+                }
+            }
+            Step::Position(ask) | Step::Committed(ask) => {
+                self.consumer(&ask.consumer);
+                self.partition(&ask.partition.topic, ask.partition.partition);
+            }
+            Step::BeginningOffsets(ask) | Step::EndOffsets(ask) => {
+                self.consumer(&ask.consumer);
+                ask.partitions.iter().for_each(|p| self.partition(&p.topic, p.partition));
+            }
+            Step::Process(process) => self.consumer(&process.consumer),
+            Step::Commit(commit) => {
+                self.consumer(&commit.consumer);
+                commit.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));
+            }
+            Step::Seek(name, partition, offset) => {
+                self.consumer(name);
+                self.partition(&partition.topic, partition.partition);
+                if *offset < 0 {
+                    self.problem(
+                        "",
+                        "an offset to seek to is not negative (IllegalArgumentException)",
+                        None,
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}

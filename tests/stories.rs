@@ -1,0 +1,126 @@
+//! Small stories in the scenario language whose outcome follows from Kafka's source: what survives on disks, what
+//! consumers see during failover, and what their calls return.
+
+use std::sync::Arc;
+
+use highwater::base::time::{Duration, Time};
+use highwater::scenario::verdict::judge;
+use highwater::scenario::{Limits, Outcome, Run, load};
+
+/// Three brokers with the recordings' short sessions, an idle `prod`, and whatever else the text declares.
+fn story(topics: &str, more: &str, script: &str, expect: &str) -> String {
+    format!(
+        r#"Scenario(
+            title: {{"en": "a test"}},
+            cluster: (brokers: 3, controllers: 1, config: {{
+                "broker.session.timeout.ms": 5000, "broker.heartbeat.interval.ms": 500,
+                "replica.fetch.backoff.ms": 200, "offsets.topic.num.partitions": 1,
+            }}),
+            topics: {{{topics}}},
+            producers: {{"prod": (config: {{"linger.ms": 0, "batch.size": 0}})}},
+            {more}
+            script: [{script}],
+            expect: {{"default": [{expect}]}},
+        )"#
+    )
+}
+
+/// Runs the story with some seeds; everything it expects must be found.
+fn tell(text: &str) -> Vec<Run> {
+    let loaded = load("story.ron", text.as_bytes(), &Limits::default());
+    let scenario = Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
+    let run = |seed| {
+        let mut run = Run::new(&scenario, "default", seed, &Limits::default()).expect("a variant");
+        run.finish();
+        assert_eq!(*run.outcome(), Outcome::Completed, "seed {seed} at {}", run.now());
+        let unmet = judge(&run).into_iter().find(|judged| !judged.met);
+        let told = unmet.map(|judged| format!("{} but {}", judged.expectation, judged.found));
+        assert_eq!(told, None, "seed {seed}");
+        run
+    };
+    (1..=5).map(run).collect()
+}
+
+const ALL: &str = r#""t": (replicas: [[1, 2, 3]], config: {"min.insync.replicas": 1})"#;
+const ONE: &str = r#""t": (replicas: [[2]])"#;
+const READER: &str = r#"consumers: {"A": (group: "g", partitions: ["t-0"], config: {
+    "auto.offset.reset": "earliest", "enable.auto.commit": false})},"#;
+
+#[test]
+fn an_application_makes_one_call_after_the_other() {
+    let script = r#"
+        Seek("A", "t-0", 0),
+        At("1s", [Poll(consumer: "A", timeout: "10s")]),
+        At("2s", [Send(from: "prod", to: "t", partition: 0)]),
+        At("1100ms", [Position(consumer: "A", partition: "t-0"), Observe("beside", Returned("A"))]),
+        Sleep("1500ms"),
+        // Each of the three waits for the poll, which returns when the record comes.
+        Position(consumer: "A", partition: "t-0"),
+        Observe("position", Returned("A")),
+        Committed(consumer: "A", partition: "t-0"),
+        Observe("committed", Returned("A")),
+        EndOffsets(consumer: "A", partitions: ["t-0"]),
+        Observe("end", Returned("A")),
+    "#;
+    let expect = r#"Observed("position", 1), Observed("beside", 1), Observed("committed", None),
+        Observed("end", {"t-0": 1})"#;
+    tell(&story(ONE, READER, script, expect));
+}
+
+/// `Partition.fetchOffsetForTimestamp`: the new leader has the record and does not know that it is committed.
+#[test]
+fn a_new_leader_cannot_say_where_the_log_ends_before_its_followers_fetched() {
+    let script = r#"
+        Sleep("1s"),
+        Send(from: "prod", to: "t", partition: 0, count: 1),
+        Await(Completed("prod")),
+        On(name: "late", api: "Fetch", side: Request, from: Broker(3), to: Broker(2), do: Hold),
+        Kill(Broker(1)),
+        Await(LeaderIs("t", 0, Broker(2))),
+        Await(LeaderElected("t", 0)),
+        Sleep("200ms"),
+        EndOffsets(consumer: "A", partitions: ["t-0"], timeout: "2s"),
+        Observe("end", Returned("A")),
+        BeginningOffsets(consumer: "A", partitions: ["t-0"], timeout: "2s"),
+        Observe("beginning", Returned("A")),
+        Poll(consumer: "A", records: 1, within: "1s"),
+        Observe("hidden", Polled("A")),
+        Seek("A", "t-0", 1),
+        Poll(consumer: "A", records: 1, within: "1s"),
+        Observe("beyond the high watermark", Returned("A")),
+        Clear("late"),
+        Seek("A", "t-0", 0),
+        Poll(consumer: "A", records: 1, within: "5s"),
+        Observe("shown", Polled("A")),
+        EndOffsets(consumer: "A", partitions: ["t-0"], timeout: "2s"),
+        Observe("end at last", Returned("A")),
+    "#;
+    let expect = r#"Observed("end", "TimeoutException"), Observed("beginning", {"t-0": 0}), Observed("hidden", []),
+        Observed("beyond the high watermark", None), Observed("shown", ["m0"]), Observed("end at last", {"t-0": 1})"#;
+    tell(&story(ALL, READER, script, expect));
+}
+
+#[test]
+fn close_gives_up_when_its_time_is_over() {
+    let more = r#"consumers: {"A": (group: "g", topics: ["t"], config: {"auto.offset.reset": "earliest"})},"#;
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 1),
+        Poll(consumer: "A", records: 1),
+        Freeze(Broker(1)), Freeze(Broker(2)), Freeze(Broker(3)),
+        CloseWithin("A", "700ms"),
+        Observe("close", Exception("A")),
+        Mark("closed"),
+    "#;
+    for run in tell(&story(ONE, more, script, r#"Observed("close", None)"#)) {
+        let trace = run.simulation().trace().events();
+        let closed = trace.iter().find(|e| e.kind == highwater::event::EventKind::Closed);
+        let frozen = trace.iter().rfind(|e| {
+            matches!(
+                e.kind,
+                highwater::event::EventKind::Fault { kind: highwater::event::FaultKind::Freeze }
+            )
+        });
+        let span = |at: Time| at.since(frozen.expect("they were frozen").at);
+        assert_eq!(span(closed.expect("it was closed").at), Duration::from_millis(700));
+    }
+}
