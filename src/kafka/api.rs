@@ -3,7 +3,7 @@
 //! A [`Message`] is `Copy` and at most 32 bytes; lists inside it live in the [`Pools`](crate::kafka::effects::Pools)
 //! of the run and are freed when the message has been handled.
 
-use crate::base::broker_set::{BrokerSet, ReplicaList};
+use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
 use crate::base::config::TopicConfig;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
@@ -26,9 +26,10 @@ pub enum Message {
     Produce { acks: i8, timeout_ms: u32, batches: List<ProduceBatch> },
     /// Not sent under `acks=0`.
     ProduceResponse { results: List<ProduceResult> },
-    /// `replica` names the fetching follower and its broker epoch; `None` for a consumer.
+    /// `replica` names the fetching follower, `replica_epoch` its broker epoch (KIP-903, `ReplicaState`); `None` and -1
+    /// for a consumer.
     Fetch {
-        replica: Option<BrokerId>, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition>,
+        replica: Option<BrokerId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition>,
     },
     /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
     FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
@@ -249,8 +250,11 @@ pub struct IsrChange {
     pub leader_epoch: LeaderEpoch,
     /// The partition epoch it bases the change on.
     pub partition_epoch: i32,
-    /// The wanted ISR. Broker epochs of its members (KIP-903) are checked by the controller through `epochs_of`.
+    /// The wanted ISR.
     pub isr: BrokerSet,
+    /// Broker epochs of its members in ascending order of their ids; -1 where the leader knows none (KIP-903,
+    /// `newIsrWithEpochs`).
+    pub epochs: [i32; MAX_REPLICAS],
 }
 
 /// The controller's answer to an [`IsrChange`].

@@ -15,7 +15,7 @@ pub struct FollowerState {
     pub log_end: Offset,
     /// The leader's LEO when that fetch arrived.
     pub leader_end_at_last_fetch: Offset,
-    /// The follower's broker epoch at that fetch: a later registration is another process (KIP-903).
+    /// The broker epoch the follower named in that fetch: a later registration is another process (KIP-903).
     pub broker_epoch: Option<i64>,
     /// When it arrived; `None` before the first.
     pub last_fetch: Option<Time>,
@@ -140,6 +140,7 @@ impl PartitionState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::broker_set::MAX_REPLICAS;
     use crate::base::ids::{LeaderEpoch, PartitionId};
 
     const LAG_MAX: Duration = Duration::from_millis(30_000);
@@ -204,6 +205,7 @@ mod tests {
             leader_epoch: LeaderEpoch(0),
             partition_epoch: 0,
             isr,
+            epochs: [-1; MAX_REPLICAS],
         };
         let expand = PartitionState::PendingExpandIsr { isr: set(&[1]), sent: sent(set(&[1, 2])) };
         assert_eq!((expand.isr(), expand.maximal_isr()), (set(&[1]), set(&[1, 2])));

@@ -33,10 +33,18 @@ struct Found {
 impl Broker {
     /// A fetch request.
     pub(super) fn fetch(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
-        let Message::Fetch { replica, max_wait_ms, min_bytes, max_bytes, partitions } = message
+        let Message::Fetch {
+            replica,
+            replica_epoch,
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            partitions,
+        } = message
         else {
             unreachable!("the caller matched it");
         };
+        let replica = replica.map(|broker| (broker, i64::from(replica_epoch)));
         let params = FetchParams { token, replica, min_bytes, max_bytes };
         let mut asked = self.ram.purgatory.partitions();
         asked.extend_from_slice(fx.pools.get(partitions));
@@ -87,7 +95,7 @@ impl Broker {
     /// Everything about the answer for one partition but its data.
     fn read_partition(
         &self,
-        replica: Option<BrokerId>,
+        replica: Option<(BrokerId, i64)>,
         ask: &FetchPartition,
         fx: &Effects,
     ) -> FetchResult {
@@ -102,7 +110,8 @@ impl Broker {
             leader_epoch: LeaderEpoch::NONE,
             slice_count: 0,
         };
-        match self.serving(ask.partition, ask.current_leader_epoch, replica.is_some(), fx) {
+        let served = self.serving(ask.partition, ask.current_leader_epoch, replica.is_some(), fx);
+        match served.and_then(|served| self.is_current(replica).map(|()| served)) {
             Err(error) => {
                 result.error = error;
                 if let Some(registration) = self.disk.image.partition(ask.partition) {
@@ -168,10 +177,20 @@ impl Broker {
         Ok((replica, log))
     }
 
+    /// A fetch of a process that a later one has replaced is refused: it says nothing about the replica any more
+    /// (KIP-903, `Replica.updateFetchStateOrThrow`).
+    fn is_current(&self, replica: Option<(BrokerId, i64)>) -> Result<(), ErrorCode> {
+        let image = &self.disk.image;
+        let replaced = |(broker, epoch): (BrokerId, i64)| {
+            epoch != -1 && image.unfenced.contains(broker) && image.broker_epoch(broker) > epoch
+        };
+        if replica.is_some_and(replaced) { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(()) }
+    }
+
     /// Up to where a fetcher may read: a follower everything, a consumer what is committed.
     fn readable_end(
         &self,
-        replica: Option<BrokerId>,
+        replica: Option<(BrokerId, i64)>,
         partition: PartitionId,
         fx: &Effects,
     ) -> Offset {
@@ -187,17 +206,16 @@ impl Broker {
     fn note_positions(
         &mut self,
         now: Time,
-        replica: Option<BrokerId>,
+        replica: Option<(BrokerId, i64)>,
         asked: &[FetchPartition],
         fx: &mut Effects,
     ) {
-        let Some(follower) = replica else { return };
+        let Some((follower, broker_epoch)) = replica else { return };
         for ask in asked {
             let result = self.read_partition(replica, ask, fx);
             if result.error != ErrorCode::None || result.diverging_end != Offset::NONE {
                 continue;
             }
-            let broker_epoch = self.disk.image.broker_epoch(follower);
             let Some((own, log)) = self.parts(ask.partition) else { continue };
             let end = log.end();
             let Some(state) = own.leadership_mut().and_then(|l| l.follower_mut(follower)) else {
@@ -284,4 +302,78 @@ fn read_batches(
         });
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::broker_set::ReplicaList;
+    use crate::base::chooser::Chooser;
+    use crate::base::config::{ClusterConfig, TopicConfig};
+    use crate::base::ids::{NodeId, TopicId};
+    use crate::base::names::{Names, Partition, Topic};
+    use crate::kafka::controller::Formation;
+    use crate::kafka::effects::{Effect, Input};
+
+    const P0: PartitionId = PartitionId(0);
+
+    /// Two brokers; the first leads. Broker epochs of a formed cluster are 0 and 1.
+    fn leader() -> (Broker, Effects) {
+        let ids = [BrokerId(1), BrokerId(2)];
+        let topic =
+            Topic { name: "t".into(), partitions: vec![P0], internal: false, partition_count: 1 };
+        let partition = Partition { topic: TopicId(0), index: 0, replicas: ReplicaList::new(&ids) };
+        let (topics, partitions) = (vec![topic], vec![partition]);
+        let names = Names { controllers: 1, brokers: 2, topics, partitions, ..Names::default() };
+        let config =
+            ClusterConfig { topics: vec![TopicConfig::default()], ..ClusterConfig::default() };
+        let mut leader = Broker::formed(ids[0], Arc::new(config), &Formation::of(&names));
+        let mut fx = Effects::new(Arc::new(names), Chooser::seeded(1));
+        leader.step(Time::ZERO, Input::Start, &mut fx);
+        fx.list.clear();
+        (leader, fx)
+    }
+
+    /// What the leader answers to broker 2 under this broker epoch, and the epoch it knows of it afterwards.
+    fn fetch(leader: &mut Broker, fx: &mut Effects, epoch: i32) -> (ErrorCode, Option<i64>) {
+        let asked = FetchPartition {
+            partition: P0,
+            offset: Offset(0),
+            current_leader_epoch: LeaderEpoch(0),
+            last_fetched_epoch: LeaderEpoch::NONE,
+            log_start: Offset(0),
+            max_bytes: 1_000,
+        };
+        let message = Message::Fetch {
+            replica: Some(BrokerId(2)),
+            replica_epoch: epoch,
+            max_wait_ms: 0,
+            min_bytes: 1,
+            max_bytes: 1_000,
+            partitions: fx.keep(&[asked]),
+        };
+        let from = NodeId::Broker(BrokerId(2));
+        let token = Token { from, correlation: 1, connection: 1 };
+        leader.step(Time::ZERO, Input::Request { token, message }, fx);
+        let answer = fx.list.iter().find_map(|effect| match effect {
+            Effect::Reply { message: Message::FetchResponse { results, .. }, .. } => Some(*results),
+            _ => None,
+        });
+        let error = fx.pools.get(answer.expect("an answer"))[0].error;
+        fx.list.clear();
+        let leadership = leader.replica(P0).and_then(|replica| replica.leadership());
+        (error, leadership.and_then(|l| l.follower(BrokerId(2))).and_then(|f| f.broker_epoch))
+    }
+
+    #[test]
+    fn a_fetch_of_a_replaced_process_is_refused_and_changes_nothing() {
+        let (mut leader, mut fx) = leader();
+        let stale = fetch(&mut leader, &mut fx, 0);
+        assert_eq!(stale, (ErrorCode::NotLeaderOrFollower, None));
+        assert_eq!(fetch(&mut leader, &mut fx, 1), (ErrorCode::None, Some(1)));
+        // A registration the leader has not heard of yet is taken as it is.
+        assert_eq!(fetch(&mut leader, &mut fx, 9), (ErrorCode::None, Some(9)));
+    }
 }

@@ -1,10 +1,9 @@
 //! Asking for another ISR: `Partition.maybeExpandIsr`, `maybeShrinkIsr` and `AlterPartitionManager` (KIP-497). One
 //! request is on its way at a time; proposals made meanwhile go with the next one. Until the controller answers, the
-//! maximal ISR counts.
-//!
-//! Simplified: the request carries no broker epochs of ISR members (KIP-903).
+//! maximal ISR counts. Each member is named with the broker epoch of its last fetch, so that the controller refuses one
+//! that was restarted since and may have lost what it had (KIP-903).
 
-use crate::base::broker_set::BrokerSet;
+use crate::base::broker_set::{BrokerSet, MAX_REPLICAS};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, PartitionId};
@@ -80,24 +79,32 @@ impl Broker {
         fx: &mut Effects,
     ) {
         let eligible = self.disk.image.is_isr_eligible(follower);
+        let registered = self.disk.image.broker_epoch(follower);
         let Some((replica, _)) = self.parts(partition) else { return };
         let high_watermark = replica.high_watermark;
         let Some(leadership) = replica.leadership() else { return };
         let PartitionState::Committed { isr } = leadership.state else { return };
-        let in_sync = leadership
-            .follower(follower)
-            .is_some_and(|f| f.is_in_sync(high_watermark, leadership.epoch_start));
+        let in_sync = leadership.follower(follower).is_some_and(|f| {
+            f.broker_epoch == Some(registered)
+                && f.is_in_sync(high_watermark, leadership.epoch_start)
+        });
         if eligible && in_sync && !isr.contains(follower) {
             self.propose(now, partition, isr.with(follower), fx);
         }
     }
 
     fn propose(&mut self, now: Time, partition: PartitionId, wanted: BrokerSet, fx: &mut Effects) {
+        let (own, own_epoch) = (self.id, self.ram.lifecycle.broker_epoch);
         let Some((replica, _)) = self.parts(partition) else { return };
         let (leader_epoch, partition_epoch) = (replica.leader_epoch, replica.partition_epoch);
         let Some(leadership) = replica.leadership_mut() else { return };
         let isr = leadership.state.isr();
-        let sent = IsrChange { partition, leader_epoch, partition_epoch, isr: wanted };
+        let mut epochs = [-1; MAX_REPLICAS];
+        for (epoch, member) in epochs.iter_mut().zip(wanted.iter()) {
+            let of_fetch = leadership.follower(member).and_then(|f| f.broker_epoch);
+            *epoch = if member == own { own_epoch } else { of_fetch.unwrap_or(-1) } as i32;
+        }
+        let sent = IsrChange { partition, leader_epoch, partition_epoch, isr: wanted, epochs };
         leadership.state = if isr.is_subset(wanted) {
             PartitionState::PendingExpandIsr { isr, sent }
         } else {

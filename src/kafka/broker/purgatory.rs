@@ -30,8 +30,8 @@ pub(super) struct DelayedProduce {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct FetchParams {
     pub(super) token: Token,
-    /// The follower that fetches; `None` for a consumer.
-    pub(super) replica: Option<BrokerId>,
+    /// The follower that fetches, with its broker epoch; `None` for a consumer.
+    pub(super) replica: Option<(BrokerId, i64)>,
     pub(super) min_bytes: u32,
     pub(super) max_bytes: u32,
 }

@@ -487,8 +487,14 @@ fn consumers_read_below_the_high_watermark_and_positions_are_checked() {
         };
         let partitions = rig.fx.keep(&[ask]);
         let (max_wait_ms, min_bytes, max_bytes) = (100, 1, 1_000_000);
-        let message =
-            Message::Fetch { replica: None, max_wait_ms, min_bytes, max_bytes, partitions };
+        let message = Message::Fetch {
+            replica: None,
+            replica_epoch: -1,
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            partitions,
+        };
         let asked = rig.ask(b(1), message);
         rig.run(SECOND);
         let Some(Message::FetchResponse { results, .. }) = rig.answer(asked) else {

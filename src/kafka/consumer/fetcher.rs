@@ -160,6 +160,7 @@ impl Consumer {
             return false;
         }
         let message = Message::Fetch {
+            replica_epoch: -1,
             replica: None,
             max_wait_ms: self.config.fetch_max_wait.as_millis() as u32,
             min_bytes: self.config.fetch_min_bytes,

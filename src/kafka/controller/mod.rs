@@ -12,6 +12,8 @@ pub mod admin;
 mod metadata_log;
 mod partitions;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -175,7 +175,11 @@ impl Controller {
         if known.leader != Some(leader) || change.partition_epoch < known.partition_epoch {
             return ErrorCode::InvalidUpdateVersion;
         }
-        if !change.isr.is_subset(self.active()) {
+        let stale = |(member, epoch): (BrokerId, &i32)| {
+            *epoch != -1 && self.brokers[member.index()].epoch != i64::from(*epoch)
+        };
+        if !change.isr.is_subset(self.active()) || change.isr.iter().zip(&change.epochs).any(stale)
+        {
             return ErrorCode::IneligibleReplica;
         }
         ErrorCode::None
