@@ -29,7 +29,8 @@ pub enum Message {
     /// `replica` names the fetching follower, `replica_epoch` its broker epoch (KIP-903, `ReplicaState`); `None` and -1
     /// for a consumer.
     Fetch {
-        replica: Option<BrokerId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32, max_bytes: u32, partitions: List<FetchPartition>,
+        replica: Option<BrokerId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32, max_bytes: u32,
+        partitions: List<FetchPartition>,
     },
     /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
     FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
