@@ -60,13 +60,19 @@ pub enum Api {
     BrokerRegistration,
     /// `BrokerHeartbeat`.
     BrokerHeartbeat,
-    /// `Fetch` of the metadata log by a broker (an observer of the quorum).
+    /// `Fetch` of the metadata log by a broker (an observer of the quorum) or by another controller.
     MetadataFetch,
+    /// `Vote`, a `PreVote` too.
+    Vote,
+    /// `BeginQuorumEpoch`.
+    BeginQuorumEpoch,
+    /// `EndQuorumEpoch`.
+    EndQuorumEpoch,
 }
 
 impl Api {
     /// Every API, in the order of declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -84,6 +90,9 @@ impl Api {
         Self::BrokerRegistration,
         Self::BrokerHeartbeat,
         Self::MetadataFetch,
+        Self::Vote,
+        Self::BeginQuorumEpoch,
+        Self::EndQuorumEpoch,
     ];
 
     /// Kafka's name (`ApiKeys`).
@@ -106,6 +115,9 @@ impl Api {
             Self::BrokerRegistration => "BrokerRegistration",
             Self::BrokerHeartbeat => "BrokerHeartbeat",
             Self::MetadataFetch => "MetadataFetch",
+            Self::Vote => "Vote",
+            Self::BeginQuorumEpoch => "BeginQuorumEpoch",
+            Self::EndQuorumEpoch => "EndQuorumEpoch",
         }
     }
 }
@@ -367,6 +379,20 @@ pub enum EventKind {
     ReplicasChanged { partition: PartitionId, replicas: ReplicaList, in_progress: bool },
     /// A setting of a topic changed.
     TopicConfigured { topic: TopicId, setting: TopicSetting },
+
+    // --- the quorum of controllers (node: a controller, for the last one a broker) ---------------------------------
+    /// This controller won the election of `epoch`; it becomes active when its first record is committed.
+    ControllerElected { epoch: LeaderEpoch },
+    /// This controller led `epoch` and does not any more: it lost the majority, was replaced, or shuts down.
+    ControllerResigned { epoch: LeaderEpoch },
+    /// The metadata log of this controller ends at `end`; its last record was written under `epoch`.
+    MetadataAppended { epoch: LeaderEpoch, end: Offset },
+    /// This controller removed everything from `to` on: it was never committed.
+    MetadataTruncated { to: Offset },
+    /// This controller knows that everything below `offset` is committed; the last such record is of `epoch`.
+    MetadataCommitted { epoch: LeaderEpoch, offset: Offset },
+    /// This broker acts on the metadata below `offset`; the last such record is of `epoch`.
+    MetadataApplied { epoch: LeaderEpoch, offset: Offset },
 
     // --- consumer (node: the consumer) -----------------------------------------------------------------------------
     /// `poll()` was called: by a script, or by a loop after a poll that returned records. The further polls of an idle

@@ -83,7 +83,32 @@ const PLANTED: &[Planted] = &[
         spec: without_idempotence,
         found_by: &[Guarantee::AckWasStored, Guarantee::AckedSurvives],
     },
+    Planted {
+        defect: Defect::VotesForEveryone,
+        spec: three_controllers,
+        found_by: &[Guarantee::QuorumLeaders],
+    },
+    Planted {
+        defect: Defect::VotesForShorterLog,
+        spec: three_controllers,
+        found_by: &[Guarantee::MetadataCommitted],
+    },
+    Planted {
+        defect: Defect::CommitWithoutMajority,
+        spec: three_controllers,
+        found_by: &[Guarantee::MetadataCommitted],
+    },
+    Planted {
+        defect: Defect::UncommittedMetadataServed,
+        spec: three_controllers,
+        found_by: &[Guarantee::MetadataCommitted],
+    },
 ];
+
+/// The safe cluster with a quorum of three.
+fn three_controllers(seed: u64) -> WorldSpec {
+    storm::with_quorum(common::safe_spec(seed), 3)
+}
 
 /// The safe cluster, but its consumers let `poll()` commit every 200 ms.
 fn auto_commit(seed: u64) -> WorldSpec {
@@ -210,7 +235,7 @@ fn a_follower_that_is_fenced_for_its_old_epoch_is_not_counted() {
 #[test]
 fn without_a_bug_nothing_is_found() {
     let at_end = [Guarantee::Unseen, Guarantee::LostWrite];
-    for spec in [common::safe_spec, auto_commit, without_idempotence] {
+    for spec in [common::safe_spec, auto_commit, without_idempotence, three_controllers] {
         for seed in 0..6 {
             assert_eq!(broken_by(spec(seed), &at_end), [], "seed {seed}");
         }

@@ -8,6 +8,7 @@ mod storm;
 use std::sync::Arc;
 
 use highwater::base::ids::{BrokerId, EventSeq, NodeId, Offset, PartitionId};
+use highwater::kafka::controller::Controller;
 use highwater::scenario::{Limits, Progress, Run, builtins, load};
 use highwater::sim::schedule::FaultClasses;
 use highwater::sim::{NodeState, Simulation};
@@ -48,11 +49,30 @@ impl Projection {
             }
         }
         self.compare_consumers(simulation);
+        self.compare_quorum(simulation);
         for broker in simulation.names().broker_ids() {
             let state = simulation.node_state(NodeId::Broker(broker));
             let shown = self.view.brokers[broker.index()].process;
             assert_eq!(state == NodeState::Down, shown == ProcessState::Down, "{broker}");
             assert_eq!(state == NodeState::Frozen, shown == ProcessState::Frozen, "{broker}");
+        }
+    }
+
+    fn compare_quorum(&self, simulation: &Simulation) {
+        let at = simulation.now();
+        for controller in simulation.controllers() {
+            let shown = &self.view.quorum.controllers[usize::from(controller.number())];
+            if self.view.events == 0 || controller.raft().end() == 0 || shown.end == Offset(0) {
+                continue;
+            }
+            let what = format!("ctl{} at {at}", controller.number());
+            assert_eq!(shown.end.0, controller.raft().end(), "end of the metadata log: {what}");
+            assert_eq!(shown.high_watermark.0, controller.committed_end(), "committed: {what}");
+            assert_eq!(shown.leads.is_some(), controller.raft().is_leader(), "leads: {what}");
+        }
+        let active = simulation.active_controller().map(Controller::number);
+        if active.is_some() {
+            assert_eq!(self.view.quorum.active(), active, "active controller at {at}");
         }
     }
 
@@ -120,13 +140,17 @@ impl Projection {
 }
 
 const EVERYTHING: FaultClasses =
-    FaultClasses { brokers: true, clients: true, network: true, power: true, disks: true };
+    FaultClasses { power: true, disks: true, ..FaultClasses::SURVIVABLE };
 
 #[test]
 fn the_view_equals_the_machines_in_storms_of_every_fault_class() {
     for seed in 0..12 {
         let mut projection = None;
-        let (simulation, _) = storm::storm(common::safe_spec(seed), EVERYTHING, |simulation, _| {
+        let spec = match seed % 3 {
+            0 => common::safe_spec(seed),
+            _ => storm::with_quorum(common::safe_spec(seed), 3),
+        };
+        let (simulation, _) = storm::storm(spec, EVERYTHING, |simulation, _| {
             projection.get_or_insert_with(|| Projection::new(simulation)).look(simulation);
             true
         });

@@ -1,6 +1,6 @@
 //! The one seam through which luck enters a run.
 //!
-//! Four ChaCha8 streams, one per concern, so that another `acks` setting or one fault more does not reshuffle the
+//! Five ChaCha8 streams, one per concern, so that another `acks` setting or one fault more does not reshuffle the
 //! workload. Sampling is our own, on raw words: the raw ChaCha stream is specified and stays, the sampling functions
 //! of `rand` may change in a minor release.
 
@@ -19,12 +19,14 @@ pub enum ChoicePoint {
     Fault,
     /// A client's own luck: retry jitter, choice of the sticky partition.
     Client,
+    /// Elections of the controllers, and whom a node asks for their leader.
+    Quorum,
 }
 
 /// Draws choices for a run. Cloning it clones the future luck, so a checkpoint replays exactly.
 #[derive(Clone, Debug)]
 pub struct Chooser {
-    streams: [ChaCha8Rng; 4],
+    streams: [ChaCha8Rng; 5],
 }
 
 impl Chooser {
@@ -35,7 +37,7 @@ impl Chooser {
         for word in key.chunks_exact_mut(8) {
             word.copy_from_slice(&split_mix(&mut state).to_le_bytes());
         }
-        let streams = [0, 1, 2, 3].map(|stream| {
+        let streams = [0, 1, 2, 3, 4].map(|stream| {
             let mut rng = ChaCha8Rng::from_seed(key);
             rng.set_stream(stream);
             rng

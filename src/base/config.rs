@@ -250,6 +250,14 @@ pub struct BrokerConfig {
     pub num_partitions: u32,
     /// `default.replication.factor`.
     pub default_replication_factor: u32,
+    /// `controller.quorum.election.timeout.ms`.
+    pub quorum_election_timeout: Duration,
+    /// `controller.quorum.fetch.timeout.ms`.
+    pub quorum_fetch_timeout: Duration,
+    /// `controller.quorum.election.backoff.max.ms`.
+    pub quorum_election_backoff_max: Duration,
+    /// `controller.quorum.request.timeout.ms`.
+    pub quorum_request_timeout: Duration,
 }
 
 impl Default for BrokerConfig {
@@ -273,6 +281,10 @@ impl Default for BrokerConfig {
             offsets_commit_timeout: Duration::from_millis(5_000),
             num_partitions: 1,
             default_replication_factor: 1,
+            quorum_election_timeout: Duration::from_millis(1_000),
+            quorum_fetch_timeout: Duration::from_millis(2_000),
+            quorum_election_backoff_max: Duration::from_millis(1_000),
+            quorum_request_timeout: Duration::from_millis(2_000),
         }
     }
 }
@@ -321,4 +333,12 @@ pub enum Defect {
     ExpiredMemberKept,
     /// A retry of a non-idempotent batch is acknowledged without an append.
     RetryAckedUnwritten,
+    /// A controller votes for everyone who asks, in the same epoch too.
+    VotesForEveryone,
+    /// A controller votes for a candidate whose metadata log is shorter than its own.
+    VotesForShorterLog,
+    /// The active controller takes its own metadata records for committed without asking the others.
+    CommitWithoutMajority,
+    /// Brokers are sent metadata records that are not committed.
+    UncommittedMetadataServed,
 }

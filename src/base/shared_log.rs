@@ -1,4 +1,4 @@
-//! An append-only list whose full chunks are shared between clones, so that a checkpoint of a long run costs a
+//! A list that grows and is cut at its end, whose full chunks are shared between clones, so that a checkpoint of a long run costs a
 //! pointer per chunk and not a copy of every element.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// Elements of one chunk.
 const CHUNK: usize = 1_024;
 
-/// An append-only list that clones cheaply.
+/// A list that clones cheaply.
 #[derive(Clone, Debug)]
 pub struct SharedLog<T> {
     sealed: Vec<Arc<[T]>>,
@@ -29,6 +29,20 @@ impl<T: Clone> SharedLog<T> {
             self.open.clear();
         }
         index
+    }
+
+    /// Drops everything from index `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len() {
+            return;
+        }
+        let (chunk, rest) = (len / CHUNK, len % CHUNK);
+        if let Some(cut) = self.sealed.get(chunk) {
+            self.open = cut[..rest].to_vec();
+            self.sealed.truncate(chunk);
+        } else {
+            self.open.truncate(rest);
+        }
     }
 
     /// The number of elements.
@@ -76,5 +90,20 @@ mod tests {
         assert!((0..3_000).all(|n| log[n] == n));
         assert!(log.iter().copied().eq(0..3_000));
         assert_eq!(log.get(3_000), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_gone_and_the_list_grows_on() {
+        for len in [0, 1, 1_023, 1_024, 1_025, 2_048, 2_999, 3_000, 9_000] {
+            let mut log = SharedLog::default();
+            for n in 0..3_000usize {
+                log.push(n);
+            }
+            log.truncate(len);
+            let kept = len.min(3_000);
+            assert_eq!(log.len(), kept);
+            assert_eq!(log.push(7), kept);
+            assert!(log.iter().copied().eq((0..kept).chain([7])), "{len}");
+        }
     }
 }

@@ -21,7 +21,9 @@ mod leader_complete;
 mod leader_epochs;
 mod log_matching;
 mod lost_write;
+mod metadata_committed;
 mod one_owner;
+mod quorum_leaders;
 mod read_below_high_watermark;
 mod registration;
 mod reordered_send;
@@ -257,6 +259,10 @@ guarantees! {
     CommitWithinHanded(commit_within_handed, "commit-within-handed", Invariant, OWN_COMMITS);
     /// A member that asks for the committed offset gets the last one stored.
     CommittedKept(committed_kept, "committed-kept", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
+    /// An epoch of the metadata quorum has one leader.
+    QuorumLeaders(quorum_leaders, "quorum-leaders", Invariant, EVERYTHING);
+    /// What the metadata quorum has committed never changes.
+    MetadataCommitted(metadata_committed, "metadata-committed", Invariant, EVERYTHING);
 }
 
 impl Guarantee {
@@ -363,6 +369,8 @@ fn cell<T: Clone + Default>(table: &mut Vec<T>, partition: PartitionId) -> &mut 
     &mut table[partition.index()]
 }
 
+#[cfg(test)]
+mod table_quorum;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub(super) fn sound() -> Story {
         s.consumer(0, EventKind::CommitAnswered { partition, offset, kind, exception: None });
         s.leads(2, 1, &[2, 3]);
         restarted(s, 3);
+        table_quorum::failover(s);
     })
 }
 
@@ -61,6 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = delivery();
     cases.extend(replication());
     cases.extend(clients());
+    cases.extend(table_quorum::cases());
     cases
 }
 

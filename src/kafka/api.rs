@@ -95,10 +95,32 @@ pub enum Message {
     AlterPartition { broker_epoch: i64, changes: List<IsrChange> },
     /// The outcome of each.
     AlterPartitionResponse { error: ErrorCode, results: List<IsrResult> },
-    /// A broker asks for metadata records from `offset` on (long poll).
-    MetadataFetch { offset: i64 },
-    /// Records from `first` on, all below the metadata log's high watermark.
-    MetadataFetchResponse { error: ErrorCode, first: i64, records: List<MetadataRecord> },
+    /// `Fetch` of the metadata log from `offset` on (long poll), by a voter or by a broker, an observer. `epoch` is the
+    /// quorum's epoch as the asker knows it, `last_epoch` that of its last record, `high_watermark` what it knows of
+    /// commits (KIP-1166), or -1.
+    MetadataFetch { epoch: i32, last_epoch: i32, offset: i64, high_watermark: i64 },
+    /// Records from the offset asked for on: all of them for a voter, those below the high watermark for a broker.
+    /// `leader` and `epoch` are what the answering controller knows of the quorum.
+    MetadataFetchResponse {
+        error: ErrorCode, leader: Option<u8>, epoch: i32, high_watermark: i64, records: List<MetadataRecord>,
+    },
+    /// The voter's log and the leader's diverge: epoch `end_epoch` ends at `end` in the leader's.
+    MetadataFetchDiverging { leader: Option<u8>, epoch: i32, end_epoch: i32, end: i64 },
+
+    // --- the quorum of controllers (KIP-595, KIP-996) ---------------------------------------------------------------
+    /// Asks for a vote under `epoch`, or (`pre`) whether there would be one. The log of the asker ends at `end` with a
+    /// record of `last_epoch`.
+    Vote { epoch: i32, last_epoch: i32, end: i64, pre: bool },
+    /// The vote.
+    VoteResponse { error: ErrorCode, leader: Option<u8>, epoch: i32, granted: bool },
+    /// The sender leads `epoch`.
+    BeginQuorumEpoch { epoch: i32 },
+    /// Its answer.
+    BeginQuorumEpochResponse { error: ErrorCode, leader: Option<u8>, epoch: i32 },
+    /// The sender does not lead `epoch` any more; `successors` by the length of their logs, padded with 0.
+    EndQuorumEpoch { epoch: i32, successors: [u8; 4] },
+    /// Its answer.
+    EndQuorumEpochResponse { error: ErrorCode, leader: Option<u8>, epoch: i32 },
 }
 
 /// One partition as a broker's metadata cache has it.
@@ -278,10 +300,19 @@ pub struct IsrResult {
 /// A record of the metadata log (`__cluster_metadata`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MetadataRecord {
+    /// `LeaderChangeMessage`, the control record with which every leader begins its epoch.
+    LeaderChange {
+        /// The controller that leads.
+        leader: u8,
+        /// Its epoch: that of all records up to the next record of this kind.
+        epoch: i32,
+    },
     /// `RegisterBrokerRecord`: registered and fenced.
     RegisterBroker {
         /// Who.
         broker: BrokerId,
+        /// Which of its processes.
+        incarnation: u32,
         /// Its broker epoch: the offset of this record.
         epoch: i64,
     },

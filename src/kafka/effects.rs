@@ -80,7 +80,7 @@ pub enum TimerKind {
     // broker
     /// Next `BrokerHeartbeat` or registration attempt.
     BrokerHeartbeat,
-    /// Next attempt to reach the controller for metadata.
+    /// The observer of the metadata log has something to do: a time-out or a pause ends.
     MetadataFetch,
     /// The ISR scan, every `replica.lag.time.max.ms` / 2.
     IsrScan,
@@ -106,12 +106,12 @@ pub enum TimerKind {
     // controller
     /// The earliest broker session ends.
     BrokerSession,
-    /// A metadata long poll ends.
-    MetadataWait,
     /// `leader.imbalance.check.interval.seconds` are over.
     LeaderImbalance,
     /// `unclean.leader.election.interval.ms` is over.
     UncleanElection,
+    /// The raft client of a controller has something to do: a long poll, an election or a pause ends.
+    Raft,
     // clients
     /// The sender has something to do: linger over, back-off over, expiry.
     Sender,
@@ -376,6 +376,8 @@ pub struct Effects {
     pub defect: Defect,
     chooser: Chooser,
     next_correlation: u32,
+    /// How far the commits of the metadata log have been told as events.
+    metadata_told: i64,
 }
 
 impl Effects {
@@ -389,6 +391,7 @@ impl Effects {
             defect: Defect::None,
             chooser,
             next_correlation: 0,
+            metadata_told: 0,
         }
     }
 
@@ -443,6 +446,19 @@ impl Effects {
     /// A number in `0..options` of the client's own luck.
     pub fn choose(&mut self, options: u64) -> u64 {
         self.chooser.below(ChoicePoint::Client, options)
+    }
+
+    /// A number in `0..options` for the elections of controllers.
+    pub fn choose_for_quorum(&mut self, options: u64) -> u64 {
+        self.chooser.below(ChoicePoint::Quorum, options)
+    }
+
+    /// True for the first controller that learns that the metadata below `offset` is committed. Each of them learns
+    /// it, and what follows from a record is told once.
+    pub(crate) fn tells_committed(&mut self, offset: i64) -> bool {
+        let first = offset > self.metadata_told;
+        self.metadata_told = self.metadata_told.max(offset);
+        first
     }
 
     /// The luck of the run, for the layer that owns it.

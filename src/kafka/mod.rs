@@ -16,6 +16,7 @@ pub mod log;
 pub mod network_client;
 pub mod partitioner;
 pub mod producer;
+pub mod raft;
 pub mod replica;
 pub mod truncation;
 pub mod truncation_high_watermark;

@@ -4,7 +4,7 @@ use crate::base::error::Exception;
 use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
-use crate::kafka::controller::ACTIVE_CONTROLLER;
+use crate::kafka::controller::Controller;
 use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::log::UnifiedLog;
 use crate::sim::command::{Command, LogCut, WireRule};
@@ -75,10 +75,10 @@ impl Simulation {
     /// An administrator calls. Without a controller the call times out, here without taking the time.
     fn administer(&mut self, request: &AdminRequest) {
         let call = request.call();
-        let exception = if self.node_state(ACTIVE_CONTROLLER) == NodeState::Running {
-            let controller = &mut self.world.controllers[0];
-            let done = controller.administer(request, &mut self.effects);
-            self.carry_out(ACTIVE_CONTROLLER, self.script_cause);
+        let exception = if let Some(n) = self.active_controller().map(Controller::number) {
+            let controller = &mut self.world.controllers[usize::from(n) - 1];
+            let done = controller.administer(self.now, request, &mut self.effects);
+            self.carry_out(NodeId::Controller(n), self.script_cause);
             done.err().map(Exception::Wire)
         } else {
             Some(Exception::Timeout)

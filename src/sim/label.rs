@@ -57,7 +57,15 @@ fn api_of(message: &Message) -> (Api, bool) {
         Message::AlterPartition { .. } => (Api::AlterPartition, false),
         Message::AlterPartitionResponse { .. } => (Api::AlterPartition, true),
         Message::MetadataFetch { .. } => (Api::MetadataFetch, false),
-        Message::MetadataFetchResponse { .. } => (Api::MetadataFetch, true),
+        Message::MetadataFetchResponse { .. } | Message::MetadataFetchDiverging { .. } => {
+            (Api::MetadataFetch, true)
+        }
+        Message::Vote { .. } => (Api::Vote, false),
+        Message::VoteResponse { .. } => (Api::Vote, true),
+        Message::BeginQuorumEpoch { .. } => (Api::BeginQuorumEpoch, false),
+        Message::BeginQuorumEpochResponse { .. } => (Api::BeginQuorumEpoch, true),
+        Message::EndQuorumEpoch { .. } => (Api::EndQuorumEpoch, false),
+        Message::EndQuorumEpochResponse { .. } => (Api::EndQuorumEpoch, true),
     }
 }
 
@@ -101,7 +109,7 @@ fn detail(message: &Message, pools: &Pools, label: &mut WireLabel) {
         Message::AlterPartition { changes, .. } => {
             label.partition = pools.get(changes).first().map(|change| change.partition);
         }
-        Message::MetadataFetch { offset } => label.offset = narrow(Offset(offset)),
+        Message::MetadataFetch { offset, .. } => label.offset = narrow(Offset(offset)),
         _ => {}
     }
     if let Some(error) = plain_error(message) {
@@ -143,7 +151,10 @@ fn plain_error(message: &Message) -> Option<ErrorCode> {
         | Message::BrokerRegistrationResponse { error, .. }
         | Message::BrokerHeartbeatResponse { error, .. }
         | Message::AlterPartitionResponse { error, .. }
-        | Message::MetadataFetchResponse { error, .. } => Some(error),
+        | Message::MetadataFetchResponse { error, .. }
+        | Message::VoteResponse { error, .. }
+        | Message::BeginQuorumEpochResponse { error, .. }
+        | Message::EndQuorumEpochResponse { error, .. } => Some(error),
         _ => None,
     }
 }

@@ -15,6 +15,8 @@ use crate::sim::world::WorldSpec;
 pub struct FaultClasses {
     /// Kill, freeze, stop and start of brokers; disks survive.
     pub brokers: bool,
+    /// Kill, freeze, stop and start of controllers, and cuts around them.
+    pub controllers: bool,
     /// Kill, freeze and start of clients.
     pub clients: bool,
     /// Cuts between nodes, lost and delayed messages, broken connections.
@@ -27,8 +29,24 @@ pub struct FaultClasses {
 
 impl FaultClasses {
     /// What a correctly configured cluster must survive: process crashes and network faults.
-    pub const SURVIVABLE: Self =
-        Self { brokers: true, clients: true, network: true, power: false, disks: false };
+    pub const SURVIVABLE: Self = Self {
+        brokers: true,
+        controllers: true,
+        clients: true,
+        network: true,
+        power: false,
+        disks: false,
+    };
+
+    /// Nothing at all.
+    const NONE: Self = Self {
+        brokers: false,
+        controllers: false,
+        clients: false,
+        network: false,
+        power: false,
+        disks: false,
+    };
 }
 
 /// One act.
@@ -173,10 +191,9 @@ fn swarm(classes: FaultClasses, luck: &mut Chooser) -> FaultClasses {
         network: keep(classes.network),
         power: keep(classes.power),
         disks: keep(classes.disks),
+        controllers: keep(classes.controllers),
     };
-    let none =
-        FaultClasses { brokers: false, clients: false, network: false, power: false, disks: false };
-    if drawn == none { classes } else { drawn }
+    if drawn == FaultClasses::NONE { classes } else { drawn }
 }
 
 struct Draw<'a> {
@@ -193,7 +210,7 @@ impl Draw<'_> {
 
     fn act(&self, luck: &mut Chooser) -> Act {
         loop {
-            let kind = luck.below(ChoicePoint::Fault, 6);
+            let kind = luck.below(ChoicePoint::Fault, if self.classes.controllers { 8 } else { 6 });
             let act = match kind {
                 0 if self.classes.brokers || self.classes.power => self.broker_fault(luck),
                 1 if self.classes.clients => self.client_fault(luck),
@@ -201,6 +218,8 @@ impl Draw<'_> {
                 3 if self.classes.network => Act::Heal,
                 4 if self.classes.network => self.next_message(luck),
                 5 if self.classes.disks => Act::Wipe(self.broker(luck)),
+                6 => self.controller_fault(luck),
+                7 if self.classes.network => self.controller_cut(luck),
                 _ => continue,
             };
             return act;
@@ -209,6 +228,12 @@ impl Draw<'_> {
 
     fn broker(&self, luck: &mut Chooser) -> BrokerId {
         BrokerId(luck.below(ChoicePoint::Fault, u64::from(self.spec.names.brokers)) as u8 + 1)
+    }
+
+    fn controller(&self, luck: &mut Chooser) -> NodeId {
+        let controllers = u64::from(self.spec.names.controllers);
+        let n = if controllers == 1 { 0 } else { luck.below(ChoicePoint::Fault, controllers) };
+        NodeId::Controller(n as u8 + 1)
     }
 
     fn client(&self, luck: &mut Chooser) -> NodeId {
@@ -234,6 +259,23 @@ impl Draw<'_> {
         }
     }
 
+    fn controller_fault(&self, luck: &mut Chooser) -> Act {
+        use FaultKind::{Freeze, Kill, Start, Stop, Thaw};
+        let kinds = [Start, Thaw, Start, Kill, Freeze, Stop];
+        Act::Fault(self.controller(luck), kinds[luck.below(ChoicePoint::Fault, 6) as usize])
+    }
+
+    fn controller_cut(&self, luck: &mut Chooser) -> Act {
+        let controller = self.controller(luck);
+        match luck.below(ChoicePoint::Fault, 3) {
+            0 => Act::Cut(controller, NodeId::Broker(self.broker(luck))),
+            _ => match self.controller(luck) {
+                other if other == controller => Act::Isolate(controller),
+                other => Act::Cut(controller, other),
+            },
+        }
+    }
+
     fn client_fault(&self, luck: &mut Chooser) -> Act {
         use FaultKind::{Freeze, Kill, Start, Thaw};
         let kinds = [Start, Thaw, Start, Kill, Freeze];
@@ -244,7 +286,7 @@ impl Draw<'_> {
         let broker = NodeId::Broker(self.broker(luck));
         match luck.below(ChoicePoint::Fault, 4) {
             0 => Act::Isolate(broker),
-            1 => Act::Cut(broker, NodeId::Controller(1)),
+            1 => Act::Cut(broker, self.controller(luck)),
             2 => Act::Cut(broker, self.client(luck)),
             _ => match NodeId::Broker(self.broker(luck)) {
                 other if other == broker => Act::Isolate(broker),
@@ -260,7 +302,7 @@ impl Draw<'_> {
         let broker = NodeId::Broker(self.broker(luck));
         let from = if response || api == Api::AlterPartition { broker } else { self.client(luck) };
         let from =
-            if response && api == Api::AlterPartition { NodeId::Controller(1) } else { from };
+            if response && api == Api::AlterPartition { self.controller(luck) } else { from };
         // What TCP can do: lose a message with its connection, or hold it up with all that follows on it. To lose one
         // message and pass the next is a proxy's doing, against which no client is safe.
         let most = [2_000_000, 60_000_000][luck.below(ChoicePoint::Fault, 2) as usize];

@@ -268,9 +268,27 @@ impl Simulation {
         &self.world.brokers[id.index() - 1]
     }
 
-    /// The active controller.
+    /// The controller that knows most of what is committed, its disk readable also when it is down: what the cluster
+    /// has decided.
     pub fn controller(&self) -> &Controller {
-        &self.world.controllers[0]
+        let known = |a: &&Controller, b: &&Controller| {
+            a.committed_end().cmp(&b.committed_end()).then_with(|| b.number().cmp(&a.number()))
+        };
+        self.world.controllers.iter().max_by(known).expect("a cluster has a controller")
+    }
+
+    /// Every controller, by number from 1.
+    pub fn controllers(&self) -> &[Controller] {
+        &self.world.controllers
+    }
+
+    /// The active controller: of those that run and hold themselves for it, the one of the highest epoch.
+    pub fn active_controller(&self) -> Option<&Controller> {
+        let active = |controller: &&Controller| {
+            let node = NodeId::Controller(controller.number());
+            self.node_state(node) == NodeState::Running && controller.active_epoch().is_some()
+        };
+        self.world.controllers.iter().filter(active).max_by_key(|c| c.active_epoch())
     }
 
     /// A producer.

@@ -222,6 +222,12 @@ encodings! {
     43: Quiesced {};
     44: Stuck {};
     45: Ended {};
+    46: ControllerElected { epoch };
+    47: ControllerResigned { epoch };
+    48: MetadataAppended { epoch, end };
+    49: MetadataTruncated { to };
+    50: MetadataCommitted { epoch, offset };
+    51: MetadataApplied { epoch, offset };
     60: ReplicaDeleted { partition };
     61: ReplicasChanged { partition, replicas, in_progress };
     62: TopicConfigured { topic, setting };

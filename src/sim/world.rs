@@ -65,10 +65,11 @@ pub struct World {
 impl World {
     pub(super) fn new(spec: &WorldSpec) -> Self {
         let formation = Formation::of(&spec.names);
-        let controller = |n| Controller::formed(n, Arc::clone(&spec.config), &formation);
+        let voters = spec.names.controllers;
+        let controller = |n| Controller::formed(n, voters, Arc::clone(&spec.config), &formation);
         let broker = |id| Broker::formed(id, Arc::clone(&spec.config), &formation);
         Self {
-            controllers: (1..=spec.names.controllers).map(controller).collect(),
+            controllers: (1..=voters).map(controller).collect(),
             brokers: spec.names.broker_ids().map(broker).collect(),
             producers: (0..spec.producers.len()).map(|n| producer(spec, n as u16)).collect(),
             consumers: (0..spec.consumers.len()).map(|n| consumer(spec, n as u16)).collect(),
@@ -103,8 +104,7 @@ impl World {
             NodeId::Broker(id) => self.brokers[id.index() - 1].stop(now, fx),
             NodeId::Producer(n) => self.producers[usize::from(n)].close(now, fx),
             NodeId::Consumer(n) => self.consumers[usize::from(n)].stop(now, fx),
-            // A controller has nothing to hand over while it is the only one.
-            NodeId::Controller(_) => fx.exit(),
+            NodeId::Controller(n) => self.controllers[usize::from(n) - 1].stop(now, fx),
             NodeId::Script => {}
         }
     }

@@ -226,6 +226,8 @@ fn dwell(kind: &EventKind) -> f64 {
         | EventKind::BecameLeader { .. }
         | EventKind::PartitionChanged { .. }
         | EventKind::BrokerFenced { .. }
+        | EventKind::ControllerElected { .. }
+        | EventKind::ControllerResigned { .. }
         | EventKind::Truncated { .. }
         | EventKind::GroupChanged { .. }
         | EventKind::MemberLeft { .. }
@@ -322,11 +324,17 @@ fn matters(run: &World) -> Vec<bool> {
     matters
 }
 
-/// APIs between brokers and the controller: the stage has no row they could arrive in.
+/// APIs between brokers and controllers: the stage has no row they could arrive in.
 fn is_upkeep(api: Api) -> bool {
     matches!(
         api,
-        Api::BrokerHeartbeat | Api::MetadataFetch | Api::BrokerRegistration | Api::AlterPartition
+        Api::BrokerHeartbeat
+            | Api::MetadataFetch
+            | Api::BrokerRegistration
+            | Api::AlterPartition
+            | Api::Vote
+            | Api::BeginQuorumEpoch
+            | Api::EndQuorumEpoch
     )
 }
 
@@ -368,7 +376,10 @@ fn shows(kind: &EventKind) -> bool {
         | EventKind::CommitAnswered { exception: None, .. }
         | EventKind::CoordinatorLoaded { .. }
         | EventKind::BrokerRegistered { .. }
-        | EventKind::IsrProposed { .. } => false,
+        | EventKind::IsrProposed { .. }
+        | EventKind::MetadataAppended { .. }
+        | EventKind::MetadataCommitted { .. }
+        | EventKind::MetadataApplied { .. } => false,
         _ => true,
     }
 }

@@ -115,7 +115,8 @@ impl App {
             EventKind::Retry { batch, .. } => format!("{node} retries {}", ids(batch)),
             EventKind::HighWatermark { offset, .. } => format!("{node} HW {offset}"),
             EventKind::Truncated { to, .. } => format!("{node} cuts at {to}"),
-            EventKind::BecameLeader { leader_epoch, .. } => {
+            EventKind::BecameLeader { leader_epoch, .. }
+            | EventKind::ControllerElected { epoch: leader_epoch } => {
                 format!("{node} leads, epoch {leader_epoch}")
             }
             EventKind::BecameFollower { leader: Some(leader), .. } => {

@@ -6,6 +6,7 @@
 mod fold;
 pub mod group;
 pub mod message;
+pub mod quorum;
 pub mod replica;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::event::{Event, EventKind, WireLabel};
 use crate::view::paged::Paged;
 use group::{ConsumerView, GroupView, ReaderView};
 use message::MessageView;
+use quorum::QuorumView;
 use replica::{PartitionView, ReplicaView};
 
 /// What a process does.
@@ -103,8 +105,8 @@ pub struct ClusterView {
     pub events: u32,
     /// Brokers by [`BrokerId::index`]; slot 0 is unused.
     pub brokers: Vec<BrokerView>,
-    /// Controllers by number; slot 0 is unused.
-    pub controllers: Vec<ProcessState>,
+    /// The controllers and what brokers have of their metadata.
+    pub quorum: QuorumView,
     /// Partitions by id.
     pub partitions: Vec<PartitionView>,
     /// Producer processes by number.
@@ -149,7 +151,7 @@ impl ClusterView {
             now: Time::ZERO,
             events: 0,
             brokers: vec![BrokerView::default(); usize::from(names.brokers) + 1],
-            controllers: vec![ProcessState::Up; usize::from(names.controllers) + 1],
+            quorum: QuorumView::new(names.controllers, names.brokers),
             partitions,
             producers: vec![ProcessState::Up; names.producers.len()],
             messages: Paged::default(),
@@ -178,7 +180,7 @@ impl ClusterView {
     pub fn process(&self, node: NodeId) -> ProcessState {
         match node {
             NodeId::Broker(id) => self.brokers[id.index()].process,
-            NodeId::Controller(n) => self.controllers[usize::from(n)],
+            NodeId::Controller(n) => self.quorum.controllers[usize::from(n)].process,
             NodeId::Producer(n) => self.producers[usize::from(n)],
             NodeId::Consumer(n) => self.consumers[usize::from(n)].process,
             NodeId::Script => ProcessState::Up,
@@ -247,7 +249,10 @@ impl ClusterView {
             }
             EventKind::Step { .. } => self.question = None,
             EventKind::Ended => self.end(),
-            _ => self.apply_controller(seq, event),
+            _ => {
+                self.quorum.apply(event);
+                self.apply_controller(seq, event);
+            }
         }
     }
 }

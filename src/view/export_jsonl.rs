@@ -173,7 +173,7 @@ impl Writer<'_> {
                 fields.extend([("isr", brokers(isr)), ("elr", brokers(elr))]);
                 ("PartitionChanged", fields)
             }
-            _ => return None,
+            _ => return quorum(kind),
         })
     }
 
@@ -338,6 +338,29 @@ fn broker(id: Option<BrokerId>) -> Value {
 
 fn brokers(set: BrokerSet) -> Value {
     set.iter().map(|b| Value::from(b.0)).collect()
+}
+
+/// What controllers and brokers say of the metadata log.
+fn quorum(kind: &EventKind) -> Option<(&'static str, Fields)> {
+    Some(match *kind {
+        EventKind::ControllerElected { epoch } => {
+            ("ControllerElected", vec![("epoch", epoch.0.into())])
+        }
+        EventKind::ControllerResigned { epoch } => {
+            ("ControllerResigned", vec![("epoch", epoch.0.into())])
+        }
+        EventKind::MetadataAppended { epoch, end } => {
+            ("MetadataAppended", vec![("epoch", epoch.0.into()), ("end", end.0.into())])
+        }
+        EventKind::MetadataTruncated { to } => ("MetadataTruncated", vec![("to", to.0.into())]),
+        EventKind::MetadataCommitted { epoch, offset } => {
+            ("MetadataCommitted", vec![("epoch", epoch.0.into()), ("offset", offset.0.into())])
+        }
+        EventKind::MetadataApplied { epoch, offset } => {
+            ("MetadataApplied", vec![("epoch", epoch.0.into()), ("offset", offset.0.into())])
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

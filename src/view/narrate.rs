@@ -119,7 +119,10 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::PollEmpty
         | EventKind::Step { .. }
         | EventKind::Callback { .. }
-        | EventKind::Observed { .. } => Trace,
+        | EventKind::Observed { .. }
+        | EventKind::MetadataAppended { .. }
+        | EventKind::MetadataCommitted { .. }
+        | EventKind::MetadataApplied { .. } => Trace,
         EventKind::Appended { partition, .. }
         | EventKind::PartitionChanged { partition, .. }
         | EventKind::Truncated { partition, .. }
@@ -136,6 +139,7 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::IsrProposed { .. }
         | EventKind::ProducerIdAssigned { .. }
         | EventKind::BrokerRegistered { .. }
+        | EventKind::MetadataTruncated { .. }
         | EventKind::CommitSent { .. }
         | EventKind::CommitAnswered { exception: None, .. }
         | EventKind::CallbackPartition { .. }
@@ -148,6 +152,7 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::Quiesced
         | EventKind::Stuck
         | EventKind::Ended
+        | EventKind::ControllerElected { .. }
         | EventKind::BecameLeader { .. } => Mark,
         _ => Change,
     }

@@ -39,7 +39,7 @@ pub(crate) fn names() -> Names {
     let partition = |index| Partition { topic: TopicId(0), index, replicas: all };
     let consumer = |n: u16| Client { name: format!("c{n}"), group: Some(BILLING), rank: n };
     Names {
-        controllers: 1,
+        controllers: 3,
         brokers: 3,
         topics: vec![Topic {
             name: "orders".to_owned(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use highwater::base::chooser::Chooser;
+use highwater::base::names::Names;
 use highwater::base::time::{Duration, Time};
 use highwater::sim::schedule::{FaultClasses, Schedule, heal_all, run_until};
 use highwater::sim::{Simulation, WorldSpec};
@@ -12,6 +13,12 @@ use crate::common;
 /// How many faults a storm has, and how many messages are sent meanwhile at most.
 const ACTS: usize = 12;
 const MESSAGES: u32 = 200;
+
+/// The same cluster with so many controllers.
+pub(crate) fn with_quorum(spec: WorldSpec, controllers: u8) -> WorldSpec {
+    let names = Names { controllers, ..Names::clone(&spec.names) };
+    WorldSpec { names: Arc::new(names), ..spec }
+}
 
 /// One cluster through the schedule its seed draws. `observe` sees it after every step and ends the storm with
 /// `false`.

@@ -18,7 +18,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
 const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
-const QUORUM: Support = Support::NotModelled("there is one active controller");
 const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
 const SHARE: Support = Support::NotModelled("share groups come later");
 const TRANSACTIONS: Support = Support::NoEffect("transactions come later");
@@ -92,11 +91,18 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["background.threads", "10", "threads", "threads for everything else"], THREADS),
     no(["log.cleaner.dedupe.buffer.size", "134217728", "bytes", "memory of the log cleaner"],
         Support::NoEffect("nothing is compacted")),
-    no(["controller.quorum.fetch.timeout.ms", "2000", "ms",
-        "a voter without word from the leader for so long starts an election"],
-        QUORUM),
-    no(["controller.quorum.election.timeout.ms", "1000", "ms", "how long one round of an election takes"], QUORUM),
-    no(["controller.quorum.election.backoff.max.ms", "1000", "ms", "longest random pause between rounds"], QUORUM),
+    yes(["controller.quorum.fetch.timeout.ms", "2000", "ms",
+        "a voter without word from the leader for so long starts an election; a leader without a majority for 1.5 of it resigns"],
+        |c, v| int_millis(v, 1).map(|d| c.quorum_fetch_timeout = d)),
+    yes(["controller.quorum.election.timeout.ms", "1000", "ms",
+        "how long one round of an election takes; up to as much again by chance"],
+        |c, v| int_millis(v, 1).map(|d| c.quorum_election_timeout = d)),
+    yes(["controller.quorum.election.backoff.max.ms", "1000", "ms",
+        "how long the least preferred successor waits after a leader resigned"],
+        |c, v| int_millis(v, 0).map(|d| c.quorum_election_backoff_max = d)),
+    yes(["controller.quorum.request.timeout.ms", "2000", "ms",
+        "without an answer for so long another controller is asked"],
+        |c, v| int_millis(v, 1).map(|d| c.quorum_request_timeout = d)),
     no(["offsets.retention.minutes", "10080", "min", "how long the offsets of an empty group are kept"], OFFSETS),
     no(["offsets.retention.check.interval.ms", "600000", "ms", "how often expired offsets are looked for"], OFFSETS),
     no(["group.consumer.session.timeout.ms", "45000", "ms", "session of members of the consumer protocol"],

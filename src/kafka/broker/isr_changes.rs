@@ -6,12 +6,12 @@
 use crate::base::broker_set::{BrokerSet, MAX_REPLICAS};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, PartitionId};
+use crate::base::ids::{BrokerId, NodeId, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{IsrChange, IsrResult, Message};
 use crate::kafka::broker::Broker;
-use crate::kafka::controller::ACTIVE_CONTROLLER;
+use crate::kafka::broker::observer::controller_backoff;
 use crate::kafka::effects::{Effects, List, TimerKind};
 use crate::kafka::isr::{PartitionState, out_of_sync};
 
@@ -23,7 +23,10 @@ const RETRY_BACKOFF: Duration = Duration::from_millis(50);
 /// Proposals on their way, and those that wait for the next request.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(super) struct IsrChanges {
-    in_flight: Option<u32>,
+    /// The request that is not answered, and the controller it went to.
+    in_flight: Option<(u32, u8)>,
+    /// How often in a row there was no controller to ask.
+    lost: u32,
     sent: Vec<IsrChange>,
     unsent: Vec<IsrChange>,
 }
@@ -117,15 +120,18 @@ impl Broker {
 
     /// Sends what waits, unless a request is on its way.
     fn send_isr_changes(&mut self, now: Time, fx: &mut Effects) {
+        let controller = self.controller();
         let changes = &mut self.ram.isr_changes;
         if changes.in_flight.is_some() || changes.unsent.is_empty() {
             return;
         }
+        let Some(controller) = controller else { return self.no_controller_for_isrs(now, fx) };
         changes.sent.clear();
         changes.sent.append(&mut changes.unsent);
         let broker_epoch = self.ram.lifecycle.broker_epoch;
         let message = Message::AlterPartition { broker_epoch, changes: fx.keep(&changes.sent) };
-        changes.in_flight = Some(fx.request(ACTIVE_CONTROLLER, message));
+        let correlation = fx.request(NodeId::Controller(controller), message);
+        changes.in_flight = Some((correlation, controller));
         fx.set_timer(TimerKind::AlterPartitionRetry, 0, now + REQUEST_TIMEOUT);
     }
 
@@ -135,8 +141,30 @@ impl Broker {
         self.send_isr_changes(now, fx);
     }
 
-    /// The connection to the controller broke: what was on its way may or may not have been done; ask again.
-    pub(super) fn isr_changes_failed(&mut self, now: Time, fx: &mut Effects) {
+    /// The connection to a controller broke: what was on its way there may or may not have been done; ask again.
+    pub(super) fn isr_changes_lost(&mut self, now: Time, controller: u8, fx: &mut Effects) {
+        if self.ram.isr_changes.in_flight.is_some_and(|(_, to)| to == controller) {
+            self.no_controller_for_isrs(now, fx);
+        }
+    }
+
+    /// There is nobody to ask: later.
+    fn no_controller_for_isrs(&mut self, now: Time, fx: &mut Effects) {
+        self.ram.isr_changes.take_back();
+        let wait = controller_backoff(self.ram.isr_changes.lost);
+        self.ram.isr_changes.lost += 1;
+        fx.set_timer(TimerKind::AlterPartitionRetry, 0, now + wait);
+    }
+
+    /// Another controller leads: what waited for one is sent at once.
+    pub(super) fn send_isr_changes_again(&mut self, now: Time, fx: &mut Effects) {
+        if self.ram.isr_changes.lost > 0 {
+            self.send_isr_changes(now, fx);
+        }
+    }
+
+    /// The request was refused as a whole.
+    fn isr_changes_failed(&mut self, now: Time, fx: &mut Effects) {
         self.ram.isr_changes.take_back();
         if !self.ram.isr_changes.unsent.is_empty() {
             fx.set_timer(TimerKind::AlterPartitionRetry, 0, now + RETRY_BACKOFF);
@@ -152,9 +180,13 @@ impl Broker {
         results: List<IsrResult>,
         fx: &mut Effects,
     ) {
-        if self.ram.isr_changes.in_flight != Some(correlation) {
+        if self.ram.isr_changes.in_flight.is_none_or(|(sent, _)| sent != correlation) {
             return;
         }
+        if error == ErrorCode::NotController {
+            return self.no_controller_for_isrs(now, fx);
+        }
+        self.ram.isr_changes.lost = 0;
         if error != ErrorCode::None {
             return self.isr_changes_failed(now, fx);
         }

@@ -7,14 +7,15 @@
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::NodeId;
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::Message;
 use crate::kafka::broker::Broker;
-use crate::kafka::controller::ACTIVE_CONTROLLER;
+use crate::kafka::broker::observer::controller_backoff;
 use crate::kafka::effects::{Effects, TimerKind};
 
-/// First wait after a failed registration or heartbeat; doubles up to the session time-out.
+/// First wait after a refused registration or heartbeat; doubles up to the session time-out.
 const RESEND_BACKOFF: Duration = Duration::from_millis(100);
 /// Between heartbeats of a broker that wants to shut down.
 const SHUTDOWN_INTERVAL: Duration = Duration::from_millis(50);
@@ -43,14 +44,16 @@ pub(super) enum LifecycleState {
 pub(super) struct Lifecycle {
     pub(super) state: LifecycleState,
     pub(super) broker_epoch: i64,
-    /// The request that is not answered.
-    in_flight: Option<u32>,
+    /// The request that is not answered, and the controller it went to.
+    in_flight: Option<(u32, u8)>,
     failures: u32,
+    /// How often in a row there was no controller to talk to.
+    lost: u32,
 }
 
 impl Lifecycle {
     pub(super) fn new(state: LifecycleState, broker_epoch: i64) -> Self {
-        Self { state, broker_epoch, in_flight: None, failures: 0 }
+        Self { state, broker_epoch, in_flight: None, failures: 0, lost: 0 }
     }
 
     /// True when clients and other brokers get through.
@@ -64,7 +67,7 @@ impl Lifecycle {
     }
 
     pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
-        into.add((self.state, self.in_flight.is_some(), self.failures));
+        into.add((self.state, self.in_flight.is_some(), self.failures, self.lost));
     }
 }
 
@@ -82,7 +85,7 @@ impl Broker {
             self.ram.clean_epoch = std::mem::replace(&mut self.disk.clean_epoch, -1);
         }
         self.communicate(now, fx);
-        self.fetch_metadata(now, fx);
+        self.begin_to_observe(now, fx);
         fx.set_timer(TimerKind::IsrScan, 0, now + self.isr_scan_interval());
     }
 
@@ -117,7 +120,8 @@ impl Broker {
         fx.exit();
     }
 
-    /// Sends the next registration or heartbeat. Without an answer within the session time-out it is sent again.
+    /// Sends the next registration or heartbeat to the controller it knows. Without an answer within half the session
+    /// time-out it is sent again (KAFKA-14392).
     pub(super) fn communicate(&mut self, now: Time, fx: &mut Effects) {
         let lifecycle = &mut self.ram.lifecycle;
         let message = match lifecycle.state {
@@ -134,13 +138,59 @@ impl Broker {
                 want_shut_down: state == LifecycleState::PendingControlledShutdown,
             },
         };
-        lifecycle.in_flight = Some(fx.request(ACTIVE_CONTROLLER, message));
-        let patience = self.config.brokers.broker_session_timeout;
+        let Some(controller) = self.disk.quorum.leader else {
+            return self.no_controller(now, fx);
+        };
+        let correlation = fx.request(NodeId::Controller(controller), message);
+        lifecycle.in_flight = Some((correlation, controller));
+        let patience = Duration(self.config.brokers.broker_session_timeout.0 / 2);
         fx.set_timer(TimerKind::BrokerHeartbeat, 0, now + patience);
     }
 
-    /// The connection to the controller broke, or an answer says no: try again later.
-    pub(super) fn communication_failed(&mut self, now: Time, fx: &mut Effects) {
+    /// There is nobody to talk to: the channel keeps the request and looks again.
+    fn no_controller(&mut self, now: Time, fx: &mut Effects) {
+        let lifecycle = &mut self.ram.lifecycle;
+        lifecycle.in_flight = None;
+        let wait = controller_backoff(lifecycle.lost);
+        lifecycle.lost += 1;
+        fx.set_timer(TimerKind::BrokerHeartbeat, 0, now + wait);
+    }
+
+    /// The connection to a controller broke.
+    pub(super) fn communication_lost(&mut self, now: Time, controller: u8, fx: &mut Effects) {
+        if self.ram.lifecycle.in_flight.is_some_and(|(_, to)| to == controller) {
+            self.no_controller(now, fx);
+        }
+    }
+
+    /// Another controller leads: what waited for one is sent at once.
+    pub(super) fn communicate_again(&mut self, now: Time, fx: &mut Effects) {
+        if self.ram.lifecycle.in_flight.is_none() && self.ram.lifecycle.lost > 0 {
+            self.communicate(now, fx);
+        }
+    }
+
+    /// True for the answer that is waited for, from the controller that is active.
+    fn is_heard(
+        &mut self,
+        now: Time,
+        correlation: u32,
+        error: ErrorCode,
+        fx: &mut Effects,
+    ) -> bool {
+        if self.ram.lifecycle.in_flight.is_none_or(|(sent, _)| sent != correlation) {
+            return false;
+        }
+        if error == ErrorCode::NotController {
+            self.no_controller(now, fx);
+            return false;
+        }
+        self.ram.lifecycle.lost = 0;
+        true
+    }
+
+    /// An answer says no: try again later.
+    fn communication_failed(&mut self, now: Time, fx: &mut Effects) {
         let lifecycle = &mut self.ram.lifecycle;
         lifecycle.in_flight = None;
         let doublings = lifecycle.failures.min(16);
@@ -159,7 +209,7 @@ impl Broker {
         broker_epoch: i64,
         fx: &mut Effects,
     ) {
-        if self.ram.lifecycle.in_flight != Some(correlation) {
+        if !self.is_heard(now, correlation, error, fx) {
             return;
         }
         if error != ErrorCode::None {
@@ -182,7 +232,7 @@ impl Broker {
         else {
             unreachable!("the caller matched it");
         };
-        if self.ram.lifecycle.in_flight != Some(correlation) {
+        if !self.is_heard(now, correlation, error, fx) {
             return;
         }
         if error != ErrorCode::None {

@@ -1,5 +1,5 @@
 //! What a broker knows of the cluster: `MetadataImage`, replayed from the metadata log it fetches from the active
-//! controller. It is on disk: a restarted broker goes on where it was.
+//! controller (see `observer`). It is on disk: a restarted broker goes on where it was.
 //!
 //! Simplified: no snapshots, no deltas between images; the image is the state after the last record.
 
@@ -8,12 +8,15 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, PartitionId};
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
 use crate::kafka::controller::Formation;
+use crate::kafka::raft::log::FORMED_EPOCH;
 
 /// The cluster after the metadata records below `next`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct MetadataImage {
     /// The offset of the next record to fetch.
     pub(super) next: i64,
+    /// The quorum's epoch under which the last record was written.
+    pub(super) epoch: i32,
     /// By id; `None` for a partition this broker has not heard of.
     partitions: Vec<Option<PartitionRegistration>>,
     /// Brokers that are registered and not fenced.
@@ -27,7 +30,7 @@ pub(super) struct MetadataImage {
 impl MetadataImage {
     /// What every broker of the formed cluster knows.
     pub(super) fn of(formation: &Formation) -> Self {
-        let mut image = Self::default();
+        let mut image = Self { epoch: FORMED_EPOCH, ..Self::default() };
         for record in formation.records() {
             image.apply(record);
         }
@@ -38,7 +41,8 @@ impl MetadataImage {
     pub(super) fn apply(&mut self, record: MetadataRecord) {
         self.next += 1;
         match record {
-            MetadataRecord::RegisterBroker { broker, epoch } => {
+            MetadataRecord::LeaderChange { epoch, .. } => self.epoch = epoch,
+            MetadataRecord::RegisterBroker { broker, epoch, .. } => {
                 if self.epochs.len() <= broker.index() {
                     self.epochs.resize(broker.index() + 1, -1);
                 }

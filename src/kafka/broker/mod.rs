@@ -3,7 +3,7 @@
 //!
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
-//! another ISR · `queries` small requests · `purgatory` what waits · `socket` one request at a time.
+//! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits · `socket` one request at a time.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
 //! new.
@@ -16,6 +16,7 @@ mod fetcher;
 mod isr_changes;
 mod lifecycle;
 mod metadata;
+mod observer;
 mod produce;
 mod purgatory;
 mod queries;
@@ -27,7 +28,6 @@ mod tests;
 use std::sync::Arc;
 
 use crate::base::config::{ClusterConfig, TopicConfig};
-use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
@@ -36,18 +36,14 @@ use crate::kafka::broker::fetcher::Fetcher;
 use crate::kafka::broker::isr_changes::IsrChanges;
 use crate::kafka::broker::lifecycle::{Lifecycle, LifecycleState};
 use crate::kafka::broker::metadata::MetadataImage;
+use crate::kafka::broker::observer::{Observer, QuorumView};
 use crate::kafka::broker::purgatory::Purgatory;
 use crate::kafka::broker::socket::Socket;
-use crate::kafka::controller::{ACTIVE_CONTROLLER, Formation};
+use crate::kafka::controller::Formation;
 use crate::kafka::effects::{Effect, Effects, Input, Timer, TimerKind, Token};
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
-
-/// Between two attempts to reach the controller for metadata.
-const METADATA_BACKOFF: Duration = Duration::from_millis(100);
-/// Without an answer for this long the fetch of metadata is sent again (`controller.quorum.request.timeout.ms`).
-const METADATA_TIMEOUT: Duration = Duration::from_millis(2_000);
 
 /// What survives a kill.
 #[derive(Clone, Debug)]
@@ -58,6 +54,8 @@ struct Disk {
     image: MetadataImage,
     /// Settings of topics, by [`TopicId`](crate::base::ids::TopicId), as that copy has them.
     topics: Vec<TopicConfig>,
+    /// What it knows of the quorum of controllers.
+    quorum: QuorumView,
     /// The id of the log directory.
     directory: u32,
     /// The broker epoch of the last clean shutdown, while it is the last thing that happened; else -1.
@@ -76,8 +74,7 @@ struct Ram {
     purgatory: Purgatory,
     isr_changes: IsrChanges,
     coordinator: GroupCoordinator,
-    /// The metadata fetch that is not answered.
-    metadata_in_flight: Option<u32>,
+    observer: Observer,
     /// What the clean shutdown file said at the start.
     clean_epoch: i64,
     started: Time,
@@ -102,7 +99,7 @@ impl Ram {
             purgatory: Purgatory::new(),
             isr_changes: IsrChanges::default(),
             coordinator: GroupCoordinator::new(id, Arc::clone(config)),
-            metadata_in_flight: None,
+            observer: Observer::default(),
             clean_epoch: -1,
             started: Time::ZERO,
             last_step: Time::ZERO,
@@ -140,6 +137,7 @@ impl Broker {
                 logs: Vec::new(),
                 image,
                 topics: config.topics.clone(),
+                quorum: QuorumView::FORMED,
                 directory: u32::from(id.0),
                 clean_epoch: -1,
             },
@@ -206,6 +204,7 @@ impl Broker {
         self.disk.logs.clear();
         self.disk.image = MetadataImage::default();
         self.disk.topics.clone_from(&self.config.topics);
+        self.disk.quorum = QuorumView::UNKNOWN;
         self.disk.clean_epoch = -1;
         if !keep_directory {
             self.disk.directory += 64;
@@ -255,7 +254,8 @@ impl Broker {
 
     /// Adds everything that decides the broker's future.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.id, self.disk.clean_epoch, self.producer_ids));
+        into.add((self.id, self.disk.clean_epoch, self.producer_ids, self.disk.quorum));
+        self.ram.observer.fingerprint(now, into);
         self.disk.image.fingerprint(into);
         for log in self.disk.logs.iter().flatten() {
             log.fingerprint(into);
@@ -335,15 +335,8 @@ impl Broker {
             Message::BrokerHeartbeatResponse { .. } => {
                 self.heartbeat_answered(now, correlation, message, fx);
             }
-            Message::MetadataFetchResponse { error, records, .. } => {
-                if self.ram.metadata_in_flight == Some(correlation) {
-                    self.ram.metadata_in_flight = None;
-                    if error != ErrorCode::None {
-                        return fx.set_timer(TimerKind::MetadataFetch, 0, now + METADATA_BACKOFF);
-                    }
-                    self.apply_metadata(now, records, fx);
-                    self.fetch_metadata(now, fx);
-                }
+            Message::MetadataFetchResponse { .. } => {
+                self.observed(now, from, correlation, message, fx);
             }
             Message::FetchResponse { results, slices } => {
                 if let Some(leader) = from.broker() {
@@ -360,7 +353,7 @@ impl Broker {
     fn timeout(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         match timer.kind {
             TimerKind::BrokerHeartbeat => self.communicate(now, fx),
-            TimerKind::MetadataFetch => self.fetch_metadata(now, fx),
+            TimerKind::MetadataFetch => self.observe(now, fx),
             TimerKind::IsrScan => self.scan_isrs(now, fx),
             TimerKind::DelayedProduce => self.expire_produces(now, fx),
             TimerKind::DelayedFetch => self.expire_fetches(now, fx),
@@ -380,21 +373,11 @@ impl Broker {
     }
 
     fn disconnected(&mut self, now: Time, peer: NodeId, fx: &mut Effects) {
-        if peer == ACTIVE_CONTROLLER {
-            self.ram.metadata_in_flight = None;
-            fx.set_timer(TimerKind::MetadataFetch, 0, now + METADATA_BACKOFF);
-            self.communication_failed(now, fx);
-            self.isr_changes_failed(now, fx);
+        if let NodeId::Controller(controller) = peer {
+            self.controller_gone(now, controller, fx);
         } else if let Some(leader) = peer.broker() {
             self.fetcher_failed(now, leader, fx);
         }
-    }
-
-    /// Asks the controller for the next metadata records. Without an answer it asks again.
-    fn fetch_metadata(&mut self, now: Time, fx: &mut Effects) {
-        let message = Message::MetadataFetch { offset: self.disk.image.next };
-        self.ram.metadata_in_flight = Some(fx.request(ACTIVE_CONTROLLER, message));
-        fx.set_timer(TimerKind::MetadataFetch, 0, now + METADATA_TIMEOUT);
     }
 
     /// The settings of the partition's topic.

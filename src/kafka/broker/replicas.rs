@@ -37,6 +37,9 @@ impl Broker {
                 changed.push(partition.partition);
             }
         }
+        if !fx.pools.get(records).is_empty() {
+            self.say_applied(fx);
+        }
         if self.ram.lifecycle.has_replicas() {
             for partition in &changed {
                 self.apply_partition(now, *partition, fx);

@@ -8,6 +8,7 @@ use crate::base::batch::{ProducerState, Record, RecordBody};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::chooser::Chooser;
 use crate::base::config::{BrokerConfig, Defect};
+use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, KeyId, LeaderEpoch, MessageId, Offset, ProducerEpoch, Sequence, TopicId,
 };
@@ -84,7 +85,7 @@ impl Rig {
         let mut rig = Self {
             now: Time::ZERO,
             fx: Effects::new(Arc::new(names), Chooser::seeded(1)),
-            controller: Controller::formed(1, Arc::clone(&config), &formation),
+            controller: Controller::formed(1, 1, Arc::clone(&config), &formation),
             brokers: ids
                 .iter()
                 .map(|id| Broker::formed(*id, Arc::clone(&config), &formation))
@@ -97,7 +98,7 @@ impl Rig {
             answers: Vec::new(),
             connections: 0,
         };
-        rig.deliver(ACTIVE_CONTROLLER, Input::Start);
+        rig.deliver(NodeId::Controller(1), Input::Start);
         for id in ids {
             rig.deliver(NodeId::Broker(id), Input::Start);
         }

@@ -3,14 +3,14 @@
 //! `maybeElectUncleanLeaders`; `ConfigurationControlManager.incrementalAlterConfigs`.
 //!
 //! Simplified: a call reaches the active controller at once, without a broker that forwards it, and returns as soon as
-//! its records are written.
+//! its records are written, not when they are committed.
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::config::TopicConfig;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{PartitionId, TopicId};
 use crate::base::time::Time;
-use crate::event::{AdminCall, ElectionType, EventKind, TopicSetting};
+use crate::event::{AdminCall, ElectionType, TopicSetting};
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
 use crate::kafka::controller::Controller;
 use crate::kafka::effects::{Effects, TimerKind};
@@ -65,6 +65,7 @@ impl Controller {
     /// Why it did not, or not for all partitions: the first error.
     pub fn administer(
         &mut self,
+        now: Time,
         request: &AdminRequest,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
@@ -81,7 +82,8 @@ impl Controller {
                 None => self.cancel_reassignment(*partition, fx),
             },
         };
-        self.log.answer(fx);
+        self.follow_raft(now, fx);
+        self.raft.answer_waiting(now, fx);
         done
     }
 
@@ -158,9 +160,6 @@ impl Controller {
         fx: &mut Effects,
     ) {
         self.append(MetadataRecord::TopicConfig { topic, config }, fx);
-        for setting in altered {
-            fx.event(EventKind::TopicConfigured { topic, setting: *setting });
-        }
         let min_isr =
             |setting: &TopicSetting| matches!(setting, TopicSetting::MinInsyncReplicas(_));
         if !altered.iter().any(min_isr) || !self.config.features.eligible_leader_replicas {
@@ -275,16 +274,5 @@ impl Controller {
         }
         let at = now + self.config.brokers.unclean_leader_election_interval;
         fx.set_timer(TimerKind::UncleanElection, 0, at);
-    }
-
-    /// Says what a record changes about the replicas of a partition.
-    pub(super) fn tell_replicas(&self, after: &PartitionRegistration, fx: &mut Effects) {
-        let Some(before) = self.partitions.get(after.partition.index()) else { return };
-        let reassigning = |p: &PartitionRegistration| !p.adding.union(p.removing).is_empty();
-        let in_progress = reassigning(after);
-        if before.replicas != after.replicas || reassigning(before) != in_progress {
-            let (partition, replicas) = (after.partition, after.replicas);
-            fx.event(EventKind::ReplicasChanged { partition, replicas, in_progress });
-        }
     }
 }

@@ -1,16 +1,23 @@
-//! The KRaft controller: `QuorumController` with `ReplicationControlManager` and `ClusterControlManager`. It owns the
-//! metadata log; every decision is a record there, and brokers learn of it by fetching that log.
+//! The KRaft controller: `QuorumController` with `ReplicationControlManager` and `ClusterControlManager`. One of the
+//! quorum is active; every decision of it is a record of the metadata log, and brokers learn of it by fetching that log.
 //!
-//! Disk and memory: the log and what follows from it survive a kill; sessions and waiting fetches do not.
+//! The active controller acts on its records before they are committed, and answers when they are
+//! (`DeferredEventQueue`); if it loses its leadership before, it goes back to what is committed and answers
+//! `NOT_CONTROLLER`. A controller becomes active when the first record of its epoch is committed, and gives every
+//! unfenced broker a whole session.
 //!
-//! Simplified: one active controller (number 1) and no quorum, so a record is committed when it is written; the
-//! others answer `NOT_CONTROLLER`. A session ends exactly when it runs out (Kafka looks every quarter of the
-//! time-out). A registration that a dead process left in the network is refused once a later process has registered
-//! (Kafka cannot tell them apart, and the broker would stay fenced until its next start).
+//! Disk and memory: the log and the election state survive a kill; sessions, waiting fetches and deferred answers do
+//! not. `registry` is what follows from the records, `answers` what waits for a commit, the quorum itself
+//! [`raft`](crate::kafka::raft).
+//!
+//! Simplified: a session ends exactly when it runs out (Kafka looks every quarter of the time-out). A registration
+//! that a dead process left in the network is refused once a later process has registered (Kafka cannot tell them
+//! apart, and the broker would stay fenced until its next start).
 
 pub mod admin;
-mod metadata_log;
+mod answers;
 mod partitions;
+mod registry;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -21,17 +28,16 @@ use crate::base::broker_set::BrokerSet;
 use crate::base::config::{ClusterConfig, Defect, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, PartitionId};
+use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
 use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{Message, MetadataRecord, PartitionRegistration};
-use crate::kafka::controller::metadata_log::MetadataLog;
+use crate::kafka::controller::answers::DeferredAnswers;
+use crate::kafka::controller::registry::Registry;
 use crate::kafka::controller::sessions::Sessions;
 use crate::kafka::effects::{Effects, Input, TimerKind, Token};
-
-/// The active controller's address, as every broker has it configured.
-pub const ACTIVE_CONTROLLER: NodeId = NodeId::Controller(1);
+use crate::kafka::raft::RaftClient;
 
 /// The cluster as it stands at time 0: formed, all brokers registered and unfenced, topics created, each partition led
 /// by its first replica, all replicas in the ISR, all epochs 0.
@@ -67,8 +73,10 @@ impl Formation {
 
     /// The metadata log of the formed cluster. A broker's epoch is the offset of its registration.
     pub fn records(&self) -> impl Iterator<Item = MetadataRecord> + '_ {
-        let register = (self.brokers.iter().enumerate())
-            .map(|(n, broker)| MetadataRecord::RegisterBroker { broker, epoch: n as i64 });
+        let register = (self.brokers.iter().enumerate()).map(|(n, broker)| {
+            let (incarnation, epoch) = (0, n as i64);
+            MetadataRecord::RegisterBroker { broker, incarnation, epoch }
+        });
         let unfence = self.brokers.iter().map(|broker| MetadataRecord::FenceBroker {
             broker,
             fenced: false,
@@ -94,86 +102,143 @@ struct BrokerRegistration {
 pub struct Controller {
     number: u8,
     config: Arc<ClusterConfig>,
-    log: MetadataLog,
-    /// By [`BrokerId::index`].
+    raft: RaftClient,
+    /// What follows from the committed records this controller knows of.
+    committed: Registry,
+    /// How many records that are.
+    committed_end: i64,
+    /// By [`BrokerId::index`]. Of the active controller: what follows from all its records.
     brokers: Vec<BrokerRegistration>,
+    /// By id, likewise.
     partitions: Vec<PartitionRegistration>,
     /// Settings of topics as they are now, by [`TopicId`](crate::base::ids::TopicId).
     topics: Vec<TopicConfig>,
     /// The formed cluster has been announced as events.
     announced: bool,
-    /// In memory only.
+    /// The epoch under which it is the active controller. In memory only, with all that follows.
+    active: Option<i32>,
     sessions: Sessions,
+    deferred: DeferredAnswers,
 }
 
 impl Controller {
-    /// A controller of the formed cluster, before its process starts.
-    pub fn formed(number: u8, config: Arc<ClusterConfig>, formation: &Formation) -> Self {
+    /// A controller of the formed cluster, before its process starts; one of `voters`.
+    pub fn formed(
+        number: u8,
+        voters: u8,
+        config: Arc<ClusterConfig>,
+        formation: &Formation,
+    ) -> Self {
         let slots = formation.brokers.iter().map(|b| b.index() + 1).max().unwrap_or(1);
-        let nobody =
-            BrokerRegistration { epoch: -1, incarnation: 0, fenced: true, shutting_down: false };
-        let mut controller = Self {
+        let mut committed = Registry::new(slots, config.topics.clone());
+        formation.records().for_each(|record| committed.replay(record));
+        let raft = RaftClient::formed(number, voters, &config.brokers, formation.records());
+        Self {
             number,
             sessions: Sessions::new(slots, config.brokers.broker_session_timeout),
-            topics: config.topics.clone(),
+            topics: committed.topics.clone(),
             config,
-            log: MetadataLog::default(),
-            brokers: vec![nobody; slots],
-            partitions: Vec::new(),
+            committed_end: raft.end(),
+            raft,
+            brokers: committed.brokers.clone(),
+            partitions: committed.partitions.clone(),
+            committed,
             announced: false,
-        };
-        for record in formation.records() {
-            controller.replay(record);
+            active: None,
+            deferred: DeferredAnswers::default(),
         }
-        controller
     }
 
     /// Handles one input.
     pub fn step(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        if NodeId::Controller(self.number) != ACTIVE_CONTROLLER {
-            return refuse(input, fx);
-        }
         match input {
             Input::Start => self.start(now, fx),
-            Input::Request { token, message } => self.handle(now, token, message, fx),
-            Input::Timeout(timer) => match timer.kind {
+            Input::Request { token, message } => {
+                if !self.raft.handle(now, token, message, fx) {
+                    self.request(now, token, message, fx);
+                }
+            }
+            Input::Response { from, correlation, message } => {
+                self.raft.answered(now, from, correlation, message, fx);
+            }
+            Input::Timeout(timer) if self.active.is_some() => match timer.kind {
                 TimerKind::BrokerSession => self.fence_stale_brokers(now, fx),
-                TimerKind::MetadataWait => self.log.expire(now, fx),
                 TimerKind::LeaderImbalance => self.balance_leaders(now, fx),
                 TimerKind::UncleanElection => self.elect_unclean_leaders(now, fx),
                 _ => {}
             },
-            Input::PeerGone { peer } => self.log.forget(peer),
-            Input::Response { .. } | Input::Disconnected { .. } => {}
+            Input::Timeout(_) => {}
+            Input::PeerGone { peer } => {
+                self.raft.forget(peer);
+                self.deferred.forget(peer, fx);
+            }
+            Input::Disconnected { peer } => self.raft.disconnected(now, peer),
         }
-        self.log.answer(fx);
+        self.raft.poll(now, fx);
+        self.follow_raft(now, fx);
+        self.raft.answer_waiting(now, fx);
         self.sessions.set_timer(fx);
+        if self.raft.may_exit(now) {
+            fx.exit();
+        }
+    }
+
+    /// `SIGTERM`: an active controller resigns and waits until another is elected.
+    pub fn stop(&mut self, now: Time, fx: &mut Effects) {
+        self.raft.shut_down(now);
+        self.raft.poll(now, fx);
+        self.follow_raft(now, fx);
+        if self.raft.may_exit(now) {
+            fx.exit();
+        }
     }
 
     /// The process is gone; the log stays.
     pub fn kill(&mut self) {
-        self.log.forget_all();
+        self.raft.kill();
+        self.active = None;
+        self.deferred = DeferredAnswers::default();
         self.sessions.clear();
     }
 
-    /// What the controller knows of a partition.
+    /// What is committed about a partition, as far as this controller knows.
     pub fn registration(&self, partition: PartitionId) -> &PartitionRegistration {
-        &self.partitions[partition.index()]
+        &self.committed.partitions[partition.index()]
     }
 
-    /// Every partition, by id.
+    /// Every partition, by id, likewise.
     pub fn registrations(&self) -> &[PartitionRegistration] {
-        &self.partitions
+        &self.committed.partitions
     }
 
-    /// The brokers that are registered and not fenced.
+    /// The brokers that are registered and not fenced, likewise.
     pub fn unfenced(&self) -> BrokerSet {
-        self.broker_ids().filter(|b| !self.brokers[b.index()].fenced).collect()
+        self.committed.unfenced()
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// How many metadata records this controller knows to be committed, or knew before its process ended.
+    pub fn committed_end(&self) -> i64 {
+        self.committed_end
+    }
+
+    /// The epoch under which this is the active controller.
+    pub fn active_epoch(&self) -> Option<i32> {
+        self.active
+    }
+
+    /// Its part in the quorum.
+    pub fn raft(&self) -> &RaftClient {
+        &self.raft
     }
 
     /// Adds everything that decides the controller's future.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add(self.number);
+        into.add((self.number, self.active));
         for broker in &self.brokers {
             into.add(broker);
         }
@@ -185,7 +250,7 @@ impl Controller {
         for topic in &self.topics {
             into.add((topic.min_insync_replicas, topic.unclean_leader_election));
         }
-        self.log.fingerprint(now, into);
+        self.raft.fingerprint(now, into);
         self.sessions.fingerprint(now, into);
     }
 
@@ -202,22 +267,85 @@ impl Controller {
         self.broker_ids().filter(active).collect()
     }
 
-    /// At its start a controller gives every unfenced broker a whole session.
     fn start(&mut self, now: Time, fx: &mut Effects) {
-        for broker in self.unfenced().iter() {
-            self.sessions.touch(broker, now, -1);
-        }
-        self.set_periodic_timers(now, fx);
+        self.raft.start(now, fx);
         if self.announced {
             return;
         }
         self.announced = true;
-        for broker in self.unfenced().iter() {
+        self.raft.announce(fx);
+        if !fx.tells_committed(self.committed_end) {
+            return;
+        }
+        for broker in self.committed.unfenced().iter() {
             fx.event(EventKind::BrokerUnfenced { broker });
         }
-        for partition in &self.partitions {
-            fx.event(changed(partition));
+        for partition in &self.committed.partitions {
+            fx.event(registry::changed(partition));
         }
+    }
+
+    /// Learns what the quorum has decided: commits, and whether this controller is the active one.
+    fn follow_raft(&mut self, now: Time, fx: &mut Effects) {
+        self.apply_committed(fx);
+        let active = self.raft.active_epoch();
+        if self.active != active {
+            if self.active.is_some() {
+                self.renounce(fx);
+            }
+            self.active = active;
+            if active.is_some() {
+                self.claim(now, fx);
+            }
+        }
+        self.deferred.complete(self.committed_end, fx);
+    }
+
+    /// `QuorumController.claim`: it decides from now on, from what is committed, and every unfenced broker gets a whole
+    /// session.
+    fn claim(&mut self, now: Time, fx: &mut Effects) {
+        self.go_back_to_committed();
+        self.sessions.clear();
+        for broker in self.committed.unfenced().iter() {
+            self.sessions.touch(broker, now, -1);
+        }
+        self.set_periodic_timers(now, fx);
+    }
+
+    /// `QuorumController.renounce`: what was not committed was not decided.
+    fn renounce(&mut self, fx: &mut Effects) {
+        self.go_back_to_committed();
+        self.sessions.clear();
+        self.deferred.refuse(fx);
+    }
+
+    fn go_back_to_committed(&mut self) {
+        self.brokers.clone_from(&self.committed.brokers);
+        self.partitions.clone_from(&self.committed.partitions);
+        self.topics.clone_from(&self.committed.topics);
+    }
+
+    /// Applies what is committed by now, and tells it if no other controller has.
+    fn apply_committed(&mut self, fx: &mut Effects) {
+        let known = self.raft.high_watermark().unwrap_or(-1);
+        while self.committed_end < known {
+            let record = self.raft.log().record(self.committed_end);
+            self.committed_end += 1;
+            if fx.tells_committed(self.committed_end) {
+                self.committed.tell(&record, fx);
+            }
+            self.committed.replay(record);
+        }
+    }
+
+    /// A request of a broker.
+    fn request(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
+        if self.active.is_none() {
+            return fx.reply(token, answers::refusal(&message));
+        }
+        let first = fx.list.len();
+        self.handle(now, token, message, fx);
+        self.deferred.keep_from(first, self.raft.end(), self.committed_end, fx);
     }
 
     fn handle(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
@@ -235,7 +363,6 @@ impl Controller {
                 let answer = self.alter_partitions(broker, broker_epoch, changes, fx);
                 fx.reply(token, answer);
             }
-            Message::MetadataFetch { offset } => self.log.fetch(now, token, offset, fx),
             other => unreachable!("no broker sends {other:?} to a controller"),
         }
     }
@@ -263,9 +390,8 @@ impl Controller {
         if clean_epoch != before.epoch {
             self.unclean_shutdown(broker, fx);
         }
-        let epoch = self.log.end();
-        self.append(MetadataRecord::RegisterBroker { broker, epoch }, fx);
-        self.brokers[broker.index()].incarnation = incarnation;
+        let epoch = self.raft.end();
+        self.append(MetadataRecord::RegisterBroker { broker, incarnation, epoch }, fx);
         self.sessions.forget(broker);
         answer(ErrorCode::None, epoch)
     }
@@ -332,93 +458,15 @@ impl Controller {
         }
     }
 
-    /// Writes a record and does what it says.
+    /// Writes a record and does what it says, before it is committed.
     fn append(&mut self, record: MetadataRecord, fx: &mut Effects) {
-        if let MetadataRecord::Partition(partition) = record {
-            self.tell_replicas(&partition, fx);
-        }
-        self.replay(record);
-        fx.event(match record {
-            MetadataRecord::RegisterBroker { broker, epoch } => {
-                EventKind::BrokerRegistered { broker, epoch }
-            }
-            // What an administrator changed is told by who changed it.
-            MetadataRecord::FenceBroker { shutting_down: true, .. }
-            | MetadataRecord::TopicConfig { .. } => return,
-            MetadataRecord::FenceBroker { broker, fenced: true, .. } => {
-                EventKind::BrokerFenced { broker }
-            }
-            MetadataRecord::FenceBroker { broker, .. } => EventKind::BrokerUnfenced { broker },
-            MetadataRecord::Partition(partition) => changed(&partition),
-        });
-    }
-
-    /// The only place where state changes.
-    fn replay(&mut self, record: MetadataRecord) {
-        self.log.append(record);
-        match record {
-            MetadataRecord::RegisterBroker { broker, epoch } => {
-                let registration = &mut self.brokers[broker.index()];
-                registration.epoch = epoch;
-                registration.fenced = true;
-                registration.shutting_down = false;
-            }
-            MetadataRecord::FenceBroker { broker, fenced, shutting_down } => {
-                let registration = &mut self.brokers[broker.index()];
-                registration.fenced = fenced;
-                registration.shutting_down = shutting_down;
-            }
-            MetadataRecord::TopicConfig { topic, config } => self.topics[topic.index()] = config,
-            MetadataRecord::Partition(partition) => {
-                let at = partition.partition.index();
-                if at == self.partitions.len() {
-                    self.partitions.push(partition);
-                } else {
-                    self.partitions[at] = partition;
-                }
-            }
-        }
+        registry::replay(record, &mut self.brokers, &mut self.partitions, &mut self.topics);
+        self.raft.append(record, fx);
+        self.apply_committed(fx);
     }
 
     /// True when a planted defect lets a replica outside the ISR lead.
     fn ignores_isr(fx: &Effects) -> bool {
         fx.defect == Defect::ElectionIgnoresIsr
     }
-}
-
-/// What a screen is told of a registration.
-fn changed(partition: &PartitionRegistration) -> EventKind {
-    EventKind::PartitionChanged {
-        partition: partition.partition,
-        leader: partition.leader,
-        leader_epoch: partition.leader_epoch,
-        isr: partition.isr,
-        elr: partition.elr,
-    }
-}
-
-/// What a controller that is not active answers.
-fn refuse(input: Input, fx: &mut Effects) {
-    let Input::Request { token, message } = input else { return };
-    let error = ErrorCode::NotController;
-    let answer = match message {
-        Message::BrokerRegistration { .. } => {
-            Message::BrokerRegistrationResponse { error, broker_epoch: -1 }
-        }
-        Message::BrokerHeartbeat { .. } => Message::BrokerHeartbeatResponse {
-            error,
-            is_fenced: true,
-            is_caught_up: false,
-            should_shut_down: false,
-        },
-        Message::AlterPartition { .. } => {
-            Message::AlterPartitionResponse { error, results: crate::kafka::effects::List::EMPTY }
-        }
-        _ => Message::MetadataFetchResponse {
-            error,
-            first: 0,
-            records: crate::kafka::effects::List::EMPTY,
-        },
-    };
-    fx.reply(token, answer);
 }

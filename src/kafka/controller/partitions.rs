@@ -44,7 +44,7 @@ impl Controller {
         self.append(MetadataRecord::FenceBroker { broker, fenced, shutting_down }, fx);
         let change = BrokerChange { remove: BrokerSet::of(broker), ..BrokerChange::default() };
         self.update_partitions(change, |p| p.isr.contains(broker), fx);
-        let end = self.log.end() - 1;
+        let end = self.raft.end() - 1;
         self.sessions.begin_shutdown(broker, end);
     }
 

@@ -22,7 +22,12 @@ impl ClusterView {
                     WireMessage { wire, from, to, sent_at: event.at, arrives_at, label, seq };
                 self.wire.insert(wire, message);
             }
-            EventKind::WireArrived { wire } | EventKind::WireLost { wire, .. } => {
+            EventKind::WireArrived { wire } => {
+                if let Some(message) = self.wire.remove(&wire) {
+                    self.quorum.arrived(&message, event.at);
+                }
+            }
+            EventKind::WireLost { wire, .. } => {
                 self.wire.remove(&wire);
             }
             _ => {}
@@ -354,8 +359,7 @@ impl ClusterView {
         match node {
             NodeId::Broker(b) => self.apply_broker_fault(seq, b, kind, process, batches),
             NodeId::Controller(n) => {
-                let old = &mut self.controllers[usize::from(n)];
-                *old = process.unwrap_or(*old);
+                self.quorum.fault(n, kind, process, self.now);
             }
             NodeId::Producer(n) => {
                 let old = &mut self.producers[usize::from(n)];

@@ -49,6 +49,31 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
                 TopicSetting::Other => format!("{who} notes another setting for {name}."),
             }
         }
+        _ => return quorum(&who, event),
+    })
+}
+
+/// What controllers decide about themselves.
+fn quorum(who: &str, event: &Event) -> Option<String> {
+    Some(match event.kind {
+        EventKind::ControllerElected { epoch } => {
+            format!("{who} has the votes of a majority and leads the controllers, epoch {epoch}.")
+        }
+        EventKind::ControllerResigned { epoch } => {
+            format!("{who} does not lead the controllers any more; that was epoch {epoch}.")
+        }
+        EventKind::MetadataAppended { epoch, end } => {
+            format!("The metadata log of {who} ends at {end}, epoch {epoch}.")
+        }
+        EventKind::MetadataTruncated { to } => {
+            format!("{who} cuts its metadata log at {to}: a majority never had what follows.")
+        }
+        EventKind::MetadataCommitted { offset, .. } => {
+            format!("{who} knows that a majority has the metadata below {offset}.")
+        }
+        EventKind::MetadataApplied { offset, .. } => {
+            format!("{who} acts on the metadata below {offset}.")
+        }
         _ => return None,
     })
 }

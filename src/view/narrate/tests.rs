@@ -108,6 +108,7 @@ fn a_second_copy_and_a_second_time_are_named() {
 }
 
 /// One event of every kind, with the node it belongs to.
+#[expect(clippy::too_many_lines, reason = "a table of events")]
 fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
     use EventKind::*;
     let (b, c, p) = (NodeId::Broker(BrokerId(1)), NodeId::Consumer(0), NodeId::Producer(0));
@@ -150,6 +151,12 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
         (ctl, BrokerUnfenced { broker }),
         (ctl, BrokerFenced { broker }),
         (ctl, PartitionChanged { partition, leader: None, leader_epoch, isr, elr: isr }),
+        (ctl, ControllerElected { epoch }),
+        (ctl, ControllerResigned { epoch }),
+        (ctl, MetadataAppended { epoch, end: offset }),
+        (ctl, MetadataTruncated { to: offset }),
+        (ctl, MetadataCommitted { epoch, offset }),
+        (b, MetadataApplied { epoch, offset }),
         (c, PollCalled),
         (c, PollEmpty),
         (c, Polled { partition, batch, base_offset, first, count }),
