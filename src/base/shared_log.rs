@@ -1,5 +1,5 @@
-//! A list that grows and is cut at its end, whose full chunks are shared between clones, so that a checkpoint of a long run costs a
-//! pointer per chunk and not a copy of every element.
+//! A list that grows and is cut at its end, whose full chunks are shared between clones, so that a checkpoint of a
+//! long run costs a pointer per chunk and not a copy of every element.
 
 use std::sync::Arc;
 

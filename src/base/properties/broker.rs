@@ -92,7 +92,7 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["log.cleaner.dedupe.buffer.size", "134217728", "bytes", "memory of the log cleaner"],
         Support::NoEffect("nothing is compacted")),
     yes(["controller.quorum.fetch.timeout.ms", "2000", "ms",
-        "a voter without word from the leader for so long starts an election; a leader without a majority for 1.5 of it resigns"],
+        "a voter without word from the leader for so long starts an election; a leader resigns after 1.5 of it"],
         |c, v| int_millis(v, 1).map(|d| c.quorum_fetch_timeout = d)),
     yes(["controller.quorum.election.timeout.ms", "1000", "ms",
         "how long one round of an election takes; up to as much again by chance"],

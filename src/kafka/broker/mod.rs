@@ -3,7 +3,8 @@
 //!
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
-//! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits · `socket` one request at a time.
+//! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits ·
+//! `socket` one request at a time.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
 //! new.
