@@ -1,5 +1,6 @@
 //! The KRaft controller: `QuorumController` with `ReplicationControlManager` and `ClusterControlManager`. One of the
-//! quorum is active; every decision of it is a record of the metadata log, and brokers learn of it by fetching that log.
+//! quorum is active; every decision of it is a record of the metadata log, and brokers learn of it by fetching that
+//! log.
 //!
 //! The active controller acts on its records before they are committed, and answers when they are
 //! (`DeferredEventQueue`); if it loses its leadership before, it goes back to what is committed and answers
