@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::broker_set::{MAX_REPLICAS, ReplicaList};
 use crate::base::chooser::Chooser;
-use crate::base::ids::TopicId;
+use crate::base::ids::{NodeId, TopicId};
 use crate::base::names::{Partition, Topic};
 use crate::kafka::api::IsrChange;
 use crate::kafka::effects::Effect;
@@ -19,8 +19,11 @@ fn controller() -> (Controller, Effects) {
     let (topics, partitions) = (vec![topic], vec![partition]);
     let names = Names { controllers: 1, brokers: 3, topics, partitions, ..Names::default() };
     let config = ClusterConfig { topics: vec![TopicConfig::default()], ..ClusterConfig::default() };
-    let controller = Controller::formed(1, Arc::new(config), &Formation::of(&names));
-    (controller, Effects::new(Arc::new(names), Chooser::seeded(1)))
+    let mut controller = Controller::formed(1, 1, Arc::new(config), &Formation::of(&names));
+    let mut fx = Effects::new(Arc::new(names), Chooser::seeded(1));
+    controller.step(Time::ZERO, Input::Start, &mut fx);
+    fx.list.clear();
+    (controller, fx)
 }
 
 fn change(isr: &[u8], epochs: &[i32], partition_epoch: i32) -> IsrChange {
