@@ -1,6 +1,7 @@
 //! A broker in the metadata quorum: an observer, who fetches and has no vote
-//! (`KafkaRaftClient.pollFollowerAsObserver`). It fetches from the leader; while that one does not answer it asks the other controllers who leads. What it sends to
-//! the controller (`NodeToControllerChannelManager`) goes to the leader it knows.
+//! (`KafkaRaftClient.pollFollowerAsObserver`). It fetches from the leader; while that one does not answer it asks the
+//! other controllers who leads. What it sends to the controller (`NodeToControllerChannelManager`) goes to the leader
+//! it knows.
 //!
 //! With no controller at all a broker lives on with the metadata it has.
 //!
