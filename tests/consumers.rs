@@ -7,9 +7,10 @@ use std::sync::Arc;
 use highwater::app::{CommitMode, HandCall, LoopStep, Subscription};
 use highwater::base::broker_set::ReplicaList;
 use highwater::base::config::{
-    BrokerConfig, ClusterConfig, ConsumerConfig, Defect, OffsetReset, ProducerConfig, TopicConfig,
+    AssignorName, Assignors, BrokerConfig, ClusterConfig, ConsumerConfig, Defect, OffsetReset,
+    ProducerConfig, TopicConfig,
 };
-use highwater::base::error::Exception;
+use highwater::base::error::{ErrorCode, Exception};
 use highwater::base::ids::{
     BrokerId, GroupId, KeyId, MessageId, NodeId, Offset, PartitionId, TopicId,
 };
@@ -235,6 +236,19 @@ impl Case {
         self.simulation.consumer(consumer).consumer().assigned().len()
     }
 
+    fn partitions_of(&self, consumer: u16) -> Vec<u32> {
+        let assigned = self.simulation.consumer(consumer).consumer().assigned();
+        let mut numbers: Vec<u32> = assigned.iter().map(|p| u32::from(p.0)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn threw(&self, consumer: u16, exception: Exception) -> bool {
+        let threw = EventKind::Threw { exception };
+        let events = self.simulation.trace().events();
+        events.iter().any(|e| e.node == NodeId::Consumer(consumer) && e.kind == threw)
+    }
+
     /// A is killed; B joins and processes what it is given.
     fn crash_and_succeed(&mut self) -> Vec<u32> {
         self.fault(A, FaultKind::Kill);
@@ -452,6 +466,64 @@ fn s04_stuck_member_range() {
     let mut sizes = [A, B, C].map(|c| case.owned(c));
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 1, 2]);
+}
+
+/// Members that all list these assignors, in this order.
+fn members(count: usize, assignors: &[AssignorName]) -> Vec<(ConsumerConfig, Vec<LoopStep>)> {
+    let (config, steps) = successor();
+    let add = |all: Assignors, name: &AssignorName| all.and(*name).expect("each once");
+    let assignors = assignors.iter().fold(Assignors::default(), add);
+    vec![(ConsumerConfig { assignors, ..config }, steps); count]
+}
+
+/// Six partitions; B joins A, C joins both, and B leaves.
+fn join_join_leave(assignors: &[AssignorName]) -> [[Vec<u32>; 3]; 3] {
+    let mut case = Case::new(6, members(3, assignors));
+    let mut seen = [const { [const { Vec::new() }; 3] }; 3];
+    let moves = [(B, FaultKind::Start, 3), (C, FaultKind::Start, 2), (B, FaultKind::Stop, 3)];
+    case.wait(|case| case.owned(A) == 6);
+    for (at, (who, fault, size)) in moves.into_iter().enumerate() {
+        case.fault(who, fault);
+        case.wait(|case| {
+            let sizes = [A, B, C].map(|c| case.owned(c));
+            sizes.iter().sum::<usize>() == 6 && sizes.iter().all(|n| *n == 0 || *n == size)
+        });
+        seen[at] = [A, B, C].map(|c| case.partitions_of(c));
+    }
+    seen
+}
+
+#[test]
+fn sticky_members_keep_what_they_may_and_range_and_round_robin_shuffle() {
+    use AssignorName::{CooperativeSticky, Range, RoundRobin, Sticky};
+    let sticky = join_join_leave(&[Sticky]);
+    for (before, after) in sticky[0].iter().zip(&sticky[1]).take(2) {
+        assert!(after.iter().all(|p| before.contains(p)), "{before:?} gives up only {after:?}");
+    }
+    for (before, after) in sticky[1].iter().zip(&sticky[2]).filter(|(_, after)| !after.is_empty()) {
+        assert!(before.iter().all(|p| after.contains(p)), "{before:?} is kept in {after:?}");
+    }
+    let range = join_join_leave(&[Range, CooperativeSticky]);
+    assert_eq!(range, join_join_leave(&[Range]), "the default is range");
+    assert_eq!(range[1], [vec![0, 1], vec![2, 3], vec![4, 5]]);
+    assert_eq!(range[2], [vec![0, 1, 2], vec![], vec![3, 4, 5]]);
+    let round_robin = join_join_leave(&[RoundRobin, Range]);
+    assert_eq!(round_robin[1], [vec![0, 3], vec![1, 4], vec![2, 5]]);
+    assert_eq!(round_robin[2], [vec![0, 2, 4], vec![], vec![1, 3, 5]]);
+}
+
+#[test]
+fn a_member_that_shares_no_assignor_with_its_group_cannot_join() {
+    let mut both = members(1, &[AssignorName::Range]);
+    both.extend(members(1, &[AssignorName::Sticky]));
+    let mut case = Case::new(2, both);
+    case.wait(|case| case.owned(A) == 2);
+    case.fault(B, FaultKind::Start);
+    case.run(ms(2_000));
+    assert_eq!((case.owned(A), case.owned(B)), (2, 0));
+    let threw = Exception::Wire(ErrorCode::InconsistentGroupProtocol);
+    assert_eq!(threw.name(), "InconsistentGroupProtocolException");
+    assert!(case.threw(B, threw));
 }
 
 #[test]

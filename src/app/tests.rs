@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::base::batch::{Record, RecordBody};
+use crate::base::batch::{Record, RecordBody, Subscribed};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::chooser::Chooser;
-use crate::base::config::{ConsumerConfig, OffsetReset};
+use crate::base::config::{AssignorName, ConsumerConfig, OffsetReset};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, KeyId, LeaderEpoch, MemberId, MessageId, NodeId,
@@ -17,7 +17,7 @@ use crate::base::names::{Client, Names, Partition, Topic};
 use crate::base::time::Time;
 use crate::event::{CommitKind, EventKind, PositionReason, RebalanceCallback};
 use crate::kafka::api::{
-    FetchPartition, FetchResult, FetchedSlice, ListOffsetsResult, MemberPartition, MemberTopic,
+    FetchPartition, FetchResult, FetchedSlice, ListOffsetsResult, MemberPartition, MemberRow,
     Message, PartitionMetadata, PartitionOffset,
 };
 use crate::kafka::consumer::{Consumer, DEFAULT_CLOSE_TIMEOUT};
@@ -66,7 +66,7 @@ pub(super) struct Broker {
     pub(super) heartbeat: ErrorCode,
     pub(super) commit: ErrorCode,
     pub(super) generation: i32,
-    pub(super) members: Vec<MemberTopic>,
+    pub(super) members: Vec<MemberRow>,
     /// A fetch that waits for data: its correlation id, what it asked for and until when.
     pub(super) parked: Option<(u32, FetchPartition, Time)>,
     pub(super) silent: bool,
@@ -169,6 +169,30 @@ impl Rig {
         Message::FetchResponse { results: self.fx.keep(&[result]), slices: self.fx.keep(&slices) }
     }
 
+    fn join(&mut self, member: MemberId) -> Message {
+        if member == MemberId::UNKNOWN {
+            return Message::JoinGroupResponse {
+                error: ErrorCode::MemberIdRequired,
+                generation: Generation(-1),
+                protocol: None,
+                leader: MemberId::UNKNOWN,
+                member: MEMBER,
+                members: List::EMPTY,
+            };
+        }
+        self.broker.generation += 1;
+        self.broker.heartbeat = ErrorCode::None;
+        self.broker.members = vec![MemberRow { member, says: Subscribed::Topic(TopicId(0)) }];
+        Message::JoinGroupResponse {
+            error: ErrorCode::None,
+            generation: Generation(self.broker.generation),
+            protocol: Some(AssignorName::Range),
+            leader: member,
+            member,
+            members: self.fx.keep(&self.broker.members),
+        }
+    }
+
     pub(super) fn answer(&mut self, message: Message) -> Option<Message> {
         let error = ErrorCode::None;
         let end = self.broker.log.last().map_or(self.broker.log_start, |(_, _, end)| *end);
@@ -185,21 +209,7 @@ impl Rig {
             Message::FindCoordinator { .. } => {
                 Message::FindCoordinatorResponse { error, coordinator: Some(BrokerId(1)) }
             }
-            Message::JoinGroup { member: MemberId::UNKNOWN, .. } => Message::JoinGroupResponse {
-                error: ErrorCode::MemberIdRequired,
-                generation: Generation(-1),
-                leader: MemberId::UNKNOWN,
-                member: MEMBER,
-                members: List::EMPTY,
-            },
-            Message::JoinGroup { member, .. } => {
-                self.broker.generation += 1;
-                self.broker.heartbeat = ErrorCode::None;
-                let generation = Generation(self.broker.generation);
-                self.broker.members = vec![MemberTopic { member, topic: TopicId(0) }];
-                let members = self.fx.keep(&self.broker.members);
-                Message::JoinGroupResponse { error, generation, leader: member, member, members }
-            }
+            Message::JoinGroup { member, .. } => self.join(member),
             Message::SyncGroup { assignment, member, .. } => {
                 let rows = self.fx.pools.get(assignment).to_vec();
                 let own = rows.iter().filter(|row: &&MemberPartition| row.member == member);

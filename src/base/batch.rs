@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::base::config::AssignorName;
 use crate::base::ids::{
-    BatchHandle, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId, ProducerEpoch,
-    Sequence, TopicId,
+    BatchHandle, Generation, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId,
+    ProducerEpoch, Sequence, TopicId,
 };
 use crate::base::shared_log::SharedLog;
 
@@ -40,9 +41,24 @@ pub enum RecordBody {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct GroupSnapshotId(pub u32);
 
+/// One thing that a member of a group says of itself (`ConsumerProtocolSubscription`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Subscribed {
+    /// The generation it is in; -1 for none.
+    Generation(Generation),
+    /// It subscribes to this topic.
+    Topic(TopicId),
+    /// The sticky assignor's user data: since which generation it had what follows.
+    HadSince(Generation),
+    /// The sticky assignor's user data: this partition, in the assignor's order.
+    Had(PartitionId),
+}
+
 /// The value of a group metadata record (`GroupMetadataValue`): all that a new coordinator knows of a group.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct GroupSnapshot {
+    /// The assignor of the generation; none when the group emptied.
+    pub protocol: Option<AssignorName>,
     /// The member that computes assignments.
     pub leader: Option<MemberId>,
     /// How many member ids the group has handed out. Kafka's ids are random and need no such count.
@@ -60,8 +76,8 @@ pub struct MemberSnapshot {
     pub session_timeout_ms: u32,
     /// Its rebalance timeout: the consumer's `max.poll.interval.ms`.
     pub rebalance_timeout_ms: u32,
-    /// The topics it subscribed to.
-    pub topics: Vec<TopicId>,
+    /// What it said of itself for the group's assignor.
+    pub subscription: Vec<Subscribed>,
     /// The partitions it was given, in the assignor's order.
     pub assignment: Vec<PartitionId>,
 }

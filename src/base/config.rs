@@ -109,10 +109,73 @@ pub enum OffsetReset {
 }
 
 /// A client-side assignor of the classic protocol.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AssignorName {
     /// `RangeAssignor`.
     Range,
+    /// `RoundRobinAssignor`.
+    RoundRobin,
+    /// `StickyAssignor`.
+    Sticky,
+    /// `CooperativeStickyAssignor`.
+    CooperativeSticky,
+}
+
+impl AssignorName {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::Range, Self::RoundRobin, Self::Sticky, Self::CooperativeSticky];
+
+    /// What it is called in the protocol (`ConsumerPartitionAssignor.name`).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::RoundRobin => "roundrobin",
+            Self::Sticky => "sticky",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// The simple name of its class.
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Range => "RangeAssignor",
+            Self::RoundRobin => "RoundRobinAssignor",
+            Self::Sticky => "StickyAssignor",
+            Self::CooperativeSticky => "CooperativeStickyAssignor",
+        }
+    }
+}
+
+/// Assignors in order of preference, each at most once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Assignors([Option<AssignorName>; AssignorName::ALL.len()]);
+
+impl Assignors {
+    /// Nothing but `name`.
+    pub const fn only(name: AssignorName) -> Self {
+        Self([Some(name), None, None, None])
+    }
+
+    /// The same with `name` at the end; `None` when it is in it already.
+    pub fn and(mut self, name: AssignorName) -> Option<Self> {
+        let free = self.0.iter().position(Option::is_none)?;
+        if self.contains(name) {
+            return None;
+        }
+        self.0[free] = Some(name);
+        Some(self)
+    }
+
+    /// In order of preference.
+    pub fn iter(&self) -> impl Iterator<Item = AssignorName> {
+        self.0.iter().copied().flatten()
+    }
+
+    /// Is `name` one of them?
+    pub fn contains(&self, name: AssignorName) -> bool {
+        self.0.contains(&Some(name))
+    }
 }
 
 /// Consumer settings after validation.
@@ -155,7 +218,7 @@ pub struct ConsumerConfig {
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
     /// `partition.assignment.strategy`, in order of preference.
-    pub assignors: Vec<AssignorName>,
+    pub assignors: Assignors,
 }
 
 impl Default for ConsumerConfig {
@@ -179,7 +242,12 @@ impl Default for ConsumerConfig {
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_millis(1_000),
             metadata_max_age: Duration::from_millis(300_000),
-            assignors: vec![AssignorName::Range],
+            assignors: Assignors([
+                Some(AssignorName::Range),
+                Some(AssignorName::CooperativeSticky),
+                None,
+                None,
+            ]),
         }
     }
 }

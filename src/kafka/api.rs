@@ -3,8 +3,9 @@
 //! A [`Message`] is `Copy` and at most 32 bytes; lists inside it live in the [`Pools`](crate::kafka::effects::Pools)
 //! of the run and are freed when the message has been handled.
 
+use crate::base::batch::Subscribed;
 use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
-use crate::base::config::TopicConfig;
+use crate::base::config::{AssignorName, Assignors, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
@@ -52,13 +53,15 @@ pub enum Message {
     FindCoordinator { group: GroupId },
     /// The leader of the group's `__consumer_offsets` partition.
     FindCoordinatorResponse { error: ErrorCode, coordinator: Option<BrokerId> },
-    /// Timeouts in ms; `topics` is the subscription.
+    /// Timeouts in ms; `protocols` are the assignors the member knows, all with the same `subscription`.
     JoinGroup {
-        group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, topics: List<TopicId>,
+        group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, protocols: Assignors,
+        subscription: List<Subscribed>,
     },
-    /// `members` is filled for the leader only: one row a member and topic, in member order.
+    /// `members` is filled for the leader only: what each said of itself, a row each, in member order.
     JoinGroupResponse {
-        error: ErrorCode, generation: Generation, leader: MemberId, member: MemberId, members: List<MemberTopic>,
+        error: ErrorCode, generation: Generation, protocol: Option<AssignorName>, leader: MemberId, member: MemberId,
+        members: List<MemberRow>,
     },
     /// `assignment` is filled by the leader only.
     SyncGroup { group: GroupId, member: MemberId, generation: Generation, assignment: List<MemberPartition> },
@@ -246,13 +249,13 @@ pub struct PartitionOffset {
     pub offset: Offset,
 }
 
-/// A member subscribes to a topic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MemberTopic {
+/// One thing that a member said of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MemberRow {
     /// The member.
     pub member: MemberId,
-    /// The topic.
-    pub topic: TopicId,
+    /// What.
+    pub says: Subscribed,
 }
 
 /// A member is to own a partition.

@@ -4,16 +4,16 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::base::batch::BatchTable;
+use crate::base::batch::{BatchTable, Subscribed};
 use crate::base::chooser::{ChoicePoint, Chooser};
 use crate::base::config::Defect;
-use crate::base::ids::{NodeId, PartitionId, TopicId};
+use crate::base::ids::{NodeId, PartitionId};
 use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
     FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult, ListOffsetsPartition,
-    ListOffsetsResult, MemberPartition, MemberTopic, Message, MetadataRecord, PartitionMetadata,
+    ListOffsetsResult, MemberPartition, MemberRow, Message, MetadataRecord, PartitionMetadata,
     PartitionOffset, ProduceBatch, ProduceResult,
 };
 
@@ -235,11 +235,11 @@ pools! {
     fetched_slices: FetchedSlice;
     list_offsets: ListOffsetsPartition;
     list_offsets_results: ListOffsetsResult;
-    member_topics: MemberTopic;
+    member_rows: MemberRow;
     member_partitions: MemberPartition;
     partition_offsets: PartitionOffset;
     partitions: PartitionId;
-    topics: TopicId;
+    subscriptions: Subscribed;
     isr_changes: IsrChange;
     isr_results: IsrResult;
     metadata_records: MetadataRecord;
@@ -274,7 +274,7 @@ impl Pools {
             }
             Message::ListOffsets { partitions } => copy(self, partitions),
             Message::ListOffsetsResponse { results } => copy(self, results),
-            Message::JoinGroup { topics, .. } => copy(self, topics),
+            Message::JoinGroup { subscription, .. } => copy(self, subscription),
             Message::JoinGroupResponse { members, .. } => copy(self, members),
             Message::SyncGroup { assignment, .. } => copy(self, assignment),
             Message::SyncGroupResponse { assignment, .. } => copy(self, assignment),
@@ -305,7 +305,7 @@ impl Pools {
             }
             Message::ListOffsets { partitions } => give(self, partitions),
             Message::ListOffsetsResponse { results } => give(self, results),
-            Message::JoinGroup { topics, .. } => give(self, topics),
+            Message::JoinGroup { subscription, .. } => give(self, subscription),
             Message::JoinGroupResponse { members, .. } => give(self, members),
             Message::SyncGroup { assignment, .. } => give(self, assignment),
             Message::SyncGroupResponse { assignment, .. } => give(self, assignment),

@@ -227,6 +227,7 @@ pub(super) fn error_answer(
         Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
             error,
             generation: crate::base::ids::Generation(-1),
+            protocol: None,
             leader: crate::base::ids::MemberId::UNKNOWN,
             member,
             members: List::EMPTY,

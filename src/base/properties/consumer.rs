@@ -1,6 +1,6 @@
 //! Consumer settings (`ConsumerConfig`), share consumers' included.
 
-use crate::base::config::{AssignorName, ConsumerConfig, OffsetReset};
+use crate::base::config::{AssignorName, Assignors, ConsumerConfig, OffsetReset};
 use crate::base::properties::value::{boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
@@ -61,7 +61,7 @@ const ROWS: &[Row<ConsumerConfig>] = &[
     yes(["metadata.max.age.ms", "300000", "ms", "how soon new partitions are found without an error"],
         |c, v| long_millis(v, 0).map(|d| c.metadata_max_age = d)),
     yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "",
-        "assignors in order of preference; RangeAssignor in the list means eager rebalances"],
+        "assignors in order of preference; the group takes one that all its members know"],
         set_assignors),
     no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
         Support::Only(&["classic"], "the consumer protocol comes later")),
@@ -102,24 +102,24 @@ fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
     one_of(&value.to_ascii_lowercase(), &words).map(|reset| config.auto_offset_reset = reset)
 }
 
-/// The first assignor that all members know is used; with `RangeAssignor` first nothing else in the list matters but
-/// that it names classes there are.
+/// Classes, by full or simple name, each once. A list that begins with `CooperativeStickyAssignor` would choose it
+/// wherever all members agree.
 fn set_assignors(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
-    let mut names = Vec::new();
+    let mut assignors = Assignors::default();
     for name in value.split(',').map(str::trim) {
         let name = name.strip_prefix("class ").unwrap_or(name);
         let name = name.strip_prefix("org.apache.kafka.clients.consumer.").unwrap_or(name);
-        let known =
-            ["RangeAssignor", "RoundRobinAssignor", "StickyAssignor", "CooperativeStickyAssignor"];
-        if !known.contains(&name) {
+        let Some(known) = AssignorName::ALL.into_iter().find(|known| known.class() == name) else {
+            let known = AssignorName::ALL.map(AssignorName::class);
             return Err(format!("must be class names out of {}", known.join(", ")));
-        }
-        names.push(name);
+        };
+        assignors = assignors.and(known).ok_or_else(|| format!("names {name} more than once"))?;
     }
-    if names.first() != Some(&"RangeAssignor") {
-        return Err(format!("{NOT_MODELLED}RangeAssignor has to be the first of the list"));
+    if assignors.iter().next() == Some(AssignorName::CooperativeSticky) {
+        let reason = "cooperative rebalances come later; CooperativeStickyAssignor cannot be the first of the list";
+        return Err(format!("{NOT_MODELLED}{reason}"));
     }
-    config.assignors = vec![AssignorName::Range];
+    config.assignors = assignors;
     Ok(())
 }
 
@@ -185,26 +185,36 @@ mod tests {
     }
 
     #[test]
-    fn assignors_by_full_or_simple_class_name_with_range_first() {
+    fn assignors_by_full_or_simple_class_name_each_once_and_not_cooperative_first() {
+        use AssignorName::{CooperativeSticky, Range, RoundRobin, Sticky};
         let package = "org.apache.kafka.clients.consumer.";
+        let load = |strategy: &str| {
+            load::<ConsumerConfig>(&format!("partition.assignment.strategy={strategy}"))
+        };
         for (strategy, expected) in [
-            ("RangeAssignor".to_owned(), ""),
-            (format!("{package}RangeAssignor"), ""),
-            (format!("{package}RangeAssignor,{package}CooperativeStickyAssignor"), ""),
-            (format!("{package}StickyAssignor"), "not modelled yet"),
-            ("CooperativeStickyAssignor,RangeAssignor".to_owned(), "not modelled yet"),
-            ("range".to_owned(), "ConfigException"),
+            ("RangeAssignor".to_owned(), &[Range][..]),
+            (format!("{package}RoundRobinAssignor"), &[RoundRobin]),
+            (
+                format!("{package}RangeAssignor,{package}CooperativeStickyAssignor"),
+                &[Range, CooperativeSticky],
+            ),
+            ("StickyAssignor,RangeAssignor".to_owned(), &[Sticky, Range]),
         ] {
-            let text = format!("partition.assignment.strategy={strategy}");
-            match load::<ConsumerConfig>(&text) {
-                Ok((config, _)) => {
-                    assert_eq!((expected, config.assignors), ("", vec![AssignorName::Range]));
-                }
-                Err(error) => {
-                    assert!(!expected.is_empty() && error.contains(expected), "{text}: {error}");
-                }
-            }
+            let (config, _) = load(&strategy).unwrap();
+            assert_eq!(config.assignors.iter().collect::<Vec<_>>(), expected, "{strategy}");
         }
+        for (strategy, expected) in [
+            ("CooperativeStickyAssignor", "not modelled yet"),
+            ("CooperativeStickyAssignor,RangeAssignor", "not modelled yet"),
+            ("RangeAssignor,RangeAssignor", "more than once"),
+            ("range", "ConfigException"),
+            ("", "ConfigException"),
+        ] {
+            let error = load(strategy).unwrap_err();
+            assert!(error.contains(expected), "{strategy}: {error}");
+        }
+        let default: Vec<_> = ConsumerConfig::default().assignors.iter().collect();
+        assert_eq!(default, [Range, CooperativeSticky]);
     }
 
     #[test]

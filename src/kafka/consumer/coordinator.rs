@@ -5,13 +5,15 @@
 //! JoinGroup that arrives between two polls waits in its socket, for the heartbeat thread sleeps meanwhile.
 //! Simplified: see the consumer's module.
 
+use crate::base::batch::Subscribed;
+use crate::base::config::AssignorName;
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Generation, MemberId, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind, RebalanceCallback};
-use crate::kafka::api::{MemberTopic, Message};
+use crate::kafka::api::{MemberRow, Message};
 use crate::kafka::consumer::positions::SubscriptionType;
 use crate::kafka::consumer::{Consumer, GroupRequest, Identity, Request, is_retriable, wire};
 use crate::kafka::effects::{Effects, List};
@@ -39,7 +41,7 @@ enum Joining {
     /// JoinGroup is on its way.
     Sent,
     /// It was answered; the leader's rows (of a follower none) are for the assignor.
-    Joined { identity: Identity, leads: bool, rows: Vec<(MemberId, TopicId)> },
+    Joined { identity: Identity, leads: bool, rows: Vec<MemberRow> },
     /// SyncGroup is on its way.
     Syncing,
     /// The own assignment.
@@ -57,6 +59,10 @@ pub(super) struct Membership {
     needs_prepare: bool,
     joining: Joining,
     joined_topics: Option<Vec<TopicId>>,
+    /// The assignor that the group agreed on.
+    protocol: Option<AssignorName>,
+    /// `StickyAssignor.memberAssignment` and `.generation`: what it gave last, and when. It outlives the membership.
+    sticky: Option<(Generation, Vec<PartitionId>)>,
     /// The commit before a rebalance: until when it is waited for, and which one it is.
     prepare_until: Option<Time>,
     prepare_commit: Option<u32>,
@@ -77,6 +83,8 @@ impl Default for Membership {
             needs_prepare: true,
             joining: Joining::No,
             joined_topics: None,
+            protocol: None,
+            sticky: None,
             prepare_until: None,
             prepare_commit: None,
             retry_at: Time::ZERO,
@@ -145,6 +153,7 @@ impl Membership {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.identity, self.rejoin_needed, self.needs_prepare));
         into.add((&self.joining, &self.joined_topics, self.leaving, self.leave));
+        into.add((self.protocol, &self.sticky));
         into.add((self.prepare_until.is_some(), self.prepare_commit.is_some()));
         into.add_time(now, self.retry_at.max(now));
     }
@@ -309,13 +318,31 @@ impl Consumer {
             member: sent.member,
             session_timeout_ms: self.config.session_timeout.as_millis() as u32,
             rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as u32,
-            topics: fx.keep(&self.subscriptions.topics),
+            protocols: self.config.assignors,
+            subscription: fx.keep(&self.subscription(&fx.names)),
         };
         self.membership.joined_topics = Some(self.subscriptions.topics.clone());
         let longest = self.config.max_poll_interval + JOIN_GROUP_TIMEOUT_LAPSE;
         let timeout = self.config.request_timeout.max(longest);
         self.send_to_group(now, (message, GroupRequest::Join(sent)), timeout, fx);
         self.membership.joining = Joining::Sent;
+    }
+
+    /// `ConsumerCoordinator.metadata`: what the member says of itself. Under the eager protocol it owns nothing by now;
+    /// only the sticky assignor remembers.
+    fn subscription(&self, names: &Names) -> Vec<Subscribed> {
+        let mut topics = self.subscriptions.topics.clone();
+        topics.sort_by_key(|topic| &names.topics[topic.index()].name);
+        let mut says = vec![Subscribed::Generation(self.membership.identity.generation)];
+        says.extend(topics.into_iter().map(Subscribed::Topic));
+        let sticky = self.membership.sticky.as_ref();
+        if let Some((since, had)) =
+            sticky.filter(|_| self.config.assignors.contains(AssignorName::Sticky))
+        {
+            says.push(Subscribed::HadSince(*since));
+            says.extend(had.iter().copied().map(Subscribed::Had));
+        }
+        says
     }
 
     /// Sends a request to the coordinator, whose connection is ready.
@@ -333,16 +360,18 @@ impl Consumer {
 
     /// The answer to JoinGroup. It is looked at only now if a call is under way, else by the next one.
     pub(super) fn joined(&mut self, now: Time, sent: Identity, message: Message, fx: &mut Effects) {
-        let Message::JoinGroupResponse { error, generation, leader, member, members } = message
+        let Message::JoinGroupResponse { error, generation, protocol, leader, member, members } =
+            message
         else {
             unreachable!("JoinGroup is answered by its own response");
         };
         let unchanged = sent == self.membership.identity;
         self.membership.joining = match error {
             ErrorCode::None => {
-                let rows = fx.pools.get(members).iter().map(|row| (row.member, row.topic));
+                self.membership.protocol = protocol;
+                let rows = fx.pools.get(members).to_vec();
                 let identity = Identity { generation, member };
-                Joining::Joined { identity, leads: leader == member, rows: rows.collect() }
+                Joining::Joined { identity, leads: leader == member, rows }
             }
             ErrorCode::MemberIdRequired => {
                 self.membership.identity = Identity { generation: Generation(-1), member };
@@ -364,7 +393,7 @@ impl Consumer {
         &mut self,
         now: Time,
         identity: Identity,
-        (leads, rows): (bool, Vec<(MemberId, TopicId)>),
+        (leads, rows): (bool, Vec<MemberRow>),
         fx: &mut Effects,
     ) {
         let (Some(group), Some(broker)) = (self.group, self.coordinator.known) else { return };
@@ -380,13 +409,12 @@ impl Consumer {
         self.membership.state = MemberState::CompletingRebalance;
         self.membership.identity = identity;
         self.heartbeat.enable(now, &self.config);
-        let rows: Vec<MemberTopic> =
-            rows.into_iter().map(|(member, topic)| MemberTopic { member, topic }).collect();
-        let assignment = if leads {
-            let rows = leader::assign(&rows, &fx.names, fx.defect);
-            fx.keep(&rows)
-        } else {
-            List::EMPTY
+        let assignment = match self.membership.protocol.filter(|_| leads) {
+            Some(protocol) => {
+                let rows = leader::assign(protocol, &rows, &fx.names, fx.defect);
+                fx.keep(&rows)
+            }
+            None => List::EMPTY,
         };
         let Identity { generation, member } = identity;
         let message = Message::SyncGroup { group, member, generation, assignment };
@@ -433,6 +461,10 @@ impl Consumer {
         if partitions.iter().any(|p| !topics.contains(&topic(p))) {
             self.membership.rejoin_needed = true;
             return;
+        }
+        if self.membership.protocol == Some(AssignorName::Sticky) {
+            let generation = self.membership.identity.generation;
+            self.membership.sticky = Some((generation, partitions.to_vec()));
         }
         self.commits.restart_timer(now, self.config.auto_commit_interval);
         let partitions = sorted(partitions, &fx.names);

@@ -1,17 +1,19 @@
 //! A group of the classic protocol as its coordinator keeps it (`ClassicGroup`, `ClassicGroupMember`): members,
 //! generation, leader, and the state machine between them. What the requests do to it is in [`super::rebalance`].
 //!
-//! Simplified: members are kept in the order of their ids (Kafka: the order of a hash map over random ids); every
-//! member speaks the one assignor all share; no static members.
+//! Simplified: members are kept in the order of their ids (Kafka: the order of a hash map over random ids); no static
+//! members.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::batch::{GroupSnapshot, MemberSnapshot};
+use crate::base::batch::{GroupSnapshot, MemberSnapshot, Subscribed};
+use crate::base::config::{AssignorName, Assignors};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{Generation, GroupId, MemberId, PartitionId, TopicId};
+use crate::base::ids::{Generation, GroupId, MemberId, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::GroupState;
 use crate::kafka::effects::Token;
+use crate::kafka::group::hash::hash_map_order;
 
 /// A request that waits for the group. Kafka keeps waiting when the asker's connection is gone: the member counts
 /// as joined until its session ends.
@@ -31,8 +33,10 @@ impl Parked {
 /// A member of a classic group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
-    /// The topics it subscribed to.
-    pub topics: Vec<TopicId>,
+    /// The assignors it knows.
+    pub protocols: Assignors,
+    /// What it said of itself when it joined.
+    pub subscription: Vec<Subscribed>,
     /// The partitions it owns in this generation, in the assignor's order.
     pub assignment: Vec<PartitionId>,
     pub(super) session_timeout: Duration,
@@ -51,12 +55,17 @@ impl Member {
         !self.is_new && (self.awaiting_join.is_some() || self.awaiting_sync.is_some())
     }
 
-    fn snapshot(&self, member: MemberId) -> MemberSnapshot {
+    /// With what it said to the group's assignor: only that of the sticky one is told what the member had.
+    fn snapshot(&self, member: MemberId, protocol: Option<AssignorName>) -> MemberSnapshot {
+        let sticky = protocol == Some(AssignorName::Sticky);
+        let told = |says: &&Subscribed| {
+            sticky || !matches!(says, Subscribed::Had(_) | Subscribed::HadSince(_))
+        };
         MemberSnapshot {
             member,
             session_timeout_ms: self.session_timeout.as_millis() as u32,
             rebalance_timeout_ms: self.rebalance_timeout.as_millis() as u32,
-            topics: self.topics.clone(),
+            subscription: self.subscription.iter().filter(told).copied().collect(),
             assignment: self.assignment.clone(),
         }
     }
@@ -78,6 +87,8 @@ pub struct ClassicGroup {
     pub(super) state: GroupState,
     pub(super) previous: GroupState,
     pub(super) generation: Generation,
+    /// The assignor of the generation.
+    pub(super) protocol: Option<AssignorName>,
     pub(super) leader: Option<MemberId>,
     pub(super) members: BTreeMap<MemberId, Member>,
     /// Ids handed out with `MEMBER_ID_REQUIRED` that did not come back yet, with the end of their session.
@@ -100,6 +111,7 @@ impl ClassicGroup {
             state: GroupState::Empty,
             previous: GroupState::Dead,
             generation: Generation(0),
+            protocol: None,
             leader: None,
             members: BTreeMap::new(),
             pending_join: BTreeMap::new(),
@@ -114,7 +126,8 @@ impl ClassicGroup {
     /// The group as a group metadata record has it: `Stable`, or `Empty` without members.
     pub(super) fn restored(id: GroupId, generation: Generation, snapshot: &GroupSnapshot) -> Self {
         let restore = |m: &MemberSnapshot| Member {
-            topics: m.topics.clone(),
+            protocols: snapshot.protocol.map(Assignors::only).unwrap_or_default(),
+            subscription: m.subscription.clone(),
             assignment: m.assignment.clone(),
             session_timeout: Duration::from_millis(m.session_timeout_ms.into()),
             rebalance_timeout: Duration::from_millis(m.rebalance_timeout_ms.into()),
@@ -128,6 +141,7 @@ impl ClassicGroup {
         Self {
             state: if members.is_empty() { GroupState::Empty } else { GroupState::Stable },
             generation,
+            protocol: snapshot.protocol,
             leader: snapshot.leader,
             members,
             ids_given: snapshot.ids_given,
@@ -138,9 +152,14 @@ impl ClassicGroup {
     /// What a group metadata record says of the group.
     pub(super) fn snapshot(&self) -> GroupSnapshot {
         GroupSnapshot {
+            protocol: self.protocol,
             leader: self.leader,
             ids_given: self.ids_given,
-            members: self.members.iter().map(|(id, member)| member.snapshot(*id)).collect(),
+            members: self
+                .members
+                .iter()
+                .map(|(id, member)| member.snapshot(*id, self.protocol))
+                .collect(),
         }
     }
 
@@ -152,6 +171,11 @@ impl ClassicGroup {
     /// Its generation.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// The assignor of its generation.
+    pub fn protocol(&self) -> Option<AssignorName> {
+        self.protocol
     }
 
     /// The member that computes assignments.
@@ -167,6 +191,28 @@ impl ClassicGroup {
     /// The longest rebalance timeout of a member.
     pub(super) fn rebalance_timeout(&self) -> Duration {
         self.members.values().map(|m| m.rebalance_timeout).max().unwrap_or(Duration::ZERO)
+    }
+
+    /// `supportsProtocols`: is there an assignor that everybody in the group and a member with `protocols` know?
+    pub(super) fn supports(&self, protocols: Assignors) -> bool {
+        let all_know = |name| self.members.values().all(|member| member.protocols.contains(name));
+        protocols.iter().any(|name| self.state == GroupState::Empty || all_know(name))
+    }
+
+    /// `selectProtocol`: each member votes for the first of its assignors that all know. Of several with as many votes
+    /// it is the first in the order of a hash map.
+    pub(super) fn select_protocol(&self) -> Option<AssignorName> {
+        let all_know = |name| self.members.values().all(|member| member.protocols.contains(name));
+        let vote = |member: &Member| member.protocols.iter().find(|name| all_know(*name));
+        let votes: Vec<AssignorName> = self.members.values().filter_map(vote).collect();
+        let mut seen = BTreeSet::new();
+        let names = votes.iter().filter(|name| seen.insert(**name)).map(|name| name.name());
+        let mut order = hash_map_order(&names.collect::<Vec<_>>());
+        // Of equals `max_by_key` takes the last.
+        order.reverse();
+        let count = |name: &&str| votes.iter().filter(|vote| vote.name() == *name).count();
+        let chosen = order.into_iter().max_by_key(count)?;
+        AssignorName::ALL.into_iter().find(|name| name.name() == chosen)
     }
 
     /// True when nobody else is expected to join.
@@ -220,14 +266,14 @@ impl ClassicGroup {
     /// Adds the group's state to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.previous, self.generation, self.leader, self.ids_given));
-        into.add((self.new_member_added, self.join_timer));
+        into.add((self.new_member_added, self.join_timer, self.protocol));
         for (id, end) in &self.pending_join {
             into.add(id);
             into.add_time(now, *end);
         }
         into.add(&self.pending_sync);
         for (id, member) in &self.members {
-            into.add((id, &member.topics, &member.assignment));
+            into.add((id, member.protocols, &member.subscription, &member.assignment));
             into.add((member.session_timeout, member.rebalance_timeout, member.is_new));
             into.add((member.awaiting_join.is_some(), member.awaiting_sync.is_some()));
             into.add_time(now, member.session_end.unwrap_or(now));

@@ -131,8 +131,14 @@ impl GroupCoordinator {
     }
 
     fn join(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
-        let Message::JoinGroup { group, member, session_timeout_ms, rebalance_timeout_ms, topics } =
-            message
+        let Message::JoinGroup {
+            group,
+            member,
+            session_timeout_ms,
+            rebalance_timeout_ms,
+            protocols,
+            subscription,
+        } = message
         else {
             unreachable!("called for JoinGroup only")
         };
@@ -156,7 +162,8 @@ impl GroupCoordinator {
             },
             session_timeout,
             rebalance_timeout: Duration::from_millis(rebalance_timeout_ms.into()),
-            topics: out.fx.pools.get(topics).to_vec(),
+            protocols,
+            subscription: out.fx.pools.get(subscription).to_vec(),
         };
         self.with_group(out, group, |g, cx| {
             g.join(cx, request);
@@ -388,6 +395,7 @@ fn refusal(request: Message, error: ErrorCode) -> Message {
         Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
             error,
             generation: Generation(-1),
+            protocol: None,
             leader: MemberId::UNKNOWN,
             member,
             members: List::EMPTY,

@@ -2,17 +2,15 @@
 //! heartbeat, leave, and what runs out while it waits. KIP-62 (rebalance timeout = `max.poll.interval.ms`), KIP-134
 //! (initial delay), KIP-394 (a member joins with an id).
 //!
-//! Simplified: members are dynamic, so whoever has not rejoined when the join phase ends is removed; a member's
-//! metadata is its topics (Kafka's also carries the owned partitions and their generation, so that a follower
-//! that rejoins a stable group out of turn starts a rebalance there and gets its assignment again here).
+//! Simplified: members are dynamic, so whoever has not rejoined when the join phase ends is removed.
 
-use crate::base::batch::GroupSnapshot;
-use crate::base::config::{BrokerConfig, Defect};
+use crate::base::batch::{GroupSnapshot, Subscribed};
+use crate::base::config::{Assignors, BrokerConfig, Defect};
 use crate::base::error::ErrorCode;
-use crate::base::ids::{Generation, MemberId, PartitionId, TopicId};
+use crate::base::ids::{Generation, MemberId, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, GroupState, LeaveReason};
-use crate::kafka::api::{MemberPartition, MemberTopic, Message};
+use crate::kafka::api::{MemberPartition, MemberRow, Message};
 use crate::kafka::effects::{Effects, TimerKind, Token};
 use crate::kafka::group::classic::{ClassicGroup, JoinTimer, Member, Parked};
 
@@ -45,13 +43,18 @@ pub(super) struct JoinRequest {
     pub(super) rank: u16,
     pub(super) session_timeout: Duration,
     pub(super) rebalance_timeout: Duration,
-    pub(super) topics: Vec<TopicId>,
+    pub(super) protocols: Assignors,
+    pub(super) subscription: Vec<Subscribed>,
 }
 
 /// Joining.
 impl ClassicGroup {
     /// `JoinGroup`.
     pub(super) fn join(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
+        if !self.supports(request.protocols) {
+            let error = ErrorCode::InconsistentGroupProtocol;
+            return join_error(cx, request.token, request.member, error);
+        }
         if request.member == MemberId::UNKNOWN {
             return self.give_member_id(cx, &request);
         }
@@ -61,7 +64,8 @@ impl ClassicGroup {
         let Some(member) = self.members.get(&request.member) else {
             return join_error(cx, request.token, request.member, ErrorCode::UnknownMemberId);
         };
-        let same = member.topics == request.topics;
+        let same =
+            (member.protocols, &member.subscription) == (request.protocols, &request.subscription);
         let leads = self.leader == Some(request.member);
         match self.state {
             GroupState::PreparingRebalance => self.update_then_rebalance(cx, request),
@@ -100,7 +104,8 @@ impl ClassicGroup {
         }
         let end = cx.now + NEW_MEMBER_JOIN_TIMEOUT;
         let member = Member {
-            topics: request.topics,
+            protocols: request.protocols,
+            subscription: request.subscription,
             assignment: Vec::new(),
             session_timeout: request.session_timeout,
             rebalance_timeout: request.rebalance_timeout,
@@ -118,7 +123,8 @@ impl ClassicGroup {
 
     fn update_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
         let member = self.members.get_mut(&request.member).expect("the caller found the member");
-        member.topics = request.topics;
+        member.protocols = request.protocols;
+        member.subscription = request.subscription;
         member.session_timeout = request.session_timeout;
         member.rebalance_timeout = request.rebalance_timeout;
         member.awaiting_join = Some(Parked::new(request.token));
@@ -201,11 +207,13 @@ impl ClassicGroup {
         self.generation = self.generation + 1;
         self.pending_sync.clear();
         if self.members.is_empty() {
+            self.protocol = None;
             self.transition_to(GroupState::Empty);
             self.say_state(cx);
             self.write_snapshot(cx, self.snapshot(), false);
             return;
         }
+        self.protocol = self.select_protocol();
         self.transition_to(GroupState::CompletingRebalance);
         self.say_state(cx);
         self.pending_sync.extend(self.members.keys());
@@ -226,13 +234,15 @@ impl ClassicGroup {
         let mut rows = Vec::new();
         if self.leader == Some(member) {
             for (id, other) in &self.members {
-                rows.extend(other.topics.iter().map(|t| MemberTopic { member: *id, topic: *t }));
+                let says = other.subscription.iter();
+                rows.extend(says.map(|says| MemberRow { member: *id, says: *says }));
             }
         }
         let members = cx.fx.keep(&rows);
         let message = Message::JoinGroupResponse {
             error: ErrorCode::None,
             generation: self.generation,
+            protocol: self.protocol,
             leader: self.leader.unwrap_or(MemberId::UNKNOWN),
             member,
             members,
@@ -534,7 +544,7 @@ impl ClassicGroup {
 fn join_failed(member: MemberId, error: ErrorCode) -> Message {
     let members = crate::kafka::effects::List::EMPTY;
     let (generation, leader) = (Generation(-1), MemberId::UNKNOWN);
-    Message::JoinGroupResponse { error, generation, leader, member, members }
+    Message::JoinGroupResponse { error, generation, protocol: None, leader, member, members }
 }
 
 fn join_error(cx: &mut Context<'_>, token: Token, member: MemberId, error: ErrorCode) {

@@ -2,10 +2,11 @@
 
 mod rig;
 
-use crate::base::config::Defect;
+use crate::base::batch::Subscribed;
+use crate::base::config::{AssignorName, Assignors, Defect};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{MemberId, NodeId, Offset, PartitionId};
+use crate::base::ids::{Generation, MemberId, NodeId, Offset, PartitionId, TopicId};
 use crate::event::GroupState;
 use crate::kafka::group::tests::rig::{A, B, C, GROUP, HOME, Rig};
 
@@ -371,4 +372,47 @@ fn a_fingerprint_forgets_when_and_keeps_what() {
     late.commit(0, A, 1, 5);
     late.replicate();
     assert_ne!(print(&early), print(&late));
+}
+
+#[test]
+fn who_knows_no_assignor_of_the_group_is_refused_and_the_votes_decide() {
+    use AssignorName::{CooperativeSticky, Range, RoundRobin, Sticky};
+    let knowing = |names: &[AssignorName]| {
+        let add = |all: Assignors, name: &AssignorName| all.and(*name).unwrap();
+        names.iter().fold(Assignors::default(), add)
+    };
+    let mut rig = Rig::new();
+    let join = |rig: &mut Rig, consumer, member, names: &[AssignorName]| {
+        rig.join_knowing(consumer, member, 10_000, knowing(names));
+    };
+    join(&mut rig, 0, MemberId::UNKNOWN, &[Range, Sticky]);
+    join(&mut rig, 0, A, &[Range, Sticky]);
+    rig.pass(3_000);
+    rig.said.clear();
+    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(Range));
+    join(&mut rig, 2, MemberId::UNKNOWN, &[RoundRobin]);
+    rig.expect(&["c: INCONSISTENT_GROUP_PROTOCOL as nobody"]);
+    join(&mut rig, 1, MemberId::UNKNOWN, &[CooperativeSticky, Sticky]);
+    rig.expect(&["b: MEMBER_ID_REQUIRED as b2"]);
+    join(&mut rig, 1, B, &[CooperativeSticky, Sticky]);
+    join(&mut rig, 0, A, &[Range, Sticky]);
+    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(Sticky), "all know only it");
+}
+
+#[test]
+fn a_new_coordinator_knows_the_assignor_of_the_group() {
+    let mut rig = Rig::stable();
+    rig.fail_over();
+    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(AssignorName::Range));
+}
+
+#[test]
+fn a_follower_that_says_something_else_than_before_starts_a_rebalance() {
+    let mut rig = Rig::stable();
+    rig.join(1, B);
+    rig.expect(&["b: joined 1 under a1 []"]);
+    let range = (10_000, Assignors::only(AssignorName::Range));
+    let now = Subscribed::Generation(Generation(1));
+    rig.join_saying(1, B, range, &[now, Subscribed::Topic(TopicId(0))]);
+    rig.expect(&["PreparingRebalance 1"]);
 }

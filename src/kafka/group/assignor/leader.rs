@@ -3,26 +3,32 @@
 //!
 //! Simplified: members come in the order of their ids (Kafka: in that of a hash map over random ids); no racks.
 
-use crate::base::config::Defect;
-use crate::base::ids::{MemberId, PartitionId, TopicId};
+use crate::base::batch::Subscribed;
+use crate::base::config::{AssignorName, Defect};
+use crate::base::ids::{MemberId, PartitionId};
 use crate::base::names::Names;
-use crate::kafka::api::{MemberPartition, MemberTopic};
-use crate::kafka::group::assignor::{Member, Topic, Topics, range};
+use crate::kafka::api::{MemberPartition, MemberRow};
+use crate::kafka::group::assignor::{
+    Member, NO_GENERATION, Topic, Topics, cooperative_sticky, range, round_robin, sticky,
+};
 
-/// Assigns the partitions of the topics that `rows` subscribe to; `rows` has one row a member and topic, members in
+/// Assigns the partitions of the topics that members subscribe to; `rows` has what each said of itself, members in
 /// order. Member ids are made so that their order is that of Kafka's names.
-pub fn assign(rows: &[MemberTopic], names: &Names, defect: Defect) -> Vec<MemberPartition> {
+pub fn assign(
+    assignor: AssignorName,
+    rows: &[MemberRow],
+    names: &Names,
+    defect: Defect,
+) -> Vec<MemberPartition> {
     let mut ids: Vec<MemberId> = rows.iter().map(|row| row.member).collect();
     ids.dedup();
     let words: Vec<String> = ids.iter().map(|id| format!("{:08x}", id.0)).collect();
-    let topic_name = |topic: TopicId| names.topics[topic.index()].name.as_str();
     let members: Vec<Member<'_>> = ids
         .iter()
         .zip(&words)
         .map(|(id, word)| {
-            let own = rows.iter().filter(|row| row.member == *id);
-            let topics = own.map(|row| topic_name(row.topic)).collect();
-            Member { id: word, topics, ..Member::default() }
+            let says = rows.iter().filter(|row| row.member == *id).map(|row| row.says);
+            subscription(assignor, word, says, names)
         })
         .collect();
     let topics: Topics<'_> = names
@@ -32,7 +38,13 @@ pub fn assign(rows: &[MemberTopic], names: &Names, defect: Defect) -> Vec<Member
         .collect();
     let partition = |(topic, number): &(&str, u32)| names.find_partition(topic, *number);
     let mut assignment = Vec::new();
-    for (word, own) in range::assign(&members, &topics) {
+    let result = match assignor {
+        AssignorName::Range => range::assign(&members, &topics),
+        AssignorName::RoundRobin => round_robin::assign(&members, &topics),
+        AssignorName::Sticky => sticky::assign(&members, &topics),
+        AssignorName::CooperativeSticky => cooperative_sticky::assign(&members, &topics),
+    };
+    for (word, own) in result {
         let Some(at) = words.iter().position(|other| other == word) else { continue };
         let mut own: Vec<PartitionId> = own.iter().filter_map(partition).collect();
         if defect == Defect::AssignmentOverlaps {
@@ -45,10 +57,41 @@ pub fn assign(rows: &[MemberTopic], names: &Names, defect: Defect) -> Vec<Member
     assignment
 }
 
+/// What one member said, by names. Only the sticky assignor is told what the member had.
+fn subscription<'a>(
+    assignor: AssignorName,
+    id: &'a str,
+    says: impl Iterator<Item = Subscribed>,
+    names: &'a Names,
+) -> Member<'a> {
+    let mut member = Member { id, generation: NO_GENERATION, ..Member::default() };
+    let mut since = NO_GENERATION;
+    for said in says {
+        match said {
+            Subscribed::Generation(generation) => member.generation = generation.0,
+            Subscribed::Topic(topic) => member.topics.push(&names.topics[topic.index()].name),
+            Subscribed::HadSince(generation) => since = generation.0,
+            Subscribed::Had(partition) => {
+                let number = names.partitions[partition.index()].index;
+                member.owned.push((&names.topic_of(partition).name, number));
+            }
+        }
+    }
+    if assignor == AssignorName::Sticky {
+        member.owned = sticky::user_data(&member.owned);
+        member.owned_generation = since;
+    } else {
+        member.owned.clear();
+        member.owned_generation = member.generation;
+    }
+    member
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::broker_set::ReplicaList;
+    use crate::base::ids::TopicId;
     use crate::base::names::Partition;
 
     #[test]
@@ -67,9 +110,10 @@ mod tests {
             partitions: (0..3).map(of_topic).collect(),
             ..Names::default()
         };
-        let row = |member| MemberTopic { member: MemberId(member), topic: TopicId(0) };
+        let topic = Subscribed::Topic(TopicId(0));
+        let row = |member| MemberRow { member: MemberId(member), says: topic };
         let assigned = |defect| -> Vec<(u32, u16)> {
-            let rows = assign(&[row(7), row(9)], &names, defect);
+            let rows = assign(AssignorName::Range, &[row(7), row(9)], &names, defect);
             rows.iter().map(|row| (row.member.0, row.partition.0)).collect()
         };
         assert_eq!(assigned(Defect::None), [(7, 0), (7, 1), (9, 2)]);

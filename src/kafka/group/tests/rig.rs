@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::base::batch::Subscribed;
 use crate::base::broker_set::ReplicaList;
 use crate::base::chooser::Chooser;
-use crate::base::config::ClusterConfig;
+use crate::base::config::{AssignorName, Assignors, ClusterConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, NodeId, Offset, PartitionId,
@@ -133,11 +134,40 @@ impl Rig {
     }
 
     pub(super) fn join_with(&mut self, consumer: u16, member: MemberId, session_timeout_ms: u32) {
-        let topics = self.fx.keep(&[TopicId(0)]);
+        let protocols = Assignors::only(AssignorName::Range);
+        self.join_knowing(consumer, member, session_timeout_ms, protocols);
+    }
+
+    pub(super) fn join_knowing(
+        &mut self,
+        consumer: u16,
+        member: MemberId,
+        session_timeout_ms: u32,
+        protocols: Assignors,
+    ) {
+        let says = [Subscribed::Topic(TopicId(0))];
+        self.join_saying(consumer, member, (session_timeout_ms, protocols), &says);
+    }
+
+    pub(super) fn join_saying(
+        &mut self,
+        consumer: u16,
+        member: MemberId,
+        (session_timeout_ms, protocols): (u32, Assignors),
+        says: &[Subscribed],
+    ) {
+        let subscription = self.fx.keep(says);
         let (group, rebalance_timeout_ms) = (GROUP, 60_000);
         self.send(
             consumer,
-            Message::JoinGroup { group, member, session_timeout_ms, rebalance_timeout_ms, topics },
+            Message::JoinGroup {
+                group,
+                member,
+                session_timeout_ms,
+                rebalance_timeout_ms,
+                protocols,
+                subscription,
+            },
         );
     }
 
