@@ -512,6 +512,33 @@ fn sticky_members_keep_what_they_may_and_range_and_round_robin_shuffle() {
     assert_eq!(round_robin[2], [vec![0, 2, 4], vec![], vec![1, 3, 5]]);
 }
 
+/// The rows of one topic. Who owns what is not the same in two runs there, how many each owns is.
+#[test]
+fn s03_grid_sticky() {
+    for (partitions, sizes) in [
+        (1, &[1, 0][..]),
+        (1, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (2, &[1, 1, 0]),
+        (3, &[2, 1]),
+        (3, &[1, 1, 1, 0, 0]),
+        (5, &[2, 2, 1]),
+        (6, &[2, 2, 1, 1]),
+        (6, &[1, 1, 1, 1, 1, 1]),
+        (10, &[3, 3, 2, 2]),
+        (12, &[3, 3, 2, 2, 2]),
+    ] {
+        let mut case = Case::new(partitions, members(sizes.len(), &[AssignorName::Sticky]));
+        let all = 0..sizes.len() as u16;
+        for member in all.clone().skip(1) {
+            case.fault(member, FaultKind::Start);
+        }
+        case.run(ms(5_000));
+        let mut owned: Vec<usize> = all.map(|member| case.owned(member)).collect();
+        owned.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(owned, sizes, "{partitions} partitions");
+    }
+}
+
 #[test]
 fn a_member_that_shares_no_assignor_with_its_group_cannot_join() {
     let mut both = members(1, &[AssignorName::Range]);
