@@ -80,6 +80,7 @@ stories! {
     all_replicas_lost: "all-replicas-lost";
     isolated_leader: "isolated-leader";
     rack_loss: "rack-loss";
+    broker_hotspot: "broker-hotspot";
 }
 
 #[test]

@@ -94,6 +94,8 @@ pub struct JudgeSetup {
     pub acks: Vec<Acks>,
     /// `unclean.leader.election.enable` of each topic, by id. Topics beyond the list have it off.
     pub unclean_election: Vec<bool>,
+    /// An administrator elects uncleanly, or switches unclean elections on, in the course of the run.
+    pub unclean_by_hand: bool,
     /// Consumers whose application (or an administrator) commits offsets of its own choice, not the position.
     pub manual_commits: bool,
     /// The brokers truncate by a rule from before 4.4.
@@ -133,7 +135,8 @@ impl Weather {
             EventKind::PartitionChanged { partition, leader: Some(leader), .. } => {
                 let p = before.partition(partition);
                 let topic = before.names.partitions[partition.index()].topic;
-                let allowed = setup.unclean_election.get(topic.index()) == Some(&true);
+                let allowed = setup.unclean_by_hand
+                    || setup.unclean_election.get(topic.index()) == Some(&true);
                 if allowed && !p.isr.union(p.elr).contains(leader) {
                     self.add(FaultClass::UncleanElection);
                 }

@@ -16,7 +16,7 @@ impl Check for Registration {
             return;
         };
         let names = &m.before.names;
-        let replicas = names.partitions[partition.index()].replicas.set();
+        let replicas = m.before.partition(partition).assignment.set();
         let name = || names.partition(partition);
         let witnesses = [m.event.cause, m.seq];
         self.finding.require(isr.union(elr).is_subset(replicas), &witnesses, || {

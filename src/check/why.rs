@@ -233,6 +233,7 @@ impl Story<'_> {
             | EventKind::Acknowledged { .. }
             | EventKind::Polled { .. }
             | EventKind::Processed { .. } => self.is_about(event),
+            EventKind::Question { .. } => false,
             _ => importance(event, &self.view.names) > Importance::Detail,
         }
     }

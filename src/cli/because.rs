@@ -152,21 +152,6 @@ impl<'a> Forks<'a> {
     }
 }
 
-/// What the tries say together; `None` where nothing was tried.
-pub fn verdict(necessary: usize, tried: usize, id: &str) -> Option<String> {
-    match (necessary, tried) {
-        (_, 0) => None,
-        (0, 1) => Some(format!("It was tried to change one thing; {id} was not spared by it.")),
-        (0, n) => {
-            Some(format!("It was tried to change one of {n} things; none alone spares {id}."))
-        }
-        (1, _) => Some(format!("Change it and {id} is spared: it was tried with this seed.")),
-        (n, _) => Some(format!(
-            "Change any one of the {n} and {id} is spared: each was tried with this seed."
-        )),
-    }
-}
-
 /// Lost, stored or processed twice, skipped, or overtaken.
 fn went_wrong(fate: &Fate) -> bool {
     fate.lost.is_some()

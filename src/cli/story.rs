@@ -15,7 +15,7 @@ use crate::cli::output::Failure;
 use crate::cli::source::{Source, unknown};
 use crate::scenario::expect::Expectation;
 use crate::scenario::schema::LoopStep;
-use crate::scenario::step::Step;
+use crate::scenario::step::{Election, Step};
 use crate::scenario::verdict::{self, Judged};
 use crate::scenario::{Limits, Outcome, Progress, Run};
 use crate::view::export_jsonl::line;
@@ -171,6 +171,7 @@ fn judge(run: &Run) -> Judge {
     let setup = JudgeSetup {
         acks: spec.producers.iter().map(|producer| producer.acks).collect(),
         unclean_election: spec.config.topics.iter().map(|t| t.unclean_leader_election).collect(),
+        unclean_by_hand: run.code().ops.iter().any(|op| elects_uncleanly(&op.step)),
         manual_commits: commits_by_hand(run),
         old_protocol: spec.config.era != Era::Current,
     };
@@ -180,6 +181,17 @@ fn judge(run: &Run) -> Judge {
         judge.observe(seq, event, run.simulation().batches());
     }
     judge
+}
+
+/// True for what an administrator does to have a leader at the price of data.
+fn elects_uncleanly(step: &Step) -> bool {
+    match step {
+        Step::ElectLeaders(kind, _) => *kind == Election::Unclean,
+        Step::AlterConfigs(_, settings) => {
+            settings.iter().any(|(name, _)| name == "unclean.leader.election.enable")
+        }
+        _ => false,
+    }
 }
 
 /// True when an application commits offsets of its own choice in place of its position.

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::check::why::journey;
 use crate::cli::args::Pick;
-use crate::cli::because::{Forks, verdict};
+use crate::cli::because::Forks;
 use crate::cli::output::{Failure, printable, stdout};
 use crate::cli::run::settings;
 use crate::cli::source::{Source, unknown};
@@ -14,6 +14,7 @@ use crate::view::cluster::ClusterView;
 use crate::view::fate::{Fate, Whereabouts};
 use crate::view::narrate::{Scene, sentence};
 use crate::view::transcript::wrap;
+use crate::view::words::spared;
 
 /// Tells the fate of `message` under each variant asked for.
 ///
@@ -95,7 +96,7 @@ fn because(story: &Story, fate: &Fate) -> Vec<String> {
         let line = format!("{head:<8} {} {}  ► {}", n + 1, cause.text, cause.change);
         lines.push(wrap(&line, 11));
     }
-    if let Some(verdict) = verdict(causes.len(), forks.tried(), &id) {
+    if let Some(verdict) = spared(causes.len(), forks.tried(), &id) {
         lines.push(wrap(&format!("{:9}{verdict}", ""), 9));
     }
     lines

@@ -38,6 +38,7 @@ builtins! {
     "all-replicas-lost"
     "isolated-leader"
     "rack-loss"
+    "broker-hotspot"
 }
 
 /// Every built-in scenario, in the order of the curriculum.

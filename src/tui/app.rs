@@ -2,6 +2,7 @@
 //! press keys and let frames go by.
 
 mod answers;
+mod inspect;
 
 use crate::base::ids::{EventSeq, MessageId, PartitionId};
 use crate::base::time::Time;
@@ -14,6 +15,7 @@ use crate::tui::player::{Pace, Player};
 use crate::tui::projection::Projection;
 use crate::tui::quiz::{self, Asking, Quiz, StopKind};
 use crate::tui::reel::Reel;
+use crate::tui::screens::log::Place;
 use crate::tui::speech::Speech;
 use crate::tui::target::Target;
 use crate::tui::terminal::Request;
@@ -28,6 +30,8 @@ pub enum Screen {
     Compare,
     /// The journey of one message.
     Why,
+    /// What is on one disk.
+    Log,
 }
 
 /// What lies over the screen.
@@ -72,6 +76,8 @@ pub struct App {
     pub hide_same: bool,
     /// The row of the journey the cursor stands on.
     pub cause: usize,
+    /// Where the log inspector stands.
+    pub log: Place,
     /// Where the worlds part.
     pub differences: Differences,
     /// Questions.
@@ -121,6 +127,7 @@ impl App {
             zoom: 0,
             hide_same: false,
             cause: 0,
+            log: Place::default(),
             note: None,
             request: None,
             opening: 0,
@@ -202,6 +209,7 @@ impl App {
             Screen::Stage => vec![Scope::Film],
             Screen::Compare => vec![Scope::Compare, Scope::Film],
             Screen::Why => vec![Scope::Why, Scope::Film],
+            Screen::Log => vec![Scope::Log, Scope::Film],
         }
     }
 
@@ -338,11 +346,16 @@ impl App {
             Action::Stage => self.show(Screen::Stage),
             Action::Compare => self.compare(),
             Action::Why => self.why(),
+            Action::Log => self.show(Screen::Log),
+            Action::Beside => self.log.beside = !self.log.beside,
             Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
             Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
             Action::HideSame => self.hide_same = !self.hide_same,
             Action::NextWorld => self.turn_world(1),
             Action::PreviousWorld => self.turn_world(self.film.worlds.len() - 1),
+            Action::SelectLeft | Action::SelectRight if self.screen == Screen::Log => {
+                self.turn_replica(action == Action::SelectRight);
+            }
             Action::SelectLeft => self.pick(false),
             Action::SelectRight => self.pick(true),
             Action::SelectUp => self.move_row(false),
@@ -501,11 +514,13 @@ impl App {
     }
 
     fn move_row(&mut self, down: bool) {
-        if self.screen == Screen::Why {
-            let rows = crate::tui::screens::why::rows(self).len();
-            self.cause = step(self.cause, down, rows);
-        } else {
-            self.row = step(self.row, down, self.partitions().len());
+        match self.screen {
+            Screen::Why => {
+                let rows = crate::tui::screens::why::rows(self).len();
+                self.cause = step(self.cause, down, rows);
+            }
+            Screen::Log => self.log.batch = step(self.log.batch, down, self.log_rows()),
+            _ => self.row = step(self.row, down, self.partitions().len()),
         }
     }
 
@@ -523,7 +538,12 @@ impl App {
             }
             Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
                 Screen::Compare => self.show(Screen::Stage),
+                // One partition is drawn in full already: Enter looks into its logs.
+                Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {
+                    self.show(Screen::Log);
+                }
                 Screen::Stage => self.opened = self.partitions().get(self.row).copied(),
+                Screen::Log => self.toggle_records(),
                 Screen::Why => {
                     let rows = crate::tui::screens::why::rows(self);
                     if let Some(seq) = rows.get(self.cause).and_then(|row| row.seq) {
@@ -546,7 +566,7 @@ impl App {
         if self.overlay.take().is_some() {
             return;
         }
-        if self.opened.take().is_some() {
+        if self.screen == Screen::Stage && self.opened.take().is_some() {
             return;
         }
         if let Some(screen) = self.behind.pop() {
@@ -555,7 +575,7 @@ impl App {
     }
 
     fn quit(&mut self) {
-        if self.overlay.is_none() && self.screen == Screen::Why {
+        if self.overlay.is_none() && matches!(self.screen, Screen::Why | Screen::Log) {
             self.back();
         } else {
             self.request = Some(Request::Leave(End::Quit));

@@ -67,6 +67,8 @@ pub enum Scope {
     Compare,
     /// The journey of a message; its keys come before those of [`Scope::Film`].
     Why,
+    /// The log inspector; its keys come before those of [`Scope::Film`].
+    Log,
     /// A question; it waits for an answer.
     Ask,
     /// The reveal of an answer.
@@ -106,6 +108,8 @@ pub enum Action {
     Stage,
     Compare,
     Why,
+    Log,
+    Beside,
     NextWorld,
     PreviousWorld,
     FirstDifference,
@@ -205,6 +209,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Film, &[Char('g')], A::GoTo, ("g", "go to"), Time, 0),
     bind(S::Film, &[Char('1')], A::Stage, ("1", "stage"), See, 0),
     bind(S::Film, &[Char('2'), Char('c')], A::Compare, ("c", "compare"), See, 6),
+    bind(S::Film, &[Char('4')], A::Log, ("4", "log"), See, 0),
     bind(S::Film, &[Left, Char('h')], A::SelectLeft, ("h", "message left"), See, 0),
     bind(S::Film, &[Right, Char('l')], A::SelectRight, ("l", "message right"), See, 0),
     bind(S::Film, &[Up, Char('k')], A::SelectUp, ("k", "partition up"), See, 0),
@@ -234,6 +239,14 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Why, &[Right, Char('l')], A::SelectRight, ("l", "next message"), See, 4),
     bind(S::Why, &[Enter], A::Open, ("Enter", "go there"), See, 5),
     bind(S::Why, &[Esc, Char('w')], A::Back, ("Esc", "back"), See, 6),
+
+    bind(S::Log, &[Down, Char('j')], A::SelectDown, ("j", "next batch"), See, 1),
+    bind(S::Log, &[Up, Char('k')], A::SelectUp, ("k", "batch before"), See, 0),
+    bind(S::Log, &[Left, Char('h')], A::SelectLeft, ("h", "replica before"), See, 0),
+    bind(S::Log, &[Right, Char('l')], A::SelectRight, ("l", "replica"), See, 2),
+    bind(S::Log, &[Char('|')], A::Beside, ("|", "side by side"), See, 3),
+    bind(S::Log, &[Enter], A::Open, ("Enter", "records"), See, 4),
+    bind(S::Log, &[Esc, Char('4')], A::Back, ("Esc", "back"), See, 5),
 
     bind(S::Ask, &[Char('H')], A::Hint, ("H", "hint"), Do, 1),
     bind(S::Ask, &[Char('S')], A::Skip, ("S", "skip"), Do, 2),
@@ -282,9 +295,10 @@ pub fn in_force(scopes: &[Scope]) -> Vec<&'static Binding> {
 pub fn footer(scopes: &[Scope], room: u16) -> Vec<(u16, &'static Binding)> {
     let mut list = in_force(scopes);
     list.retain(|binding| binding.footer > 0);
-    if scopes.first() == Some(&S::Why) {
-        // The journey shows no strips, so what changes them stays out of sight there.
-        list.retain(|binding| binding.scope == S::Why || binding.action == A::Help);
+    if let Some(narrow @ (S::Why | S::Log)) = scopes.first() {
+        // Neither shows strips, so what changes them stays out of sight there; a log is watched as time passes.
+        let time = |b: &Binding| *narrow == S::Log && b.group == Time;
+        list.retain(|b| b.scope == *narrow || b.action == A::Help || time(b));
     }
     // Playing comes first, or a newcomer sees a still picture; then keys of a narrower scope, which are special here.
     let scope = |b: &Binding| scopes.iter().position(|s| *s == b.scope);

@@ -69,14 +69,17 @@ impl App {
             Screen::Compare => {
                 self.reel.last(self.player.position()).map_or(self.world, |entry| entry.world)
             }
-            Screen::Stage | Screen::Why => self.world,
+            Screen::Stage | Screen::Why | Screen::Log => self.world,
         };
         let Some(last) = self.last_event(world) else { return Vec::new() };
         if self.screen == Screen::Why {
             // The rows are short; here the one under the cursor has room.
             let rows = why::rows(self);
-            let seq = rows.get(self.cause).and_then(|row| row.seq);
-            return seq.map(|seq| self.sentence(world, seq)).into_iter().collect();
+            let Some(row) = rows.get(self.cause) else { return Vec::new() };
+            let Some(seq) = row.seq else { return Vec::new() };
+            let id = self.picked.map(|id| self.film.worlds[world].names.message(id));
+            let holders = row.holders.map(|h| h.words(&id.unwrap_or_default()));
+            return std::iter::once(self.sentence(world, seq)).chain(holders).collect();
         }
         // While it runs only what matters is told: nobody reads a sentence in two frames.
         let least = if self.player.playing { Importance::Change } else { Importance::Detail };

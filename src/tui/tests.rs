@@ -287,6 +287,11 @@ fn scenes() -> Vec<(&'static str, App)> {
     let mut why = stage(12_000);
     why.act(Action::Why);
     why.act(Action::SelectDown);
+    let mut log = stage(20_000);
+    log.act(Action::Log);
+    let mut beside = log.clone();
+    beside.act(Action::Beside);
+    beside.act(Action::SelectDown);
     let mut go_to = stage(2_106);
     go_to.act(Action::GoTo);
     go_to.key(Key::Char('m'));
@@ -301,6 +306,8 @@ fn scenes() -> Vec<(&'static str, App)> {
         ("reveal", revealed),
         ("help", help),
         ("why", why),
+        ("log", log),
+        ("log-beside", beside),
         ("go-to", go_to),
     ]
 }

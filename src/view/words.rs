@@ -100,6 +100,21 @@ pub fn was_were(n: usize) -> &'static str {
     if n == 1 { "was" } else { "were" }
 }
 
+/// What the tries say together: how many of `tried` changes alone spare `id`. `None` where nothing was tried.
+pub fn spared(necessary: usize, tried: usize, id: &str) -> Option<String> {
+    match (necessary, tried) {
+        (_, 0) => None,
+        (0, 1) => Some(format!("It was tried to change one thing; {id} was not spared by it.")),
+        (0, n) => {
+            Some(format!("It was tried to change one of {n} things; none alone spares {id}."))
+        }
+        (1, _) => Some(format!("Change it and {id} is spared: it was tried with this seed.")),
+        (n, _) => Some(format!(
+            "Change any one of the {n} and {id} is spared: each was tried with this seed."
+        )),
+    }
+}
+
 /// `at offset 3`, `at offsets 3 to 5`.
 pub fn at_offsets(base: Offset, count: u32) -> String {
     match count {

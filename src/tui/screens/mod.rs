@@ -4,6 +4,7 @@ pub mod ask;
 pub mod compare;
 pub mod help;
 pub mod home;
+pub mod log;
 pub mod stage;
 pub mod surround;
 pub mod tiny;
@@ -29,6 +30,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Screen::Stage => stage::draw(body, app),
         Screen::Compare => compare::draw(body, app),
         Screen::Why => why::draw(body, app),
+        Screen::Log => log::draw(body, app),
     }
     match &app.overlay {
         Some(Overlay::Help) => help::draw(&mut canvas, app),
