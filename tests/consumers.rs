@@ -110,6 +110,7 @@ impl Case {
             names,
             config: Arc::new(ClusterConfig { brokers, topics, ..ClusterConfig::default() }),
             producers: vec![ProducerConfig::default()],
+            by_script: Vec::new(),
             consumers: consumers.into_iter().enumerate().map(consumer).collect(),
             network: NetworkConfig::default(),
             seed: 1,

@@ -218,6 +218,37 @@ fn a_broker_that_was_down_when_it_lost_its_replica_deletes_the_stray_log() {
     ));
 }
 
+/// Two racks: replicas alternate between them, and the leaders too. A lost rack leaves every partition a leader.
+#[test]
+fn replicas_are_spread_over_racks() {
+    holds(&format!(
+        r#"cluster: (brokers: 4, racks: {{"b": [2, 4], "a": [1, 3]}}, config: {{{FAST}}}),
+        topics: {{"t": (partitions: 4, replication: 2)}}, script: [
+            Observe("t-0", Replicas("t-0")), Observe("t-1", Replicas("t-1")),
+            Observe("t-2", Replicas("t-2")), Observe("t-3", Replicas("t-3")),
+            Kill(Broker(1)), Kill(Broker(3)), Await(All([
+                LeaderElected("t", 0), LeaderElected("t", 1), LeaderElected("t", 2), LeaderElected("t", 3)])),
+        ], expect: {{"default": [
+            Observed("t-0", [1, 2]), Observed("t-1", [4, 3]), Observed("t-2", [1, 2]), Observed("t-3", [4, 3])]}}"#
+    ));
+}
+
+#[test]
+fn a_frozen_leader_that_wakes_up_deposed_acknowledges_what_it_loses_with_acks_1_only() {
+    holds(&format!(
+        r#"cluster: (config: {{{FAST}}}), topics: {{"t": (replicas: [[1, 2, 3]])}},
+        producers: {{"p": (config: {{"acks": "1", "retries": 0, "enable.idempotence": false,
+            "delivery.timeout.ms": 60000, "request.timeout.ms": 50000}})}}, script: [
+            Send(from: "p", to: "t"), Await(Completed("p")), Sleep("700ms"), Freeze(Broker(1)),
+            Send(from: "p", to: "t"), Await(LeaderIs("t", 0, Broker(2))), Sleep("1s"), Thaw(Broker(1)),
+            Await(Completed("p")), Quiesce,
+        ],
+        variants: {{"1": {{}}, "all": {{"producers.p.acks": "all"}}}},
+        expect: {{"1": [Acked(2), Lost(["m1"])],
+                 "all": [Acked(1), FailedWith({{"m1": "NotLeaderOrFollowerException"}}), Lost(0)]}}"#
+    ));
+}
+
 #[test]
 fn without_a_controller_an_administrators_call_times_out() {
     holds(&format!(

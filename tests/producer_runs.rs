@@ -36,6 +36,7 @@ fn world(seed: u64, change: impl FnOnce(&mut ProducerConfig)) -> Simulation {
         names: Arc::new(names),
         config: Arc::new(config),
         producers: vec![producer],
+        by_script: Vec::new(),
         consumers: Vec::new(),
         network: NetworkConfig::default(),
         seed,

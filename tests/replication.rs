@@ -48,6 +48,7 @@ fn spec(seed: u64, defect: Defect) -> Arc<WorldSpec> {
         names: Arc::new(names),
         config: Arc::new(ClusterConfig { topics: vec![topic], ..ClusterConfig::default() }),
         producers: vec![ProducerConfig::default()],
+        by_script: Vec::new(),
         consumers: Vec::new(),
         network: NetworkConfig::default(),
         seed,

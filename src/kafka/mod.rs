@@ -15,6 +15,7 @@ pub mod isr;
 pub mod log;
 pub mod network_client;
 pub mod partitioner;
+pub mod placement;
 pub mod producer;
 pub mod raft;
 pub mod replica;

@@ -1,8 +1,7 @@
 //! A scenario under one variant, as what a simulation is made from: ids for names, partitions with replicas, configs.
 //!
-//! Replicas of a topic that does not list them are placed round robin, and so are those of `__consumer_offsets`, of
-//! which only the partitions that groups hash to exist. Simplified: Kafka's `StripedReplicaPlacer` starts at a random
-//! broker and shifts the followers; here partition *n* begins at broker *n* + 1 and goes round.
+//! Replicas of a topic that does not list them are placed by [`place`], and so are those of `__consumer_offsets`, of
+//! which only the partitions that groups hash to exist.
 
 use std::sync::Arc;
 
@@ -13,9 +12,10 @@ use crate::base::config::{
 use crate::base::ids::{BrokerId, GroupId, MessageId, PartitionId, TopicId};
 use crate::base::names::{Client, Names, Partition, Topic};
 use crate::kafka::group::hash::partition_for_group;
+use crate::kafka::placement::place;
 use crate::scenario::apps;
 use crate::scenario::resolve::Resolved;
-use crate::scenario::schema::{Scenario, StartAt, Topic as TopicSchema};
+use crate::scenario::schema::{Cluster, Scenario, StartAt, Topic as TopicSchema};
 use crate::scenario::settings::{SettingFault, config_of, era_of, features_of};
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
@@ -60,11 +60,16 @@ pub fn build(
         refusal.get_or_insert(Refusal { client: client.to_owned(), message });
     };
     let mut producers = Vec::new();
-    for (name, producer) in resolved.producers.iter() {
-        producers.push(config_of::<ProducerConfig>(&producer.config).unwrap_or_else(|faults| {
-            refused(name, faults);
-            ProducerConfig::default()
-        }));
+    let mut by_script = Vec::new();
+    for (n, (name, producer)) in resolved.producers.iter().enumerate() {
+        let config = config_of::<ProducerConfig>(&producer.config);
+        if producer.start == StartAt::ByScript {
+            let mut faults = config.as_ref().err().into_iter().flatten();
+            by_script.push((n as u16, faults.find_map(SettingFault::exception)));
+        } else if let Err(faults) = &config {
+            refused(name, faults.clone());
+        }
+        producers.push(config.unwrap_or_default());
     }
     let mut consumers = Vec::new();
     for (name, consumer) in resolved.consumers.iter() {
@@ -89,6 +94,7 @@ pub fn build(
         names: Arc::new(names),
         config: Arc::new(ClusterConfig { brokers, features, era, topics }),
         producers,
+        by_script,
         consumers,
         network,
         seed,
@@ -120,7 +126,7 @@ fn names(
     names.messages.sort_unstable();
     for (name, topic) in resolved.topics.iter().filter(|(name, _)| *name != CONSUMER_OFFSETS) {
         let id = TopicId(names.topics.len() as u16);
-        let placement = placement(topic, config, names.brokers);
+        let placement = placement(topic, config, &resolved.cluster);
         let partitions: Vec<PartitionId> = placement
             .into_iter()
             .enumerate()
@@ -178,13 +184,15 @@ fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConf
     used.sort_unstable();
     used.dedup();
     let id = TopicId(names.topics.len() as u16);
-    let factor = config.offsets_topic_replication.min(u32::from(names.brokers)) as u8;
+    let factor = config.offsets_topic_replication.min(u32::from(names.brokers)) as usize;
+    let placed =
+        place(&racks(&resolved.cluster), if listed.is_empty() { count } else { 0 }, factor);
     let partitions: Vec<PartitionId> = used
         .iter()
         .map(|index| {
             let replicas = match listed.get(*index as usize) {
                 Some(brokers) => list(brokers),
-                None => round_robin(*index, factor, names.brokers),
+                None => placed[*index as usize],
             };
             add_partition(names, id, *index, replicas)
         })
@@ -203,25 +211,33 @@ fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConf
 }
 
 /// Replicas of each partition of a declared topic.
-fn placement(topic: &TopicSchema, config: &BrokerConfig, brokers: u8) -> Vec<ReplicaList> {
+fn placement(topic: &TopicSchema, config: &BrokerConfig, cluster: &Cluster) -> Vec<ReplicaList> {
     if !topic.replicas.is_empty() {
         return topic.replicas.iter().map(|replicas| list(replicas)).collect();
     }
     let partitions = topic.partitions.unwrap_or(config.num_partitions);
-    let factor = topic.replication.unwrap_or(config.default_replication_factor as u8).min(brokers);
-    (0..partitions).map(|index| round_robin(index, factor, brokers)).collect()
+    let factor = topic.replication.unwrap_or(config.default_replication_factor as u8);
+    place(&racks(cluster), partitions, usize::from(factor.min(cluster.brokers)))
 }
 
 fn list(brokers: &[u8]) -> ReplicaList {
     ReplicaList::new(&brokers.iter().map(|n| BrokerId(*n)).collect::<Vec<_>>())
 }
 
-fn round_robin(index: u32, factor: u8, brokers: u8) -> ReplicaList {
-    let first = (index % u32::from(brokers)) as u8;
-    let brokers: Vec<u8> = (0..factor)
-        .map(|i| ((u16::from(first) + u16::from(i)) % u16::from(brokers)) as u8 + 1)
-        .collect();
-    list(&brokers)
+/// The brokers of each rack, the racks in order of their names; brokers without one are the first.
+fn racks(cluster: &Cluster) -> Vec<Vec<BrokerId>> {
+    let mut named: Vec<(&str, &Vec<u8>)> = cluster.racks.iter().collect();
+    named.sort_unstable();
+    let mut racks: Vec<Vec<BrokerId>> = Vec::new();
+    let housed = |n: &u8| named.iter().any(|(_, brokers)| brokers.contains(n));
+    racks.push((1..=cluster.brokers).filter(|n| !housed(n)).map(BrokerId).collect());
+    for (_, brokers) in &named {
+        let mut brokers: Vec<BrokerId> = brokers.iter().map(|n| BrokerId(*n)).collect();
+        brokers.sort_unstable();
+        racks.push(brokers);
+    }
+    racks.retain(|rack| !rack.is_empty());
+    racks
 }
 
 /// Every key that a script of any variant uses, in order of the file.

@@ -288,7 +288,7 @@ impl<'a> Loader<'a> {
     fn cluster(&mut self, piece: Piece<'a>) -> Cluster {
         let mut cluster = Cluster::default();
         self.places.parts.insert("cluster".to_owned(), piece);
-        let known = ["brokers", "controllers", "config", "features", "era"];
+        let known = ["brokers", "controllers", "config", "racks", "features", "era"];
         let Some(fields) = self.fields("cluster", piece, "Cluster", &known) else { return cluster };
         if let Some(n) =
             fields.get("brokers").and_then(|p| self.number("cluster.brokers", *p, 1..=64))
@@ -302,6 +302,13 @@ impl<'a> Loader<'a> {
         }
         cluster.config = self.settings("cluster", "config", &fields);
         cluster.features = self.settings("cluster", "features", &fields);
+        if let Some(racks) = fields.get("racks") {
+            self.places.parts.insert("cluster.racks".to_owned(), *racks);
+            for (name, brokers) in self.entries("cluster.racks", *racks) {
+                let path = format!("cluster.racks.{name}");
+                cluster.racks.0.extend(self.read(&path, brokers).map(|brokers| (name, brokers)));
+            }
+        }
         if let Some(piece) = fields.get("era") {
             cluster.era = self.read("cluster.era", *piece).unwrap_or_default();
         }
@@ -360,8 +367,14 @@ impl<'a> Loader<'a> {
     }
 
     fn producer(&mut self, path: &str, piece: Piece<'a>) -> Option<Producer> {
-        let fields = self.fields(path, piece, "Producer", &["config"])?;
-        Some(Producer { config: self.settings(path, "config", &fields) })
+        let fields = self.fields(path, piece, "Producer", &["config", "start"])?;
+        let start = fields.get("start").and_then(|p| self.read::<StartAt>(path, *p));
+        if let (Some(StartAt::At(_)), Some(piece)) = (start, fields.get("start")) {
+            let message = "a producer starts `AtOnce` or `ByScript`";
+            self.problem(piece.range(), path, message, None);
+        }
+        let config = self.settings(path, "config", &fields);
+        Some(Producer { config, start: start.unwrap_or_default() })
     }
 
     fn consumer(&mut self, path: &str, piece: Piece<'a>) -> Option<Consumer> {

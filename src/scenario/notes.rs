@@ -46,6 +46,8 @@ pub struct ConsumerNotes {
 pub struct Notes {
     /// By number.
     pub consumers: Vec<ConsumerNotes>,
+    /// What the last call of each producer threw, its constructor included.
+    pub producers: Vec<Option<Exception>>,
     /// What the administrator's last call threw.
     pub admin: Option<Exception>,
 }
@@ -53,13 +55,20 @@ pub struct Notes {
 impl Notes {
     /// Nothing noted yet.
     pub fn new(names: &Names) -> Self {
-        Self { consumers: vec![ConsumerNotes::default(); names.consumers.len()], admin: None }
+        Self {
+            consumers: vec![ConsumerNotes::default(); names.consumers.len()],
+            producers: vec![None; names.producers.len()],
+            admin: None,
+        }
     }
 
     /// Folds one event in.
     pub fn apply(&mut self, event: &Event, batches: &BatchTable) {
         if let EventKind::AdminCalled { exception, .. } = event.kind {
             self.admin = exception;
+        }
+        if let (NodeId::Producer(n), EventKind::Threw { exception }) = (event.node, event.kind) {
+            self.producers[usize::from(n)] = Some(exception);
         }
         let NodeId::Consumer(n) = event.node else { return };
         let notes = &mut self.consumers[usize::from(n)];

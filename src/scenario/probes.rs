@@ -87,6 +87,12 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
     if let Probe::Returned(name) = probe {
         return Some(returned(state, state.consumer(name)?));
     }
+    if let Probe::Exception(name) = probe
+        && let Some(n) = state.producer(name)
+    {
+        let exception = state.notes.producers[usize::from(n)];
+        return Some(exception.map_or(Fact::None, |exception| text(exception.name())));
+    }
     let (Probe::Position(name)
     | Probe::Polled(name)
     | Probe::Processed(name)

@@ -70,6 +70,9 @@ pub struct Cluster {
     /// Settings of all of them.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,
+    /// Racks by name, with their brokers (`broker.rack`).
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub racks: Ordered<Vec<u8>>,
     /// Feature levels it was formatted with, where they differ from those of a fresh 4.4 cluster.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub features: Settings,
@@ -81,7 +84,8 @@ pub struct Cluster {
 impl Default for Cluster {
     fn default() -> Self {
         let (config, features) = (Settings::default(), Settings::default());
-        Self { brokers: 3, controllers: 1, config, features, era: String::new() }
+        let racks = Ordered::default();
+        Self { brokers: 3, controllers: 1, config, racks, features, era: String::new() }
     }
 }
 
@@ -110,6 +114,9 @@ pub struct Producer {
     /// Its settings.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,
+    /// When it is created: with the run, or when the script says `Start`.
+    #[serde(skip_serializing_if = "StartAt::is_at_once")]
+    pub start: StartAt,
 }
 
 /// One consumer.

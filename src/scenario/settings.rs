@@ -3,8 +3,9 @@
 
 use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use crate::base::era::Era;
+use crate::base::error::Exception;
 use crate::base::features::{self, Features};
-use crate::base::properties::{self, Configurable, Problem, PropertyError};
+use crate::base::properties::{self, Configurable, KAFKA_EXCEPTION, Problem, PropertyError};
 use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::Settings;
 
@@ -19,6 +20,29 @@ pub struct SettingFault {
     pub help: Option<String>,
     /// True when Kafka itself throws, so that a scenario may expect it.
     pub by_kafka: bool,
+    /// What kind of trouble it is, of a setting.
+    problem: Option<Problem>,
+}
+
+impl SettingFault {
+    /// One that is not about a single setting of Kafka.
+    pub fn new(setting: &str, message: String, help: Option<String>, by_kafka: bool) -> Self {
+        Self { setting: setting.to_owned(), message, help, by_kafka, problem: None }
+    }
+
+    /// What the constructor of a client throws because of it.
+    pub fn exception(&self) -> Option<Exception> {
+        match self.problem {
+            Some(Problem::Refused(KAFKA_EXCEPTION)) => Some(Exception::Kafka),
+            Some(Problem::Refused(_)) => Some(Exception::Config),
+            _ => None,
+        }
+    }
+
+    /// True for a setting that Kafka has and the simulator does not obey.
+    pub fn is_not_modelled(&self) -> bool {
+        self.problem == Some(Problem::NotModelled)
+    }
 }
 
 impl From<PropertyError> for SettingFault {
@@ -26,7 +50,8 @@ impl From<PropertyError> for SettingFault {
         let help = error.suggestion.clone();
         let by_kafka = matches!(error.problem, Problem::Refused(_));
         let message = PropertyError { suggestion: None, ..error.clone() }.to_string();
-        Self { setting: error.property, message, help, by_kafka }
+        let problem = Some(error.problem);
+        Self { setting: error.property, message, help, by_kafka, problem }
     }
 }
 
@@ -37,12 +62,13 @@ pub fn config_of<C: Configurable>(settings: &Settings) -> Result<C, Vec<SettingF
     for (name, value) in settings.iter() {
         faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     match config.finish() {
-        Ok((config, _notes)) => Ok(config),
-        Err(errors) => Err(errors.into_iter().map(SettingFault::from).collect()),
+        Ok((config, _notes)) if faults.is_empty() => Ok(config),
+        Ok(_) => Err(faults),
+        Err(errors) => {
+            faults.extend(errors.into_iter().map(SettingFault::from));
+            Err(faults)
+        }
     }
 }
 
@@ -75,7 +101,7 @@ pub fn era_of(name: &str) -> Result<Era, Vec<SettingFault>> {
         let known: Vec<&str> = Era::ALL.into_iter().map(Era::name).collect();
         let message = format!("era {name:?}: it is one of {}", known.join(", "));
         let help = did_you_mean(name, &known);
-        vec![SettingFault { setting: "era".to_owned(), message, help, by_kafka: false }]
+        vec![SettingFault::new("era", message, help, false)]
     })
 }
 
@@ -89,7 +115,7 @@ pub fn features_of(settings: &Settings) -> Result<Features, Vec<SettingFault>> {
             let unknown = !known.contains(&name);
             let help = if unknown { did_you_mean(name, &known) } else { None };
             let message = format!("{name}={}: {message}", level.0);
-            faults.push(SettingFault { setting: name.to_owned(), message, help, by_kafka });
+            faults.push(SettingFault::new(name, message, help, by_kafka));
         }
     }
     if faults.is_empty() { Ok(levels) } else { Err(faults) }

@@ -113,6 +113,13 @@ impl Simulation {
 
     fn fault(&mut self, node: NodeId, kind: FaultKind) {
         use NodeState::{Down, Frozen, Running};
+        let refused = |n: u16| self.spec.by_script.iter().find(|(m, _)| *m == n).and_then(|s| s.1);
+        if let (FaultKind::Start, NodeId::Producer(n)) = (kind, node)
+            && let Some(exception) = refused(n)
+        {
+            self.record(self.script_cause, node, EventKind::Threw { exception });
+            return;
+        }
         let state = self.node_state(node);
         let possible = match kind {
             FaultKind::Kill | FaultKind::PowerLoss => state != Down,

@@ -62,6 +62,7 @@ impl Simulation {
         for node in layout.nodes() {
             let starts = match node {
                 NodeId::Consumer(n) => spec.consumers[usize::from(n)].starts,
+                NodeId::Producer(n) => !spec.by_script.iter().any(|(late, _)| *late == n),
                 _ => true,
             };
             if starts {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{ConsumerProcess, LoopStep, Subscription};
 use crate::base::config::{ClusterConfig, ConsumerConfig, Defect, ProducerConfig};
+use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{GroupId, NodeId};
 use crate::base::names::Names;
@@ -25,6 +26,8 @@ pub struct WorldSpec {
     pub config: Arc<ClusterConfig>,
     /// Settings of each producer.
     pub producers: Vec<ProducerConfig>,
+    /// Producers that the script creates, and what their constructor throws.
+    pub by_script: Vec<(u16, Option<Exception>)>,
     /// Each consumer process.
     pub consumers: Vec<ConsumerSpec>,
     /// How messages travel.

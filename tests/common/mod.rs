@@ -76,6 +76,7 @@ pub(crate) fn safe_spec(seed: u64) -> WorldSpec {
         names: Arc::new(names),
         config: Arc::new(config),
         producers: vec![ProducerConfig::default()],
+        by_script: Vec::new(),
         consumers: vec![consumer.clone(), consumer],
         network: NetworkConfig::default(),
         seed,

@@ -140,6 +140,9 @@ pub struct Findings {
     pub notes: Vec<String>,
 }
 
+/// What `KafkaProducer`'s constructor wraps a `ConfigException` in that comes about late.
+pub const KAFKA_EXCEPTION: &str = "KafkaException caused by ConfigException";
+
 /// What is wrong with a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Problem {
@@ -244,7 +247,11 @@ impl<C: Configurable> Settings<C> {
                 let hint = format!("only {values} can be used");
                 return Err(not_modelled(name, value, reason).or_try(Some(hint)));
             }
-            (None, Support::NotModelled(reason)) => return Err(not_modelled(name, value, reason)),
+            (None, Support::NotModelled(reason)) => {
+                // Kafka's own checks know of it all the same.
+                self.given.0.insert(row.property.name);
+                return Err(not_modelled(name, value, reason));
+            }
             (None, _) => {}
         }
         self.given.0.insert(row.property.name);

@@ -5,8 +5,8 @@ use crate::base::properties::value::{
     LONG_MAX, boolean, int, int_millis, long_millis, number, one_of,
 };
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Support,
-    known, obeyed,
+    Configurable, Findings, Given, KAFKA_EXCEPTION, Kind, NOT_MODELLED, Problem, PropertyError,
+    Row, Set, Support, known, obeyed,
 };
 
 const fn yes(words: [&'static str; 4], set: Set<ProducerConfig>) -> Row<ProducerConfig> {
@@ -112,6 +112,10 @@ impl Configurable for ProducerConfig {
             findings.notes.push("reconnect.backoff.ms alone switches its growth off".to_owned());
         }
         check_idempotence(self, given, findings);
+        if given.has("transactional.id") && !self.enable_idempotence {
+            let message = "needs enable.idempotence, with acks=all and retries";
+            findings.errors.push(refused("transactional.id", "", message));
+        }
         check_delivery_timeout(self, given, findings);
     }
 }
@@ -159,7 +163,9 @@ fn check_delivery_timeout(config: &mut ProducerConfig, given: &Given, findings: 
         let value = config.delivery_timeout.as_millis().to_string();
         let message =
             format!("must be at least linger.ms + request.timeout.ms, which is {least_ms}");
-        findings.errors.push(refused("delivery.timeout.ms", &value, message));
+        let problem = Problem::Refused(KAFKA_EXCEPTION);
+        let error = PropertyError::new("delivery.timeout.ms", &value, problem, message);
+        findings.errors.push(error);
     } else {
         config.delivery_timeout = least;
         findings.notes.push(format!("delivery.timeout.ms is raised to {least_ms} quietly"));
@@ -211,7 +217,7 @@ mod tests {
             "enable.idempotence=yes",
         ] {
             let error = load::<ProducerConfig>(text).unwrap_err();
-            assert!(error.contains("(ConfigException)"), "{text}: {error}");
+            assert!(error.contains("ConfigException)"), "{text}: {error}");
         }
         assert!(
             load::<ProducerConfig>(

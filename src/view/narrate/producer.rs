@@ -49,6 +49,9 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             let anew = if rewritten { ", with a new sequence," } else { "" };
             format!("{who} will send {ids} again{anew} because of {}.", error.name())
         }
+        EventKind::Threw { exception } => {
+            format!("new KafkaProducer(…) for {who} throws {}.", exception.name())
+        }
         _ => return None,
     })
 }
