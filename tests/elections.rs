@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use highwater::base::ids::EventSeq;
+use highwater::check::{Judge, JudgeSetup};
 use highwater::scenario::verdict::judge;
 use highwater::scenario::{Limits, Outcome, Run, load};
 
@@ -17,6 +19,7 @@ fn holds(body: &str) {
                 Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
             run.finish();
             assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
+            hold_invariants(&run, body.contains("nclean"));
             let judged = judge(&run);
             assert!(!judged.is_empty(), "nothing is expected of {variant}");
             for judged in judged {
@@ -25,6 +28,19 @@ fn holds(body: &str) {
             }
         }
     }
+}
+
+/// Whatever an administrator does, what must not break does not.
+fn hold_invariants(run: &Run, unclean_by_hand: bool) {
+    let simulation = run.simulation();
+    let acks = simulation.spec().producers.iter().map(|producer| producer.acks).collect();
+    let setup = JudgeSetup { acks, unclean_by_hand, ..JudgeSetup::default() };
+    let mut judge = Judge::new(Arc::clone(simulation.names()), setup);
+    for (seq, event) in simulation.trace().events().iter().enumerate() {
+        judge.observe(EventSeq(seq as u32), event, simulation.batches());
+    }
+    let broken = judge.broken_invariants();
+    assert!(broken.is_empty(), "{broken:?}");
 }
 
 const FAST: &str = r#""broker.session.timeout.ms": 5000, "broker.heartbeat.interval.ms": 500,

@@ -104,6 +104,8 @@ fn changed(
     let because = match p.isr.contains(leader) {
         true => ", the next replica in the ISR",
         false if p.elr.contains(leader) => ", an eligible leader (ELR)",
+        // An election outside the ISR leaves the leader alone in it: this one comes with a reassignment.
+        false if isr.len() > 1 => ", the first of the new replicas",
         false => ", which was not in the ISR",
     };
     let old = p.replicas.iter().filter(|replica| Some(replica.broker) != Some(leader));
