@@ -338,3 +338,19 @@ fn help_and_version_go_to_standard_output() {
     }
     assert!(stdout(&run(&["--help"])).contains("Exit codes"));
 }
+
+/// A lost message points at the leader made without it, and every cause listed is one that a run without it spares.
+#[test]
+fn why_ends_at_what_decided_and_lists_what_it_hung_on() {
+    let output = run(&["why", "acks-ladder", "m4", "--variant", "acks=1"]);
+    let text = stdout(&output);
+    let last = text.lines().rev().find(|line| line.contains(" ev ")).unwrap_or_default();
+    assert!(last.contains("b1 learns that epoch 0 ended at 3 and cuts m3-m5."), "{text}");
+    assert!(text.contains("m4 is on b1, and not on b2 and b3."), "{text}");
+    for cause in ["1 acks=1: m4 was taken", "2 b2 and b3 were frozen", "3 b1 was killed"] {
+        assert!(text.contains(cause), "{cause}: {text}");
+    }
+    assert!(text.contains("Change any one of the 3 and m4 is spared"), "{text}");
+    let spared = stdout(&run(&["why", "acks-ladder", "m4", "--variant", "acks=all"]));
+    assert!(!spared.contains("BECAUSE"), "nothing went wrong there: {spared}");
+}

@@ -17,7 +17,7 @@ use crate::scenario::value::{Ordered, Setting};
 use crate::scenario::{Outcome, Run};
 use crate::tui::model::Because;
 use crate::view::fate::{Fate, fates};
-use crate::view::words::brokers;
+use crate::view::words::{brokers, fault_word};
 
 /// No more than so many changes are tried.
 const MOST: usize = 8;
@@ -32,6 +32,21 @@ enum Candidate {
     Setting { path: String, value: &'static str, is: String, of: Knob },
     /// Faults of one kind at one moment: steps of the script, and what happened.
     Faults { ops: Vec<u16>, at: Time, kind: FaultKind, nodes: Vec<String>, seq: EventSeq },
+}
+
+impl Candidate {
+    /// What was changed, as the name of a world: `acks=all`, `without kill b1`.
+    fn change(&self) -> String {
+        match self {
+            Self::Setting { path, value, is, .. } => {
+                let property = is.split('=').next().unwrap_or(path);
+                format!("{property}={value}")
+            }
+            Self::Faults { kind, nodes, .. } => {
+                format!("without {} {}", fault_word(*kind), nodes.join(" "))
+            }
+        }
+    }
 }
 
 /// Which setting, for its sentence.
@@ -50,7 +65,7 @@ enum Knob {
 pub struct Forks<'a> {
     story: &'a Story,
     fates: Vec<Fate>,
-    tried: Vec<(Candidate, Vec<Fate>)>,
+    tried: Vec<(Candidate, Vec<Fate>, Run)>,
 }
 
 impl<'a> Forks<'a> {
@@ -65,7 +80,11 @@ impl<'a> Forks<'a> {
             candidates(story, &bad)
         };
         let tried = candidates.into_iter().take(MOST);
-        let tried = tried.filter_map(|one| Some((one.clone(), replay(story, &one)?))).collect();
+        let tried = tried.filter_map(|one| {
+            let (fates, run) = replay(story, &one)?;
+            Some((one, fates, run))
+        });
+        let tried = tried.collect();
         Self { story, fates, tried }
     }
 
@@ -83,8 +102,16 @@ impl<'a> Forks<'a> {
             let other = other.iter().find(|fate| fate.message == message);
             other.is_some_and(|other| went_wrong(fate) && !same_harm(fate, other))
         };
-        let causes = self.tried.iter().filter(|(_, other)| spares(other));
-        causes.map(|(candidate, _)| self.words(candidate, fate)).collect()
+        let causes = self.tried.iter().enumerate().filter(|(_, (_, other, _))| spares(other));
+        causes.map(|(n, (candidate, ..))| self.words(n, candidate, fate)).collect()
+    }
+
+    /// The runs that were played, each as a story with what was changed in it.
+    pub fn stories(&self) -> impl Iterator<Item = (String, Story)> + '_ {
+        self.tried.iter().map(|(candidate, _, run)| {
+            let story = Story::of(&self.story.source, run.clone(), true);
+            (candidate.change(), story)
+        })
     }
 
     /// How many changes were tried.
@@ -92,14 +119,13 @@ impl<'a> Forks<'a> {
         self.tried.len()
     }
 
-    fn words(&self, candidate: &Candidate, fate: &Fate) -> Because {
+    fn words(&self, fork: usize, candidate: &Candidate, fate: &Fate) -> Because {
         let names = self.story.run.names();
         let id = names.message(fate.message);
         match candidate {
-            Candidate::Setting { path, value, is, of } => {
-                let property = is.split('=').next().unwrap_or(path);
+            Candidate::Setting { is, of, .. } => {
                 let text = format!("{is}{}", self.reason(*of, fate, &id));
-                Because { text, change: format!("{property}={value}") }
+                Because { text, change: candidate.change(), fork }
             }
             Candidate::Faults { at, kind, nodes, .. } => {
                 let who = list(nodes);
@@ -112,7 +138,7 @@ impl<'a> Forks<'a> {
                         format!("{who} {were} {} at {at} s", participle(*kind))
                     }
                 };
-                Because { text, change: "without it".to_owned() }
+                Because { text, change: "without it".to_owned(), fork }
             }
         }
     }
@@ -325,7 +351,7 @@ fn is_fault(run: &Run, op: u16) -> bool {
 }
 
 /// The fates of the run with one thing changed; `None` where Kafka refuses the change.
-fn replay(story: &Story, candidate: &Candidate) -> Option<Vec<Fate>> {
+fn replay(story: &Story, candidate: &Candidate) -> Option<(Vec<Fate>, Run)> {
     let (old, variant) = (&story.run, story.run.variant());
     let mut run = match candidate {
         Candidate::Setting { path, value, .. } => {
@@ -338,7 +364,7 @@ fn replay(story: &Story, candidate: &Candidate) -> Option<Vec<Fate>> {
     };
     run.finish();
     let played = !matches!(run.outcome(), Outcome::Refused(_) | Outcome::OutOfBudget);
-    played.then(|| fates(&run.state().view, run.simulation().batches()))
+    played.then(|| (fates(&run.state().view, run.simulation().batches()), run))
 }
 
 fn with_setting(scenario: &Scenario, variant: &str, path: &str, value: &str) -> Scenario {

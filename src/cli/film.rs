@@ -45,6 +45,7 @@ fn world(story: &Story, lang: Lang) -> World {
     let expectations = expectations
         .map(|judged| Expectation { text: judged.expectation.clone(), met: judged.met })
         .collect();
+    let (causes, forks) = causes(story, lang);
     World {
         variant: run.variant().to_owned(),
         names: Arc::clone(run.names()),
@@ -55,15 +56,19 @@ fn world(story: &Story, lang: Lang) -> World {
         facts: facts(run),
         captions: captions(run, lang),
         expectations,
-        causes: causes(story),
+        causes,
+        forks,
         refused,
     }
 }
 
-/// What every bad fate hung on.
-fn causes(story: &Story) -> BTreeMap<MessageId, Vec<Because>> {
+/// What every bad fate hung on, and the runs that show it.
+fn causes(story: &Story, lang: Lang) -> (BTreeMap<MessageId, Vec<Because>>, Vec<World>) {
     let forks = Forks::of(story);
-    forks.bad().map(|id| (id, forks.because(id))).collect()
+    let causes = forks.bad().map(|id| (id, forks.because(id))).collect();
+    let worlds =
+        forks.stories().map(|(change, story)| World { variant: change, ..world(&story, lang) });
+    (causes, worlds.collect())
 }
 
 /// The questions of the lesson by number.

@@ -87,6 +87,11 @@ impl Story {
                 break;
             }
         }
+        Self::of(source, run, cut_short)
+    }
+
+    /// The story of a run that is over, or cut short: then nothing that is expected of the end is judged.
+    pub fn of(source: &Source, run: Run, cut_short: bool) -> Self {
         let judge = judge(&run);
         let batches = run.simulation().batches();
         let verdicts = judge.verdicts(batches);

@@ -95,6 +95,8 @@ pub struct App {
     moments: Vec<Moment>,
     speeches: Vec<Speech>,
     request: Option<Request>,
+    /// The film this one was opened from, to look at a fork of it.
+    outer: Option<Box<Self>>,
 }
 
 impl App {
@@ -130,6 +132,7 @@ impl App {
             log: Place::default(),
             note: None,
             request: None,
+            outer: None,
             opening: 0,
             film,
             reel,
@@ -516,8 +519,7 @@ impl App {
     fn move_row(&mut self, down: bool) {
         match self.screen {
             Screen::Why => {
-                let rows = crate::tui::screens::why::rows(self).len();
-                self.cause = step(self.cause, down, rows);
+                self.cause = step(self.cause, down, crate::tui::screens::why::length(self));
             }
             Screen::Log => self.log.batch = step(self.log.batch, down, self.log_rows()),
             _ => self.row = step(self.row, down, self.partitions().len()),
@@ -544,13 +546,7 @@ impl App {
                 }
                 Screen::Stage => self.opened = self.partitions().get(self.row).copied(),
                 Screen::Log => self.toggle_records(),
-                Screen::Why => {
-                    let rows = crate::tui::screens::why::rows(self);
-                    if let Some(seq) = rows.get(self.cause).and_then(|row| row.seq) {
-                        self.back();
-                        self.go(self.reel.after(self.world, seq));
-                    }
-                }
+                Screen::Why => self.open_cause(),
             },
         }
     }
@@ -571,25 +567,19 @@ impl App {
         }
         if let Some(screen) = self.behind.pop() {
             self.screen = screen;
+        } else if let Some(outer) = self.outer.take() {
+            *self = *outer;
         }
     }
 
     fn quit(&mut self) {
-        if self.overlay.is_none() && matches!(self.screen, Screen::Why | Screen::Log) {
+        if self.overlay.is_none()
+            && (self.outer.is_some() || matches!(self.screen, Screen::Why | Screen::Log))
+        {
             self.back();
         } else {
             self.request = Some(Request::Leave(End::Quit));
         }
-    }
-
-    /// Stands at a share of the visible time line, for the mouse.
-    pub fn seek_share(&mut self, share: f64) {
-        let end = self.reel.frame(self.horizon());
-        self.player.seek(&self.reel, end * share.clamp(0.0, 1.0));
-        if self.player.position() > self.limit() {
-            self.go(self.limit());
-        }
-        self.fold();
     }
 }
 

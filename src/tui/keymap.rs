@@ -237,7 +237,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Why, &[Up, Char('k')], A::SelectUp, ("k", "cause before"), Time, 2),
     bind(S::Why, &[Left, Char('h')], A::SelectLeft, ("h", "message before"), See, 3),
     bind(S::Why, &[Right, Char('l')], A::SelectRight, ("l", "next message"), See, 4),
-    bind(S::Why, &[Enter], A::Open, ("Enter", "go there"), See, 5),
+    bind(S::Why, &[Enter], A::Open, ("Enter", "go there, try it"), See, 5),
     bind(S::Why, &[Esc, Char('w')], A::Back, ("Esc", "back"), See, 6),
 
     bind(S::Log, &[Down, Char('j')], A::SelectDown, ("j", "next batch"), See, 1),

@@ -54,6 +54,8 @@ pub struct World {
     pub expectations: Vec<Expectation>,
     /// What the fates of lost, repeated, skipped and reordered messages hung on, by message.
     pub causes: BTreeMap<MessageId, Vec<Because>>,
+    /// The runs in which one thing was changed to find that out.
+    pub forks: Vec<Self>,
     /// Set when the run never began: Kafka refused the configuration, in its words.
     pub refused: Option<String>,
 }
@@ -65,6 +67,8 @@ pub struct Because {
     pub text: String,
     /// What was changed to try: `acks=all`, `without it`.
     pub change: String,
+    /// The run of that try, by its place in [`World::forks`].
+    pub fork: usize,
 }
 
 /// An expectation of the scenario, judged at the end of the run.

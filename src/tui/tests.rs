@@ -185,6 +185,7 @@ fn film_world(tape: Tape, acks: &str) -> World {
             met: true,
         }],
         causes: std::collections::BTreeMap::new(),
+        forks: Vec::new(),
         refused: None,
     }
 }
@@ -291,7 +292,6 @@ fn scenes() -> Vec<(&'static str, App)> {
     log.act(Action::Log);
     let mut beside = log.clone();
     beside.act(Action::Beside);
-    beside.act(Action::SelectDown);
     let mut go_to = stage(2_106);
     go_to.act(Action::GoTo);
     go_to.key(Key::Char('m'));

@@ -1,7 +1,8 @@
-//! What keys do in the log inspector.
+//! What keys do in the log inspector and on a journey, and the mouse on the time line.
 
 use crate::tui::app::App;
-use crate::tui::screens::log;
+use crate::tui::model::{Film, Mode};
+use crate::tui::screens::{log, why};
 
 impl App {
     /// How many rows the log in sight has.
@@ -27,5 +28,47 @@ impl App {
         let count = partition.map_or(1, |partition| partition.replicas.len().max(1));
         let by = if next { 1 } else { count - 1 };
         self.log.replica = (self.log.replica + by) % count;
+    }
+
+    /// Goes to the event of the journey under the cursor, or opens the run that was played without a cause, side by
+    /// side with this one.
+    pub(super) fn open_cause(&mut self) {
+        let rows = why::rows(self);
+        if let Some(row) = rows.get(self.cause) {
+            if let Some(seq) = row.seq {
+                self.back();
+                self.go(self.reel.after(self.world, seq));
+            }
+            return;
+        }
+        let (run, n) = (self.run(), self.cause - rows.len());
+        let causes = self.picked.and_then(|id| run.causes.get(&id));
+        let Some(because) = causes.and_then(|causes| causes.get(n)) else { return };
+        let Some(fork) = run.forks.get(because.fork).cloned() else { return };
+        let film = Film {
+            scenario: self.film.scenario.clone(),
+            title: self.film.title.clone(),
+            seed: self.film.seed,
+            worlds: vec![run.clone(), fork],
+            questions: Vec::new(),
+            takeaway: String::new(),
+            difference: "one thing is changed".to_owned(),
+        };
+        let now = self.now();
+        let mut inner = Self::new(film, Mode::Compare, self.options);
+        inner.look = self.look;
+        inner.go(inner.reel.at_time(now));
+        let outer = std::mem::replace(self, inner);
+        self.outer = Some(Box::new(outer));
+    }
+
+    /// Stands at a share of the visible time line, for the mouse.
+    pub fn seek_share(&mut self, share: f64) {
+        let end = self.reel.frame(self.horizon());
+        self.player.seek(&self.reel, end * share.clamp(0.0, 1.0));
+        if self.player.position() > self.limit() {
+            self.go(self.limit());
+        }
+        self.fold();
     }
 }

@@ -180,6 +180,13 @@ fn rank(node: NodeId) -> u8 {
     }
 }
 
+/// How many rows the cursor can stand on: events, and the causes below them.
+pub fn length(app: &App) -> usize {
+    let fate = app.picked.and_then(|id| app.moment(app.world).fate(id));
+    let causes = fate.map_or(0, |fate| because(app, fate).len().saturating_sub(1));
+    rows(app).len() + causes
+}
+
 /// Draws the journey.
 pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
     let (w, h) = (canvas.width(), canvas.height());
@@ -199,7 +206,7 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
     let causes = because(app, fate);
     let below = (causes.len() as u16).min(h.saturating_sub(3) / 2);
     let room = usize::from(h.saturating_sub(3 + below));
-    let first = app.cause.saturating_sub(room.saturating_sub(1));
+    let first = app.cause.min(rows.len().saturating_sub(1)).saturating_sub(room.saturating_sub(1));
     for (n, row) in rows.iter().enumerate().skip(first).take(room) {
         let y = 3 + (n - first) as u16;
         if n == app.cause {
@@ -213,6 +220,9 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
         let role = if change.is_empty() { Role::Plain } else { Role::Strong };
         let room = w.saturating_sub(width(change) + 6);
         canvas.fit(1, y, text, room, role);
+        if app.cause == rows.len() + n {
+            canvas.text(0, y, "►", Role::Strong);
+        }
         if !change.is_empty() {
             canvas.right(w, y, &format!("► {change}"), Role::Plain);
         }
