@@ -276,6 +276,8 @@ pub enum AdminCall {
     IncrementalAlterConfigs,
     /// `alterPartitionReassignments`; a cancellation too.
     AlterPartitionReassignments,
+    /// `deleteRecords`.
+    DeleteRecords,
 }
 
 impl AdminCall {
@@ -286,6 +288,7 @@ impl AdminCall {
             Self::ElectUncleanLeaders => "electLeaders(UNCLEAN)",
             Self::IncrementalAlterConfigs => "incrementalAlterConfigs",
             Self::AlterPartitionReassignments => "alterPartitionReassignments",
+            Self::DeleteRecords => "deleteRecords",
         }
     }
 }
@@ -314,6 +317,8 @@ pub enum PositionReason {
     Seek,
     /// The log was truncated below the position (leader epoch check).
     Truncation,
+    /// `auto.offset.reset=by_duration:…`.
+    ResetByDuration,
 }
 
 /// What happened. The node of the event is the actor; partitions, batches and offsets are as the actor sees them.

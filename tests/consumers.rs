@@ -144,6 +144,7 @@ impl Case {
                     partition: Some(PartitionId(partition)),
                     key: KeyId::NONE,
                     bytes: 20,
+                    age: Duration::ZERO,
                 };
                 self.sent += 1;
                 self.simulation.apply(&Command::Send { producer: 0, request });

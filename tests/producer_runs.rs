@@ -61,6 +61,7 @@ fn send(simulation: &mut Simulation, n: u32) {
         partition: None,
         key: KeyId::NONE,
         bytes: 20,
+        age: Duration::ZERO,
     };
     simulation.apply(&Command::Send { producer: 0, request });
     pass(simulation, 50);

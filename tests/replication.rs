@@ -59,7 +59,8 @@ fn spec(seed: u64, defect: Defect) -> Arc<WorldSpec> {
 
 fn send(simulation: &mut Simulation, message: u32) {
     let (message, topic, key) = (MessageId(message), TopicId(0), KeyId::NONE);
-    let request = SendRequest { message, topic, partition: Some(P0), key, bytes: 100 };
+    let request =
+        SendRequest { message, topic, partition: Some(P0), key, bytes: 100, age: Duration::ZERO };
     simulation.apply(&Command::Send { producer: 0, request });
 }
 

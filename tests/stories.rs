@@ -100,6 +100,75 @@ fn a_new_leader_cannot_say_where_the_log_ends_before_its_followers_fetched() {
     tell(&story(ALL, READER, script, expect));
 }
 
+/// `Partition.deleteRecordsOnLeader`, `UnifiedLog.maybeIncrementLogStartOffset`, `log-start-offset-checkpoint`.
+#[test]
+fn deleted_records_come_back_when_the_log_start_was_not_written_down() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 6, every: "10ms"),
+        Await(Completed("prod")),
+        Sleep("1s"),
+        DeleteRecords("t-0", 4),
+        Sleep("1s"),
+        Observe("follower", LogStart(Broker(3), "t-0")),
+        DeleteRecords("t-0", 2),
+        Observe("it never falls", LogStart(Broker(1), "t-0")),
+        Seek("A", "t-0", 1),
+        Poll(consumer: "A", records: 2, within: "3s"),
+        Observe("from the log start", Polled("A")),
+        DeleteRecords("t-0", 7),
+        Observe("beyond the high watermark", AdminException),
+        // All crash within the first minute: no checkpoint of log starts was written.
+        Kill(Broker(2)), Kill(Broker(3)), Sleep("700ms"), Kill(Broker(1)),
+        DeleteRecords("t-0", 5),
+        Observe("nobody leads", AdminException),
+        Start(Broker(1)), Start(Broker(2)), Start(Broker(3)),
+        Await(Isr("t", 0, [1])),
+        Await(Isr("t", 0, [1, 2, 3])),
+        Observe("after the crash", LogStart(Broker(1), "t-0")),
+        DeleteRecords("t-0", -1),
+        Stop(Broker(1)), Await(Down(Broker(1))), Start(Broker(1)),
+        Await(Isr("t", 0, [2, 3])),
+        Await(Isr("t", 0, [1, 2, 3])),
+        Observe("after an orderly stop", LogStart(Broker(1), "t-0")),
+    "#;
+    let expect = r#"Observed("follower", 4), Observed("it never falls", 4),
+        Observed("from the log start", ["m4", "m5"]),
+        Observed("beyond the high watermark", "OffsetOutOfRangeException"),
+        Observed("nobody leads", "TimeoutException"), Observed("after the crash", 0),
+        Observed("after an orderly stop", 6), Lost(0)"#;
+    tell(&story(ALL, READER, script, expect));
+}
+
+/// `AutoOffsetResetStrategy`, `Partition.fetchOffsetForTimestamp`: the first record that is young enough and committed.
+#[test]
+fn by_duration_starts_at_the_first_record_that_is_young_enough() {
+    let more = r#"consumers: {
+        "A": (partitions: ["t-0"], config: {"auto.offset.reset": "by_duration:PT1H", "enable.auto.commit": false}),
+        "B": (partitions: ["t-0"], config: {"auto.offset.reset": "by_duration:PT1S", "enable.auto.commit": false}),
+    },"#;
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 1, age: "3h"),
+        Send(from: "prod", to: "t", partition: 0, count: 1, age: "20min"),
+        // Out of order: an older one after it.
+        Send(from: "prod", to: "t", partition: 0, count: 1, age: "2h"),
+        Await(Completed("prod")),
+        Sleep("2s"),
+        Poll(consumer: "A", records: 1, within: "2s"),
+        Observe("A", Polled("A")),
+        // No record is young enough: no position. The next question comes request.timeout.ms later.
+        Poll(consumer: "B", records: 1, within: "2s"),
+        Send(from: "prod", to: "t", partition: 0, count: 1),
+        Poll(consumer: "B", records: 1, within: "20s"),
+        Observe("B", Polled("B")),
+        Every(every: "500ms", count: 40, steps: [Send(from: "prod", to: "t", partition: 0, count: 1)]),
+        Poll(consumer: "B", records: 1, within: "20s"),
+        Position(consumer: "B", partition: "t-0", timeout: "1s"),
+        Observe("B at last", Exception("B")),
+    "#;
+    let expect = r#"Observed("A", ["m1", "m2"]), Observed("B", []), Observed("B at last", None)"#;
+    tell(&story(ONE, more, script, expect));
+}
+
 #[test]
 fn close_gives_up_when_its_time_is_over() {
     let more = r#"consumers: {"A": (group: "g", topics: ["t"], config: {"auto.offset.reset": "earliest"})},"#;

@@ -111,8 +111,12 @@ impl Rig {
     /// Appends one batch of so many records.
     pub(super) fn append(&mut self, count: u32) -> &mut Self {
         let end = self.broker.log.last().map_or(self.broker.log_start, |(_, _, end)| *end);
-        let record =
-            |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
+        let record = |n| Record {
+            body: RecordBody::Message(MessageId(n)),
+            key: KeyId::NONE,
+            bytes: 9,
+            timestamp: 0,
+        };
         let records: Vec<Record> = (0..count).map(|n| record(end as u32 + n)).collect();
         let batch = self.fx.batches.add(NodeId::Producer(0), None, &records);
         self.broker.log.push((batch, end, end + i64::from(count)));

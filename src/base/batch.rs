@@ -91,6 +91,8 @@ pub struct Record {
     pub key: KeyId,
     /// Its size in bytes, key, value and record overhead, uncompressed.
     pub bytes: u32,
+    /// When it was made, in milliseconds since 1970: `CreateTime`.
+    pub timestamp: i64,
 }
 
 /// The producer id, epoch and first sequence of an idempotent batch.

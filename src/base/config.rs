@@ -104,6 +104,8 @@ pub enum OffsetReset {
     Earliest,
     /// `latest`: the end, below the high watermark.
     Latest,
+    /// `by_duration:PT1H` (KIP-1106): the first record that is not older.
+    ByDuration(Duration),
     /// `none`: an exception.
     None,
 }

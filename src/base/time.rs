@@ -23,6 +23,11 @@ impl Time {
     /// Later than every moment a run can reach.
     pub const NEVER: Self = Self(u64::MAX);
 
+    /// What clocks show: milliseconds since 1970, as Kafka stamps records. Every run starts with the year 2026.
+    pub fn timestamp(self) -> i64 {
+        1_767_225_600_000 + (self.0 / 1_000) as i64
+    }
+
     /// The span since `earlier`; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration(self.0.saturating_sub(earlier.0))

@@ -60,7 +60,9 @@ impl Check for CommittedKept {
             }
             EventKind::PositionSet { partition, offset, reason } => match reason {
                 PositionReason::Committed => self.compare(m, partition, offset),
-                PositionReason::ResetEarliest | PositionReason::ResetLatest => {
+                PositionReason::ResetEarliest
+                | PositionReason::ResetLatest
+                | PositionReason::ResetByDuration => {
                     self.compare(m, partition, Offset::NONE);
                 }
                 PositionReason::Seek | PositionReason::Truncation => {}

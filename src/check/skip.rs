@@ -28,6 +28,7 @@ pub(super) fn jump(m: &Moment<'_>) -> Option<Jump> {
         EventKind::PositionSet { partition, offset, reason } => match reason {
             PositionReason::ResetEarliest
             | PositionReason::ResetLatest
+            | PositionReason::ResetByDuration
             | PositionReason::Truncation => (partition, offset),
             PositionReason::Committed | PositionReason::Seek => return None,
         },

@@ -176,9 +176,7 @@ impl<'a> Facts<'a> {
                 let replica = replica.ok_or_else(|| {
                     Outcome::Unreadable(format!("logs: {partition} has no replica {broker:?}"))
                 })?;
-                let records = replica.messages(self.batches).map(|(offset, message)| {
-                    let entry = replica.entry_at(offset, self.batches);
-                    let epoch = entry.expect("a message of the log lies in an entry of it").epoch;
+                let records = replica.on_disk(self.batches).map(|(offset, message, epoch)| {
                     json!([offset.0, self.names.message(message), epoch.0])
                 });
                 of_partition.insert(broker.clone(), records.collect());
@@ -282,7 +280,8 @@ impl<'a> Facts<'a> {
         let kept: BTreeSet<MessageId> = if by_applications {
             self.processed.iter().map(|(_, message)| *message).collect()
         } else {
-            self.readable().flat_map(|(_, messages)| messages).collect()
+            let readable = self.readable().flat_map(|(_, messages)| messages);
+            readable.chain(self.deleted()).collect()
         };
         let acked: BTreeSet<MessageId> = self.acked.iter().map(|(message, ..)| *message).collect();
         let sent = self.sent.iter().map(|(_, message)| *message);
@@ -365,6 +364,15 @@ impl<'a> Facts<'a> {
                 leader.messages(self.batches).filter(move |(offset, _)| *offset < below)
             });
             (PartitionId(id as u16), messages.map(|(_, message)| message).collect())
+        })
+    }
+
+    /// Acknowledged messages below the log start: somebody deleted them, nothing lost them.
+    fn deleted(&self) -> impl Iterator<Item = MessageId> + '_ {
+        self.acked.iter().filter_map(|(message, partition, offset)| {
+            let leader = self.view.partition(*partition).leader_replica()?;
+            let deleted = (Offset(0)..leader.log_start).contains(offset);
+            deleted.then_some(*message)
         })
     }
 

@@ -35,7 +35,7 @@ pub enum Message {
     },
     /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
     FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
-    /// Earliest (-2) or latest (-1) of partitions, for a client.
+    /// Earliest (-2), latest (-1) or first record since a time of partitions, for a client.
     ListOffsets { partitions: List<ListOffsetsPartition> },
     /// Answers in the order of the question.
     ListOffsetsResponse { results: List<ListOffsetsResult> },
@@ -223,7 +223,7 @@ pub struct ListOffsetsPartition {
     pub partition: PartitionId,
     /// The leader epoch the client knows.
     pub current_leader_epoch: LeaderEpoch,
-    /// -2 earliest, -1 latest.
+    /// -2 earliest, -1 latest; else the first record stamped then or later, in milliseconds since 1970.
     pub timestamp: i64,
 }
 

@@ -85,6 +85,8 @@ pub struct Replica {
     pub producers: ProducerStateManager,
     /// Which checkpoint interval the high watermark was last noted in.
     pub checkpoint_interval: u64,
+    /// Which checkpoint interval the log start was last noted in.
+    pub log_start_interval: u64,
 }
 
 impl Replica {
@@ -107,6 +109,7 @@ impl Replica {
             }),
             producers,
             checkpoint_interval: 0,
+            log_start_interval: 0,
         }
     }
 

@@ -281,6 +281,12 @@ impl Script<'_, '_, '_> {
             | Step::Start(node) => self.node(node),
             Step::Wipe(node, _) => self.broker(node),
             Step::CutLog(cut) => self.cut_log(cut),
+            Step::DeleteRecords(p, before) => {
+                self.partition(&p.topic, p.partition);
+                if *before < -1 {
+                    self.problem("", "an offset is not negative; -1 is the high watermark", None);
+                }
+            }
             Step::DeleteLog(node, p) => {
                 self.broker(node);
                 self.partition(&p.topic, p.partition);

@@ -3,7 +3,7 @@
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId, Offset};
-use crate::base::time::Time;
+use crate::base::time::{Duration, Time};
 use crate::event::{Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
 use crate::scenario::admin::admin_request;
@@ -205,7 +205,8 @@ impl Run {
                 at.map_or(KeyId::NONE, |i| KeyId(i as u32))
             });
             let bytes = send.bytes + key.map_or(0, |k| k.len() as u32) + RECORD_OVERHEAD;
-            let request = SendRequest { message, topic, partition, key: key_id, bytes };
+            let age = send.age.map_or(Duration::ZERO, |age| age.0);
+            let request = SendRequest { message, topic, partition, key: key_id, bytes, age };
             self.state.sim.apply(&Command::Send { producer, request });
         }
     }
@@ -345,6 +346,11 @@ impl Run {
                     (cut.records.map(LogCut::Records)).or(cut.to.map(|to| LogCut::To(Offset(to))));
                 if let (Some((broker, partition)), Some(cut)) = (place, cut) {
                     self.apply(&Command::CutLog { broker, partition, cut });
+                }
+            }
+            Step::DeleteRecords(at, before) => {
+                if let Some(partition) = self.state.at(at) {
+                    self.apply(&Command::DeleteRecords { partition, before: Offset(*before) });
                 }
             }
             Step::DeleteLog(who, at) => {

@@ -135,7 +135,7 @@ impl<'a> Piece<'a> {
 const NOT_YET: [(&[&str], &str); 4] = [
     (&["BeginTransaction", "CommitTransaction", "AbortTransaction", "SendOffsets", "LastStableOffset"], "transactions"),
     (&["Acknowledge", "DeliveryCount"], "share groups"),
-    (&["ElectLeaders", "AlterConfig", "CreatePartitions", "DeleteRecords", "AlterOffsets", "DeleteOffsets",
+    (&["ElectLeaders", "AlterConfig", "CreatePartitions", "AlterOffsets", "DeleteOffsets",
        "DeleteGroup", "Reassign", "Feature"], "administrators' calls"),
     (&["Call", "Retry", "DeadLetter", "Produce"], "applications that pass messages on"),
 ];

@@ -219,7 +219,7 @@ fn reads(state: &State, topic: &str) -> Option<Fact> {
         let mut readable = Vec::new();
         if let Some(leader) = state.view.partition(id).leader_replica() {
             for (offset, message, _) in state.log(id, leader.broker) {
-                if offset < leader.high_watermark.0 {
+                if (leader.log_start.0..leader.high_watermark.0).contains(&offset) {
                     let name = text(state.names().message(message));
                     readable.push(Fact::List(vec![number(offset), name]));
                 }

@@ -1,7 +1,7 @@
 //! The world as a script sees it: the simulation for what is only there (processes, rules, producers), the view and
 //! the notes for everything events say.
 
-use crate::base::batch::{BatchTable, RecordBody};
+use crate::base::batch::BatchTable;
 use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{BrokerId, EventSeq, GroupId, MessageId, NodeId, PartitionId};
 use crate::base::names::Names;
@@ -129,7 +129,7 @@ impl State {
         self.view.partition(partition).leader
     }
 
-    /// Ids in a replica's log, with offsets and leader epochs.
+    /// Ids in a replica's log, with offsets and leader epochs. Deleted records are still in the segment file.
     pub(super) fn log(
         &self,
         partition: PartitionId,
@@ -138,17 +138,7 @@ impl State {
         let Some(replica) = self.view.partition(partition).replica(broker) else {
             return Vec::new();
         };
-        let mut log = Vec::new();
-        for entry in replica.log.iter() {
-            for (n, record) in self.batches().records(entry.batch).enumerate() {
-                let offset = entry.base_offset + n as i64;
-                if let RecordBody::Message(id) = record.body
-                    && offset >= replica.log_start
-                {
-                    log.push((offset.0, id, entry.epoch.0));
-                }
-            }
-        }
-        log
+        let rows = replica.on_disk(self.batches());
+        rows.map(|(offset, id, epoch)| (offset.0, id, epoch.0)).collect()
     }
 }

@@ -123,6 +123,9 @@ pub enum Step {
     /// The reassignment of a partition that is in progress is taken back.
     CancelReassignment(TopicPartition),
 
+    /// `deleteRecords`: the partition's log starts at this offset afterwards; -1: at its high watermark.
+    DeleteRecords(TopicPartition, i64),
+
     // --- looking --------------------------------------------------------------------------------------------------
     /// Records a fact under a name.
     Observe(String, Probe),
@@ -162,6 +165,9 @@ pub struct Send {
     /// Size of the value.
     #[serde(default = "default_bytes", skip_serializing_if = "is_default_bytes")]
     pub bytes: u32,
+    /// How long before the call the records say they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age: Option<Span>,
     /// One record at a time, this far apart, beside the steps that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
@@ -565,6 +571,7 @@ mod tests {
             r#"[EndOffsets(consumer:"A",partitions:["t-0"]),Poll(consumer:"A",records:1,within:"1s")]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
+            r#"[DeleteRecords("t-0",-1)]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,
         ] {
             let steps: Vec<Step> = options.from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -91,6 +91,13 @@ pub enum Command {
         /// The call.
         request: AdminRequest,
     },
+    /// An administrator's `deleteRecords` of one partition.
+    DeleteRecords {
+        /// Which partition.
+        partition: PartitionId,
+        /// The log start afterwards; [`Offset::NONE`]: the high watermark.
+        before: Offset,
+    },
     /// A call of a consumer's application, by hand.
     Consumer {
         /// Which consumer.

@@ -61,6 +61,9 @@ impl Simulation {
                 self.carry_out(NodeId::Producer(*producer), cause);
             }
             Command::Administer { request } => self.administer(request),
+            Command::DeleteRecords { partition, before } => {
+                self.delete_records(*partition, *before);
+            }
             Command::Consumer { consumer, call } => {
                 let node = NodeId::Consumer(*consumer);
                 if self.node_state(node) == NodeState::Running {
@@ -70,6 +73,29 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// `deleteRecords` goes to the leader. Without one the call times out, here without taking the time.
+    fn delete_records(&mut self, partition: PartitionId, before: Offset) {
+        let leads = |broker: &BrokerId| {
+            let machine = &self.world.brokers[broker.index() - 1];
+            let replica = machine.replica(partition).filter(|replica| replica.is_leader());
+            let runs = self.node_state(NodeId::Broker(*broker)) == NodeState::Running;
+            replica.filter(|_| runs && machine.serves()).map(|replica| replica.leader_epoch)
+        };
+        let names = std::sync::Arc::clone(self.names());
+        let leaders = names.broker_ids().filter_map(|broker| Some((leads(&broker)?, broker)));
+        let exception = match leaders.max() {
+            None => Some(Exception::Timeout),
+            Some((_, leader)) => {
+                let machine = &mut self.world.brokers[leader.index() - 1];
+                let done = machine.delete_records(self.now, partition, before, &mut self.effects);
+                self.carry_out(NodeId::Broker(leader), self.script_cause);
+                done.err().map(Exception::Wire)
+            }
+        };
+        let call = crate::event::AdminCall::DeleteRecords;
+        self.event(EventKind::AdminCalled { call, exception });
     }
 
     /// An administrator calls. Without a controller the call times out, here without taking the time.

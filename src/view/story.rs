@@ -128,6 +128,7 @@ impl Story {
             body: RecordBody::Message(MessageId(*id)),
             key: KeyId::NONE,
             bytes: 10,
+            timestamp: 0,
         };
         for id in ids {
             let message = MessageId(*id);

@@ -6,6 +6,7 @@ use crate::base::properties::{
     Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
     Support, known, obeyed,
 };
+use crate::base::time::Duration;
 
 const fn yes(words: [&'static str; 4], set: Set<ConsumerConfig>) -> Row<ConsumerConfig> {
     obeyed(Kind::Consumer, words, set)
@@ -25,7 +26,7 @@ const ROWS: &[Row<ConsumerConfig>] = &[
     yes(["auto.commit.interval.ms", "5000", "ms", "least time between two automatic commits"],
         |c, v| int_millis(v, 0).map(|d| c.auto_commit_interval = d)),
     yes(["auto.offset.reset", "latest", "",
-        "where to start without a valid committed offset: earliest, latest, none"],
+        "where to start without a valid committed offset: earliest, latest, by_duration:PT1H, none"],
         set_reset),
     yes(["session.timeout.ms", "45000", "ms", "no heartbeat for so long: the member is removed"],
         |c, v| int_millis(v, 0).map(|d| c.session_timeout = d)),
@@ -91,8 +92,10 @@ const ROWS: &[Row<ConsumerConfig>] = &[
 ];
 
 fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
-    if value.starts_with("by_duration:") {
-        return Err(format!("{NOT_MODELLED}records have no timestamps to search by"));
+    if let Some(span) = value.to_ascii_lowercase().strip_prefix("by_duration:") {
+        return iso_duration(span).map(|span| {
+            config.auto_offset_reset = OffsetReset::ByDuration(span);
+        });
     }
     let words = [
         ("latest", OffsetReset::Latest),
@@ -100,6 +103,43 @@ fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
         ("none", OffsetReset::None),
     ];
     one_of(&value.to_ascii_lowercase(), &words).map(|reset| config.auto_offset_reset = reset)
+}
+
+/// The span after `by_duration:`, as `java.time.Duration` reads it: `pt1h30m`, `p2d`, `pt0.5s`. Kafka refuses what is
+/// negative.
+fn iso_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration like PT1H, P2D or PT30S");
+    let (mut rest, mut micros, mut in_time) = (text.strip_prefix('p').ok_or_else(wrong)?, 0, false);
+    let mut units =
+        vec![('d', 86_400_000_000u64), ('h', 3_600_000_000), ('m', 60_000_000), ('s', 1_000_000)];
+    let mut parts = 0;
+    while !rest.is_empty() {
+        if let Some(time) = rest.strip_prefix('t').filter(|_| !in_time) {
+            (rest, in_time) = (time, true);
+            parts = 0;
+            continue;
+        }
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let letter = rest[end..].chars().next().unwrap_or(' ');
+        let at = units.iter().position(|(unit, _)| *unit == letter).ok_or_else(wrong)?;
+        let (unit, size) = units[at];
+        let (whole, fraction) = rest[..end].split_once('.').unwrap_or((&rest[..end], ""));
+        let fraction_fits = fraction.is_empty() || (unit == 's' && fraction.len() <= 9);
+        if (unit != 'd') != in_time || !fraction_fits {
+            return Err(wrong());
+        }
+        let whole: u64 = whole.parse().map_err(|_| wrong())?;
+        let digits = format!("{fraction:0<6}");
+        let fraction: u64 = digits[..6].parse().map_err(|_| wrong())?;
+        micros = whole
+            .checked_mul(size)
+            .and_then(|part| part.checked_add(fraction)?.checked_add(micros))
+            .ok_or_else(wrong)?;
+        units.drain(..=at);
+        rest = &rest[end + 1..];
+        parts += 1;
+    }
+    if parts == 0 { Err(wrong()) } else { Ok(Duration(micros)) }
 }
 
 /// Classes, by full or simple name, each once. A list that begins with `CooperativeStickyAssignor` would choose it
@@ -233,7 +273,23 @@ mod tests {
         assert_eq!(config.auto_offset_reset, OffsetReset::Earliest);
         let error = load::<ConsumerConfig>("auto.offset.reset=oldest").unwrap_err();
         assert!(error.contains("latest, earliest, none"), "{error}");
-        let error = load::<ConsumerConfig>("auto.offset.reset=by_duration:PT1H").unwrap_err();
-        assert!(error.contains("not modelled yet"), "{error}");
+        for (text, millis) in [
+            ("PT1H", Some(3_600_000)),
+            ("P1DT1H30M", Some(91_800_000)),
+            ("pt0.25s", Some(250)),
+            ("PT0S", Some(0)),
+            ("PT", None),
+            ("P1H", None),
+            ("PT1M1H", None),
+            ("-PT1H", None),
+            ("PT-1H", None),
+            ("1h", None),
+            ("PT1.5H", None),
+        ] {
+            let loaded = load::<ConsumerConfig>(&format!("auto.offset.reset=by_duration:{text}"));
+            let found = loaded.map(|(config, _)| config.auto_offset_reset).ok();
+            let expected = millis.map(|n| OffsetReset::ByDuration(Duration::from_millis(n)));
+            assert_eq!(found, expected, "{text}");
+        }
     }
 }

@@ -16,7 +16,8 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<TopicConfig> {
 
 const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
 const COMPACTION: Support = Support::NotModelled("compaction comes later");
-const TIMESTAMPS: Support = Support::NotModelled("records have no timestamps");
+const TIMESTAMPS: Support =
+    Support::NotModelled("records carry the producer's clock and none is refused");
 
 #[rustfmt::skip]
 const ROWS: &[Row<TopicConfig>] = &[

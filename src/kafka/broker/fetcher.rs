@@ -184,6 +184,7 @@ impl Broker {
             self.set_high_watermark(now, partition, high_watermark, fx);
             self.complete_fetches(partition, fx);
         }
+        self.increment_log_start(now, partition, result.log_start, fx);
     }
 
     fn append_as_follower(
@@ -244,13 +245,17 @@ impl Broker {
         fx: &mut Effects,
     ) {
         let Some((replica, log)) = self.parts(partition) else { return };
+        let started = log.log_start();
         if !log.truncate_to(cut.to) {
             return;
         }
-        let to = log.end();
+        let (to, start) = (log.end(), log.log_start());
         replica.producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = replica.high_watermark.min(to);
         fx.event(EventKind::Truncated { partition, to, epoch });
+        if start != started {
+            fx.event(EventKind::LogStart { partition, offset: start });
+        }
         self.set_high_watermark(now, partition, high_watermark, fx);
     }
 

@@ -113,6 +113,7 @@ impl Broker {
                     fx.event(EventKind::Flushed { partition, offset });
                 }
                 log.checkpoint_high_watermark(replica.high_watermark);
+                log.checkpoint_log_start();
             }
         }
         self.disk.clean_epoch = self.ram.lifecycle.broker_epoch;

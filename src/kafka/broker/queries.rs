@@ -6,9 +6,13 @@ use crate::base::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch};
 use crate::kafka::api::{ListOffsetsPartition, ListOffsetsResult, Message, PartitionMetadata};
 use crate::kafka::broker::Broker;
 use crate::kafka::effects::{Effects, List, Token};
+use crate::kafka::log::UnifiedLog;
+use crate::kafka::replica::Replica;
 
 /// `ListOffsetsRequest.EARLIEST_TIMESTAMP`.
 const EARLIEST: i64 = -2;
+/// `ListOffsetsResponse.UNKNOWN_OFFSET` with `UNKNOWN_EPOCH`.
+const NOT_FOUND: (Offset, LeaderEpoch) = (Offset::NONE, LeaderEpoch::NONE);
 
 impl Broker {
     /// The whole metadata, as this broker has it.
@@ -62,6 +66,9 @@ impl Broker {
             let epoch = log.epochs().entries().first().map_or(LeaderEpoch::NONE, |e| e.epoch);
             return Ok((log.log_start(), epoch));
         }
+        if ask.timestamp >= 0 {
+            return Ok(first_since(replica, log, ask.timestamp, fx));
+        }
         let stale = replica.leadership().is_some_and(|l| l.epoch_start > replica.high_watermark);
         if stale {
             return Err(ErrorCode::OffsetNotAvailable);
@@ -110,4 +117,24 @@ impl Broker {
         };
         fx.reply(token, Message::FindCoordinatorResponse { error, coordinator });
     }
+}
+
+/// The first record from the log start on that is stamped `timestamp` or later, with its epoch. Nothing when there is
+/// none below the high watermark: not an error.
+fn first_since(
+    replica: &Replica,
+    log: &UnifiedLog,
+    timestamp: i64,
+    fx: &Effects,
+) -> (Offset, LeaderEpoch) {
+    for entry in log.entries() {
+        for (n, record) in fx.batches.records(entry.batch).enumerate() {
+            let offset = entry.base_offset + n as i64;
+            if record.timestamp >= timestamp && offset >= log.log_start() {
+                let committed = offset < replica.high_watermark;
+                return if committed { (offset, entry.leader_epoch) } else { NOT_FOUND };
+            }
+        }
+    }
+    NOT_FOUND
 }

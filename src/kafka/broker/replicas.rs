@@ -5,6 +5,7 @@
 //! start of the process) without a timer: what the file holds at a kill follows from when the mark moved.
 
 use crate::base::config::Defect;
+use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
@@ -19,6 +20,8 @@ use crate::kafka::replica::{Replica, Role};
 
 /// `replica.high.watermark.checkpoint.interval.ms`.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(5_000);
+/// `log.flush.start.offset.checkpoint.interval.ms`.
+const LOG_START_INTERVAL: Duration = Duration::from_millis(60_000);
 
 impl Broker {
     /// Metadata records arrived. Of a partition that changed more than once only the last state is acted on.
@@ -90,6 +93,11 @@ impl Broker {
             return;
         }
         let log = self.disk.logs[at].get_or_insert_with(UnifiedLog::default);
+        let started = log.log_start();
+        log.open();
+        if log.log_start() != started {
+            fx.event(EventKind::LogStart { partition, offset: log.log_start() });
+        }
         let producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = log.high_watermark_checkpoint();
         self.ram.replicas[at] = Some(Replica::loaded(registration, high_watermark, producers));
@@ -259,12 +267,55 @@ impl Broker {
         fx.event(EventKind::HighWatermark { partition, offset });
     }
 
+    /// `DeleteRecords`: moves the log start of a partition this broker leads to `before`, or with
+    /// [`Offset::NONE`] to the high watermark (`Partition.deleteRecordsOnLeader`). The followers learn of it with their
+    /// next fetch; Kafka answers when those that are alive have.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER`; `OFFSET_OUT_OF_RANGE` above the high watermark.
+    pub fn delete_records(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        before: Offset,
+        fx: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        self.ram.last_step = now;
+        let replica = self.replica(partition).filter(|replica| replica.is_leader());
+        let high_watermark = replica.ok_or(ErrorCode::NotLeaderOrFollower)?.high_watermark;
+        let offset = if before == Offset::NONE { high_watermark } else { before };
+        if offset < Offset(0) || offset > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        self.increment_log_start(now, partition, offset, fx);
+        Ok(())
+    }
+
+    /// Moves the log start and notes what the checkpoint file would hold.
+    pub(super) fn increment_log_start(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        offset: Offset,
+        fx: &mut Effects,
+    ) {
+        let interval = now.since(self.ram.started).0 / LOG_START_INTERVAL.0;
+        let Some((replica, log)) = self.parts(partition) else { return };
+        if offset <= log.log_start() {
+            return;
+        }
+        checkpoint_log_start(replica, log, interval);
+        log.increment_log_start(offset);
+        fx.event(EventKind::LogStart { partition, offset });
+    }
+
     /// The process dies: the checkpoint files are as they were written last.
     pub(super) fn checkpoint_all(&mut self) {
         let lived = self.ram.last_step.since(self.ram.started);
         for (replica, log) in self.ram.replicas.iter_mut().zip(&mut self.disk.logs) {
             if let (Some(replica), Some(log)) = (replica, log) {
                 checkpoint(replica, log, lived.0 / CHECKPOINT_INTERVAL.0);
+                checkpoint_log_start(replica, log, lived.0 / LOG_START_INTERVAL.0);
             }
         }
     }
@@ -284,6 +335,14 @@ fn checkpoint(replica: &mut Replica, log: &mut UnifiedLog, interval: u64) {
     if interval > replica.checkpoint_interval {
         log.checkpoint_high_watermark(replica.high_watermark);
         replica.checkpoint_interval = interval;
+    }
+}
+
+/// The same for the file of log starts.
+fn checkpoint_log_start(replica: &mut Replica, log: &mut UnifiedLog, interval: u64) {
+    if interval > replica.log_start_interval {
+        log.checkpoint_log_start();
+        replica.log_start_interval = interval;
     }
 }
 

@@ -227,7 +227,7 @@ impl Rig {
 
     fn batch(&mut self, records: u32, producer: Option<ProducerState>) -> BatchHandle {
         let body = RecordBody::Message(MessageId(0));
-        let record = Record { body, key: KeyId::NONE, bytes: 100 };
+        let record = Record { body, key: KeyId::NONE, bytes: 100, timestamp: 0 };
         self.fx.batches.add(CLIENT, producer, &vec![record; records as usize])
     }
 

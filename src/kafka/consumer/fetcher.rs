@@ -290,8 +290,12 @@ mod tests {
     #[test]
     fn a_fetch_gives_whole_polls_and_passes_over_what_is_below_the_position() {
         let mut batches = BatchTable::default();
-        let record =
-            |n| Record { body: RecordBody::Message(MessageId(n)), key: KeyId::NONE, bytes: 9 };
+        let record = |n| Record {
+            body: RecordBody::Message(MessageId(n)),
+            key: KeyId::NONE,
+            bytes: 9,
+            timestamp: 0,
+        };
         let records: Vec<_> = (0..5).map(record).collect();
         let slices: VecDeque<_> = [0, 5]
             .map(|base| FetchedSlice {

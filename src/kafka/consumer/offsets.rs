@@ -222,11 +222,15 @@ impl Consumer {
                 self.network.metadata_mut().request_update(true);
                 continue;
             };
-            let earliest = self.subscriptions.policy == OffsetReset::Earliest;
+            let timestamp = match self.subscriptions.policy {
+                OffsetReset::Earliest => EARLIEST,
+                OffsetReset::Latest | OffsetReset::None => LATEST,
+                OffsetReset::ByDuration(span) => now.timestamp() - span.as_millis() as i64,
+            };
             let question = ListOffsetsPartition {
                 partition: state.partition,
                 current_leader_epoch: known.leader_epoch,
-                timestamp: if earliest { EARLIEST } else { LATEST },
+                timestamp,
             };
             match by_leader.iter_mut().find(|(broker, _)| *broker == leader) {
                 Some((_, questions)) => questions.push(question),
@@ -265,11 +269,14 @@ impl Consumer {
         let reason = match self.subscriptions.policy {
             OffsetReset::Earliest => PositionReason::ResetEarliest,
             OffsetReset::Latest | OffsetReset::None => PositionReason::ResetLatest,
+            OffsetReset::ByDuration(_) => PositionReason::ResetByDuration,
         };
         for result in results {
             let waiting = self.subscriptions.get(result.partition);
             if result.error != ErrorCode::None {
                 self.retry_position(now, &[result.partition]);
+            } else if result.offset == Offset::NONE {
+                // No record is young enough. Nothing is set, and the question comes again after request.timeout.ms.
             } else if waiting.is_some_and(|state| state.state == FetchState::AwaitReset) {
                 self.set_position(result.partition, result.offset, reason, fx);
             }

@@ -238,10 +238,12 @@ impl GroupCoordinator {
             }
             return out.fx.reply(token, Message::OffsetCommitResponse { error: ErrorCode::None });
         }
+        let timestamp = out.now.timestamp();
         let record = |PartitionOffset { partition, offset }: &PartitionOffset| Record {
             body: RecordBody::OffsetCommit { group, partition: *partition, offset: *offset },
             key: KeyId::NONE,
             bytes: 100,
+            timestamp,
         };
         let records: Vec<Record> = offsets.iter().map(record).collect();
         let parked = Some(Parked::new(token));

@@ -49,7 +49,8 @@ impl GroupCoordinator {
         let snapshot = out.fx.batches.add_group(write.snapshot);
         let generation = write.generation;
         let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
-        let record = Record { body, key: KeyId::NONE, bytes: bytes as u32 };
+        let (key, bytes, timestamp) = (KeyId::NONE, bytes as u32, out.now.timestamp());
+        let record = Record { body, key, bytes, timestamp };
         let after = if write.is_assignment {
             After::Assignment { generation, snapshot }
         } else {

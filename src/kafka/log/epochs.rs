@@ -82,6 +82,15 @@ impl LeaderEpochCache {
         }
     }
 
+    /// Forgets what ended at `start` or before; what is left begins there (`truncateFromStart`).
+    pub fn truncate_from_start(&mut self, start: Offset) {
+        let later = self.entries.partition_point(|entry| entry.start <= start);
+        if let Some(first) = later.checked_sub(1) {
+            self.entries.drain(..first);
+            self.entries[0].start = start;
+        }
+    }
+
     /// Forgets everything: the log restarts elsewhere.
     pub fn clear(&mut self) {
         self.entries.clear();

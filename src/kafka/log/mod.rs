@@ -2,8 +2,8 @@
 //! checkpoint. Whole batches only. What lives in memory (high watermark, producer state, role) is in
 //! [`Replica`](crate::kafka::replica::Replica), so the type says what a crash leaves.
 //!
-//! Invariants: entries are contiguous from `log_start` (inclusive, at a batch boundary) to `end`; `log_start <=
-//! recovery_point <= end`.
+//! Invariants: entries are contiguous up to `end`; `log_start <= end`, `recovery_point <= end`. The log may start
+//! inside a batch: deleted records stay in the segment file and are not read any more.
 //!
 //! Simplified: no retention, no compaction, no segment files; a chunk is sealed for cheap clones only. The epoch
 //! cache and the high watermark checkpoint are files of their own in Kafka and are fsynced; here they survive a power
@@ -28,6 +28,8 @@ pub struct UnifiedLog {
     end: Offset,
     /// Everything below it is on the platter, not just in the page cache.
     recovery_point: Offset,
+    /// `log-start-offset-checkpoint`: the log start as it was written last.
+    log_start_checkpoint: Offset,
     /// `replication-offset-checkpoint`: the high watermark as it was written last.
     high_watermark_checkpoint: Offset,
 }
@@ -63,9 +65,9 @@ impl UnifiedLog {
         self.epochs.latest().unwrap_or(LeaderEpoch::NONE)
     }
 
-    /// All entries, oldest first.
+    /// All entries that have a record to read, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &LogEntry> + '_ {
-        self.entries.from_index(0)
+        self.read_from(self.log_start)
     }
 
     /// All batches with their base offsets, oldest first.
@@ -106,10 +108,14 @@ impl UnifiedLog {
             self.epochs.truncate_from_end(self.end);
             return false;
         }
-        while self.entries.last().is_some_and(|entry| entry.end() > offset) {
+        while let Some(last) = self.entries.last().filter(|entry| entry.end() > offset) {
+            self.end = last.base_offset;
             self.entries.pop();
         }
-        self.end = self.entries.last().map_or(self.log_start, LogEntry::end);
+        if self.entries.is_empty() {
+            self.end = self.end.min(offset);
+        }
+        self.log_start = self.log_start.min(self.end);
         self.epochs.truncate_from_end(self.end);
         self.recovery_point = self.recovery_point.min(self.end);
         self.high_watermark_checkpoint = self.high_watermark_checkpoint.min(self.end);
@@ -122,8 +128,34 @@ impl UnifiedLog {
         self.epochs.clear();
         self.log_start = offset;
         self.end = offset;
+        self.log_start_checkpoint = offset;
         self.recovery_point = offset;
         self.high_watermark_checkpoint = offset;
+    }
+
+    /// Deletes what is below `offset` (`maybeIncrementLogStartOffset`). Returns whether anything was.
+    pub fn increment_log_start(&mut self, offset: Offset) -> bool {
+        let moves = offset > self.log_start;
+        if moves {
+            self.log_start = offset;
+            self.epochs.truncate_from_start(offset);
+        }
+        moves
+    }
+
+    /// A process opens the log: it starts where the checkpoint file says, or where its first segment does.
+    pub fn open(&mut self) {
+        if self.log_start_checkpoint > self.end {
+            // The tail was lost, and with it everything that was not deleted.
+            return self.truncate_fully_and_start_at(self.log_start_checkpoint);
+        }
+        let first = self.entries.get(0).map_or(self.log_start, |entry| entry.base_offset);
+        self.log_start = self.log_start_checkpoint.max(first).min(self.end);
+    }
+
+    /// Writes the checkpoint file of log starts.
+    pub fn checkpoint_log_start(&mut self) {
+        self.log_start_checkpoint = self.log_start;
     }
 
     /// Forces everything to the platter. Returns whether there was anything to write.
@@ -161,6 +193,7 @@ impl UnifiedLog {
     /// Adds what decides the future of this log: positions, epochs and the batches in it.
     pub fn fingerprint(&self, into: &mut Fingerprint) {
         into.add((self.log_start, self.end, self.recovery_point, self.high_watermark_checkpoint));
+        into.add(self.log_start_checkpoint);
         for entry in self.epochs.entries() {
             into.add((entry.epoch, entry.start));
         }
@@ -210,6 +243,25 @@ mod tests {
         assert_eq!(log.unflushed(), 2);
         log.lose_unflushed();
         assert_eq!(log.end(), Offset(4));
+    }
+
+    #[test]
+    fn a_log_may_start_inside_a_batch_and_its_start_is_known_after_a_crash_when_it_was_written_down()
+     {
+        let mut log = log(&[0, 0, 1]);
+        assert!(log.increment_log_start(Offset(3)));
+        assert!(!log.increment_log_start(Offset(1)), "it never falls");
+        let bases: Vec<_> = log.entries().map(|entry| entry.base_offset.0).collect();
+        assert_eq!(bases, [2, 4]);
+        assert_eq!(log.epochs().entries()[0].start, Offset(3));
+        let mut crashed = log.clone();
+        crashed.open();
+        assert_eq!(crashed.log_start(), Offset(0), "the segment file still has everything");
+        log.checkpoint_log_start();
+        log.open();
+        assert_eq!(log.log_start(), Offset(3));
+        assert!(log.truncate_to(Offset(1)));
+        assert_eq!((log.log_start(), log.end()), (Offset(0), Offset(0)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::base::config::{Partitioner, ProducerConfig};
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{KeyId, MessageId, PartitionId, TopicId};
-use crate::base::time::Time;
+use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::effects::{Effects, Input, TimerKind};
 use crate::kafka::partitioner::{
@@ -46,6 +46,8 @@ pub struct SendRequest {
     pub key: KeyId,
     /// Size of the record in bytes: key, value and record overhead.
     pub bytes: u32,
+    /// How long before the call the application says that the record was made.
+    pub age: Duration,
 }
 
 /// A call the application has made, or will make once the one before it returns.
@@ -304,7 +306,8 @@ impl Producer {
         fx: &mut Effects,
     ) -> Option<(PartitionId, bool)> {
         let body = RecordBody::Message(request.message);
-        let record = Record { body, key: request.key, bytes: request.bytes };
+        let timestamp = now.timestamp() - request.age.as_millis() as i64;
+        let record = Record { body, key: request.key, bytes: request.bytes, timestamp };
         let (partition, sticky) = match request.partition {
             Some(partition) => (partition, false),
             None => self.choose_partition(request, fx),

@@ -157,6 +157,7 @@ impl Rig {
             partition,
             key: KeyId::NONE,
             bytes,
+            age: Duration::ZERO,
         };
         self.producer.send(self.now, request, &mut self.fx);
         self.settle();

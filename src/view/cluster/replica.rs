@@ -142,6 +142,22 @@ impl ReplicaView {
         self.messages_from(self.log_start, batches)
     }
 
+    /// Every message on the disk with its offset and leader epoch: deleted records stay in their segment file.
+    pub fn on_disk<'a>(
+        &'a self,
+        batches: &'a BatchTable,
+    ) -> impl Iterator<Item = (Offset, MessageId, LeaderEpoch)> + 'a {
+        self.log.iter().flat_map(move |entry| {
+            let LogEntry { base_offset, batch, epoch } = *entry;
+            batches.records(batch).enumerate().filter_map(move |(n, record)| match record.body {
+                crate::base::batch::RecordBody::Message(id) => {
+                    Some((base_offset + n as i64, id, epoch))
+                }
+                _ => None,
+            })
+        })
+    }
+
     /// The log begins at `offset` from now on. One that ended before starts over there, empty.
     pub(super) fn start_at(&mut self, offset: Offset) {
         self.log_start = offset;

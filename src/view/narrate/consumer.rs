@@ -126,6 +126,7 @@ fn position(
         }
         PositionReason::ResetEarliest => reset("earliest"),
         PositionReason::ResetLatest => reset("latest"),
+        PositionReason::ResetByDuration => reset("by_duration"),
         PositionReason::Seek => format!("{who} seeks to {offset} in {name}."),
         PositionReason::Truncation => {
             format!("{who} goes back to {offset} in {name} because the log was truncated there.")
