@@ -169,6 +169,131 @@ fn by_duration_starts_at_the_first_record_that_is_young_enough() {
     tell(&story(ONE, more, script, expect));
 }
 
+/// `UnifiedLog.append`, `LogManager.flushDirtyLogs`: what a power loss takes is what nobody flushed.
+#[test]
+fn a_power_loss_takes_what_was_not_flushed() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 3, every: "10ms"),
+        Await(Completed("prod")),
+        Sleep("2500ms"),
+        Send(from: "prod", to: "t", partition: 0, count: 2, every: "10ms"),
+        Await(Completed("prod")),
+        PowerLoss(Broker(2)),
+        Start(Broker(2)),
+        Await(Unfenced(Broker(2))),
+        Await(LeaderElected("t", 0)),
+        Sleep("1s"),
+        Observe("left", Reads("t")),
+    "#;
+    let scheduler = r#""offsets.topic.num.partitions": 1, "log.flush.scheduler.interval.ms": 1000"#;
+    let ids = |n| (0..n).map(|i| format!("[{i}, \"m{i}\"]")).collect::<Vec<_>>().join(", ");
+    for (settings, looks, left) in [
+        ("", false, 0),
+        (r#""flush.messages": 1"#, false, 5),
+        (r#""flush.messages": 2"#, false, 4),
+        // Nobody looks: a topic's flush.ms does nothing without the broker's scheduler.
+        (r#""flush.ms": 500"#, false, 0),
+        (r#""flush.ms": 500"#, true, 3),
+        (r#""flush.ms": 60000"#, true, 0),
+    ] {
+        let topic = format!(r#""t": (replicas: [[2]], config: {{{settings}}})"#);
+        let expect = format!(r#"Observed("left", {{"0": [{}]}}), Lost({})"#, ids(left), 5 - left);
+        let text = story(&topic, "", script, &expect);
+        let plain = r#""offsets.topic.num.partitions": 1"#;
+        tell(&if looks { text.replace(plain, scheduler) } else { text });
+    }
+}
+
+/// `UnifiedLog.roll` flushes the segment that is full, not the one that begins.
+#[test]
+fn a_full_segment_is_flushed() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 3, every: "10ms", bytes: 400000),
+        Await(Completed("prod")),
+        PowerLoss(Broker(2)),
+        Start(Broker(2)),
+        Await(Unfenced(Broker(2))),
+        Await(LeaderElected("t", 0)),
+        Sleep("1s"),
+        Observe("left", Reads("t")),
+    "#;
+    let topic = r#""t": (replicas: [[2]], config: {"segment.bytes": 1048576})"#;
+    tell(&story(topic, "", script, r#"Observed("left", {"0": [[0, "m0"], [1, "m1"]]}), Lost(1)"#));
+}
+
+/// A follower whose power failed copies what it lost; the acknowledged records live on the others.
+#[test]
+fn replication_makes_up_for_a_power_loss_of_one_replica() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 4, every: "10ms"),
+        Await(Completed("prod")),
+        Sleep("1s"),
+        PowerLoss(Broker(1)),
+        Await(All([LeaderElected("t", 0), Not(LeaderIs("t", 0, Broker(1)))])),
+        Observe("on the disk", LogEnd(Broker(1), "t-0")),
+        Start(Broker(1)),
+        Await(Isr("t", 0, [2, 3])),
+        Await(Isr("t", 0, [1, 2, 3])),
+        Observe("copied", LogEnd(Broker(1), "t-0")),
+    "#;
+    let expect = r#"Observed("on the disk", 0), Observed("copied", 4), Lost(0)"#;
+    tell(&story(ALL, "", script, expect));
+}
+
+/// The recordings tell what happens; so does Kafka's source of their relatives that were not recorded.
+#[test]
+fn relatives_of_recordings() {
+    let text = |id: &str| {
+        let path = format!("{}/tests/kafka/{id}.ron", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).expect("a re-enacted recording")
+    };
+    let expecting = |text: String, expect: &str| {
+        let end = text.rfind(')').expect("a scenario ends");
+        format!("{} expect: {{\"default\": [{expect}]}},)", &text[..end])
+    };
+    let reset = r#""auto.offset.reset": "#;
+    let latest =
+        |id: &str| text(id).replace(&format!("{reset}\"earliest\""), &format!("{reset}\"latest\""));
+    // With a policy, whichever, the position goes to the divergence and not to the end.
+    let expect = r#"Observed("position 2", 3), Observed("poll 4", ["n0", "n1"]), Lost(3)"#;
+    tell(&expecting(latest("7-consumer-truncated-earliest"), expect));
+    let expect = r#"Observed("position 2", 0), Observed("poll 3", ["n0", "n1"]), Lost(4)"#;
+    tell(&expecting(latest("7-consumer-wiped-earliest"), expect));
+    // The last to be fenced leads, whatever the minimum.
+    let min1 = text("7-powerloss-leader-dies-last-min2")
+        .replace(r#""min.insync.replicas": 2"#, r#""min.insync.replicas": 1"#);
+    tell(&expecting(min1, r#"Lost(["m2", "m3"]), Log("t-0", ["m0", "m1", "m4"])"#));
+    let min2 = text("7-powerloss-leader-dies-first-min1")
+        .replace(r#""min.insync.replicas": 1"#, r#""min.insync.replicas": 2"#);
+    tell(&expecting(min2, "Lost(0), Acked(5)"));
+}
+
+#[test]
+fn rolling_crashes_lose_and_repeat_nothing_and_every_record_is_read_once() {
+    let more = r#"consumers: {"A": (partitions: ["t-0"], loop: [PollFor("100ms"), Work("0ms")], config: {
+        "auto.offset.reset": "earliest", "enable.auto.commit": false})},"#;
+    let topic = r#""t": (replicas: [[1, 2, 3]], config: {"min.insync.replicas": 2})"#;
+    let crash = |broker| {
+        format!(
+            r#"Kill(Broker({broker})),
+            Await(Fenced(Broker({broker}))),
+            Start(Broker({broker})), Await(Unfenced(Broker({broker}))),
+            Await(Isr("t", 0, [1, 2, 3])), Sleep("1s"),"#
+        )
+    };
+    let script = [
+        r#"Send(from: "prod", to: "t", partition: 0, count: 1500, every: "20ms"), Sleep("500ms"),"#
+            .to_owned(),
+        crash(1),
+        crash(2),
+        crash(3),
+        r#"Await(Completed("prod")), Await(Processed("A", 1500)),"#.to_owned(),
+    ]
+    .concat();
+    let expect = "Acked(1500), Lost(0), Duplicated(0), Reordered(0), Repeated(0), Unprocessed(0)";
+    tell(&story(topic, more, &script, expect));
+}
+
 #[test]
 fn close_gives_up_when_its_time_is_over() {
     let more = r#"consumers: {"A": (group: "g", topics: ["t"], config: {"auto.offset.reset": "earliest"})},"#;

@@ -267,6 +267,8 @@ pub struct TopicConfig {
     pub max_message_bytes: u32,
     /// `flush.messages`: records between forced flushes.
     pub flush_messages: u64,
+    /// `flush.ms`: age of the last flush at which the next look at the log flushes it.
+    pub flush_ms: Duration,
 }
 
 impl Default for TopicConfig {
@@ -277,6 +279,7 @@ impl Default for TopicConfig {
             segment_bytes: 1_073_741_824,
             max_message_bytes: 1_048_588,
             flush_messages: u64::MAX,
+            flush_ms: Duration(u64::MAX),
         }
     }
 }
@@ -316,6 +319,8 @@ pub struct BrokerConfig {
     pub offsets_topic_replication: u32,
     /// `offsets.commit.timeout.ms`.
     pub offsets_commit_timeout: Duration,
+    /// `log.flush.scheduler.interval.ms`: how often logs are looked at for `flush.ms`; by default never.
+    pub log_flush_scheduler_interval: Duration,
     /// `num.partitions`.
     pub num_partitions: u32,
     /// `default.replication.factor`.
@@ -349,6 +354,7 @@ impl Default for BrokerConfig {
             offsets_topic_partitions: 50,
             offsets_topic_replication: 3,
             offsets_commit_timeout: Duration::from_millis(5_000),
+            log_flush_scheduler_interval: Duration(u64::MAX),
             num_partitions: 1,
             default_replication_factor: 1,
             quorum_election_timeout: Duration::from_millis(1_000),

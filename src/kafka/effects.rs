@@ -84,6 +84,8 @@ pub enum TimerKind {
     MetadataFetch,
     /// The ISR scan, every `replica.lag.time.max.ms` / 2.
     IsrScan,
+    /// The look at dirty logs, every `log.flush.scheduler.interval.ms`.
+    LogFlush,
     /// The earliest expiry of a delayed produce.
     DelayedProduce,
     /// The earliest expiry of a delayed fetch.

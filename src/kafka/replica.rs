@@ -87,6 +87,8 @@ pub struct Replica {
     pub checkpoint_interval: u64,
     /// Which checkpoint interval the log start was last noted in.
     pub log_start_interval: u64,
+    /// When its log was flushed last by this process, or loaded.
+    pub last_flush: Time,
 }
 
 impl Replica {
@@ -110,6 +112,7 @@ impl Replica {
             producers,
             checkpoint_interval: 0,
             log_start_interval: 0,
+            last_flush: Time::ZERO,
         }
     }
 

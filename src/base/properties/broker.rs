@@ -1,6 +1,7 @@
 //! Settings of brokers and controllers (`AbstractKafkaConfig` and what it gathers), and of groups (`GroupConfig`).
 
 use crate::base::config::BrokerConfig;
+use crate::base::properties::topic::forever;
 use crate::base::properties::value::{boolean, int, int_millis, long_millis};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, Problem, Property, PropertyError, Row, Set, Support,
@@ -57,6 +58,9 @@ const ROWS: &[Row<BrokerConfig>] = &[
         |c, v| int(v, 1).map(|n| c.offsets_topic_replication = n)),
     yes(["offsets.commit.timeout.ms", "5000", "ms", "how long the coordinator waits for its record to be replicated"],
         |c, v| int_millis(v, 1).map(|d| c.offsets_commit_timeout = d)),
+    yes(["log.flush.scheduler.interval.ms", "9223372036854775807", "ms",
+        "how often logs are looked at for flush.ms; by default never"],
+        |c, v| forever(v).map(|d| c.log_flush_scheduler_interval = d)),
     yes(["num.partitions", "1", "partitions", "of a topic that does not say"],
         |c, v| int(v, 1).map(|n| c.num_partitions = n)),
     yes(["default.replication.factor", "1", "replicas", "of a topic that does not say"],

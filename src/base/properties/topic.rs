@@ -5,6 +5,7 @@ use crate::base::properties::value::{INT_MAX, LONG_MAX, boolean, int, number};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, Row, Set, Support, known, obeyed,
 };
+use crate::base::time::Duration;
 
 const fn yes(words: [&'static str; 4], set: Set<TopicConfig>) -> Row<TopicConfig> {
     obeyed(Kind::Topic, words, set)
@@ -33,8 +34,9 @@ const ROWS: &[Row<TopicConfig>] = &[
     yes(["flush.messages", "9223372036854775807", "records",
         "records between two forced flushes; by default there are none"],
         set_flush),
-    no(["flush.ms", "9223372036854775807", "ms", "time between two forced flushes; by default there are none"],
-        Support::Only(&["9223372036854775807"], "use flush.messages")),
+    yes(["flush.ms", "9223372036854775807", "ms",
+        "time between two forced flushes; the broker looks every log.flush.scheduler.interval.ms, by default never"],
+        |c, v| forever(v).map(|d| c.flush_ms = d)),
     no(["cleanup.policy", "delete", "", "delete, compact or both"],
         Support::Only(&["delete"], "compaction comes later")),
     no(["retention.ms", "604800000", "ms", "a segment is deleted when its newest record is older"], RETENTION),
@@ -61,6 +63,12 @@ fn set_flush(config: &mut TopicConfig, value: &str) -> Result<(), String> {
     // Kafka's default is the largest long: never.
     config.flush_messages = if n == LONG_MAX { u64::MAX } else { n };
     Ok(())
+}
+
+/// Kafka's default for intervals of flushes is the largest long: never.
+pub(super) fn forever(value: &str) -> Result<Duration, String> {
+    let millis = number(value, 0, LONG_MAX)?;
+    Ok(if millis == LONG_MAX { Duration(u64::MAX) } else { Duration::from_millis(millis) })
 }
 
 impl Configurable for TopicConfig {

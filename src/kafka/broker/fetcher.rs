@@ -196,6 +196,7 @@ impl Broker {
     ) {
         let FetchedSlice { batch, base_offset, leader_epoch } = slice;
         let header = fx.batches[batch];
+        self.maybe_roll(now, partition, header.bytes, fx);
         if self.config.era != Era::Current {
             // The old rules may leave an end inside one of the leader's batches.
             let inside = Truncation { to: base_offset, complete: true };
@@ -206,7 +207,7 @@ impl Broker {
         log.append(batch, header.count, leader_epoch, now);
         replica.producers.update(&header, base_offset);
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
-        self.maybe_flush(partition, fx);
+        self.maybe_flush(now, partition, fx);
     }
 
     /// The leader named the end of the epoch both know: what lies beyond goes.

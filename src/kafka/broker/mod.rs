@@ -14,6 +14,7 @@
 
 mod fetch;
 mod fetcher;
+mod flush;
 mod isr_changes;
 mod lifecycle;
 mod metadata;
@@ -356,6 +357,7 @@ impl Broker {
             TimerKind::BrokerHeartbeat => self.communicate(now, fx),
             TimerKind::MetadataFetch => self.observe(now, fx),
             TimerKind::IsrScan => self.scan_isrs(now, fx),
+            TimerKind::LogFlush => self.flush_dirty_logs(now, fx),
             TimerKind::DelayedProduce => self.expire_produces(now, fx),
             TimerKind::DelayedFetch => self.expire_fetches(now, fx),
             TimerKind::FetcherBackoff => self.fetch_from(now, BrokerId(timer.number as u8), fx),

@@ -111,7 +111,7 @@ impl Broker {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
         let header = fx.batches[batch];
-        let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let (replica, _) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let leadership = replica.leadership().ok_or(ErrorCode::NotLeaderOrFollower)?;
         let min_isr = effective_min_isr(min_insync, replica.replicas.as_slice().len());
         if acks == -1 && leadership.state.isr().len() < min_isr {
@@ -130,12 +130,14 @@ impl Broker {
                 }
             }
         }
+        self.maybe_roll(now, partition, header.bytes, fx);
+        let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let leader_epoch = replica.leader_epoch;
         let base_offset = log.append(batch, header.count, leader_epoch, now);
         replica.producers.update(&header, base_offset);
         let end = log.end();
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
-        self.maybe_flush(partition, fx);
+        self.maybe_flush(now, partition, fx);
         if !self.raise_high_watermark(now, partition, fx) {
             self.complete_fetches(partition, fx);
         }

@@ -100,7 +100,10 @@ impl Broker {
         }
         let producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = log.high_watermark_checkpoint();
-        self.ram.replicas[at] = Some(Replica::loaded(registration, high_watermark, producers));
+        self.ram.replicas[at] = Some(Replica {
+            last_flush: self.ram.started,
+            ..Replica::loaded(registration, high_watermark, producers)
+        });
         if self.incarnation > 0 {
             fx.event(EventKind::HighWatermark { partition, offset: high_watermark });
         }
@@ -317,15 +320,6 @@ impl Broker {
                 checkpoint(replica, log, lived.0 / CHECKPOINT_INTERVAL.0);
                 checkpoint_log_start(replica, log, lived.0 / LOG_START_INTERVAL.0);
             }
-        }
-    }
-
-    /// Flushes a log when `flush.messages` records wait for it.
-    pub(super) fn maybe_flush(&mut self, partition: PartitionId, fx: &mut Effects) {
-        let limit = self.topic_config(partition, fx).flush_messages;
-        let Some((_, log)) = self.parts(partition) else { return };
-        if log.unflushed() >= limit && log.flush() {
-            fx.event(EventKind::Flushed { partition, offset: log.end() });
         }
     }
 }

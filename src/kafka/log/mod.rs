@@ -28,6 +28,8 @@ pub struct UnifiedLog {
     end: Offset,
     /// Everything below it is on the platter, not just in the page cache.
     recovery_point: Offset,
+    /// Bytes in the segment that is written to.
+    active_bytes: u32,
     /// `log-start-offset-checkpoint`: the log start as it was written last.
     log_start_checkpoint: Offset,
     /// `replication-offset-checkpoint`: the high watermark as it was written last.
@@ -116,6 +118,7 @@ impl UnifiedLog {
             self.end = self.end.min(offset);
         }
         self.log_start = self.log_start.min(self.end);
+        self.active_bytes = 0;
         self.epochs.truncate_from_end(self.end);
         self.recovery_point = self.recovery_point.min(self.end);
         self.high_watermark_checkpoint = self.high_watermark_checkpoint.min(self.end);
@@ -129,6 +132,7 @@ impl UnifiedLog {
         self.log_start = offset;
         self.end = offset;
         self.log_start_checkpoint = offset;
+        self.active_bytes = 0;
         self.recovery_point = offset;
         self.high_watermark_checkpoint = offset;
     }
@@ -156,6 +160,13 @@ impl UnifiedLog {
     /// Writes the checkpoint file of log starts.
     pub fn checkpoint_log_start(&mut self) {
         self.log_start_checkpoint = self.log_start;
+    }
+
+    /// Makes room for a batch of `bytes` in a segment of at most `limit` bytes. Returns whether a new one begins.
+    pub fn roll_for(&mut self, bytes: u32, limit: u32) -> bool {
+        let rolls = self.active_bytes > 0 && self.active_bytes.saturating_add(bytes) > limit;
+        self.active_bytes = if rolls { bytes } else { self.active_bytes.saturating_add(bytes) };
+        rolls
     }
 
     /// Forces everything to the platter. Returns whether there was anything to write.
@@ -193,7 +204,7 @@ impl UnifiedLog {
     /// Adds what decides the future of this log: positions, epochs and the batches in it.
     pub fn fingerprint(&self, into: &mut Fingerprint) {
         into.add((self.log_start, self.end, self.recovery_point, self.high_watermark_checkpoint));
-        into.add(self.log_start_checkpoint);
+        into.add((self.log_start_checkpoint, self.active_bytes));
         for entry in self.epochs.entries() {
             into.add((entry.epoch, entry.start));
         }
