@@ -81,6 +81,9 @@ stories! {
     isolated_leader: "isolated-leader";
     rack_loss: "rack-loss";
     broker_hotspot: "broker-hotspot";
+    controller_failover: "controller-failover";
+    controller_quorum_loss: "controller-quorum-loss";
+    rolling_broker_restart: "rolling-broker-restart";
 }
 
 #[test]
@@ -119,6 +122,8 @@ fn answers_are_those_of_the_whole_story() {
         ("extra-idle-consumers", "4 partitions, 10 members", &[Some(6), Some(2)]),
         ("extra-idle-consumers", "1 partition, 10 members", &[Some(9), Some(8)]),
         ("leader-crash", "controlled shutdown", &[Some(0), Some(0)]),
+        ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
+        ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),
     ];
     for (id, variant, wanted) in table {
         let mut run = run(&scenario(id), variant, 1);

@@ -230,7 +230,7 @@ impl Script<'_, '_, '_> {
                     format!("there is no controller {n}: controllers are 1 to {controllers}");
                 self.problem("", message, None);
             }
-            Node::Broker(_) | Node::Controller(_) => {}
+            Node::Broker(_) | Node::Controller(_) | Node::ActiveController => {}
             Node::Client(name) => self.client(name),
             Node::Leader(topic, n) | Node::Follower(topic, n) => self.partition(topic, *n),
             Node::Coordinator(group) => self.group(group),
@@ -239,7 +239,7 @@ impl Script<'_, '_, '_> {
 
     /// A node that has to be a broker.
     fn broker(&mut self, node: &Node) {
-        if matches!(node, Node::Client(_) | Node::Controller(_)) {
+        if matches!(node, Node::Client(_) | Node::Controller(_) | Node::ActiveController) {
             self.problem("", "this has to be a broker", None);
         }
         self.node(node);
@@ -417,7 +417,10 @@ impl Script<'_, '_, '_> {
 
     fn condition(&mut self, condition: &Condition) {
         match condition {
-            Condition::Ready | Condition::Settled => {}
+            Condition::Ready
+            | Condition::Settled
+            | Condition::ControllerElected
+            | Condition::NoController => {}
             Condition::Completed(name) => self.producer(name),
             Condition::Acked(ids) | Condition::Failed(ids) => {
                 for id in ids {
@@ -462,6 +465,12 @@ impl Script<'_, '_, '_> {
                 self.group(group);
                 self.partition(&p.topic, p.partition);
             }
+            Condition::ControllerIs(node) => {
+                if !matches!(node, Node::Controller(_) | Node::ActiveController) {
+                    self.problem("", "this has to be a controller", None);
+                }
+                self.node(node);
+            }
             Condition::Held(name, _) | Condition::Hits(name, _) => self.rule(name),
             Condition::All(list) | Condition::Any(list) => {
                 for condition in list {
@@ -487,7 +496,7 @@ impl Script<'_, '_, '_> {
             | Probe::Assigned(name)
             | Probe::Callbacks(name) => self.consumer(name),
             Probe::Exception(name) => self.client(name),
-            Probe::AdminException => {}
+            Probe::AdminException | Probe::ActiveController | Probe::ControllerEpoch => {}
             Probe::Outcomes(name) => self.producer(name),
             Probe::Log(node, p)
             | Probe::HighWatermark(node, p)

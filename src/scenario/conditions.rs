@@ -1,6 +1,6 @@
 //! Is a condition true at this moment?
 
-use crate::base::ids::{Offset, PartitionId};
+use crate::base::ids::{NodeId, Offset, PartitionId};
 use crate::event::GroupState;
 use crate::scenario::code::Code;
 use crate::scenario::settle;
@@ -32,6 +32,11 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
             state.leader(state.partition(topic, *n)?)? == state.broker(node)?
         }
         Condition::NoLeader(topic, n) => state.leader(state.partition(topic, *n)?).is_none(),
+        Condition::ControllerElected => state.active_controller().is_some(),
+        Condition::ControllerIs(node) => {
+            NodeId::Controller(state.active_controller()?) == state.node(node)?
+        }
+        Condition::NoController => state.active_controller().is_none(),
         Condition::Isr(topic, n, brokers) => {
             let isr = view.partition(state.partition(topic, *n)?).isr;
             isr.len() == brokers.len() && isr.iter().all(|b| brokers.contains(&b.0))

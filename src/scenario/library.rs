@@ -39,6 +39,9 @@ builtins! {
     "isolated-leader"
     "rack-loss"
     "broker-hotspot"
+    "controller-failover"
+    "controller-quorum-loss"
+    "rolling-broker-restart"
 }
 
 /// Every built-in scenario, in the order of the curriculum.

@@ -458,6 +458,9 @@ impl<'a> Loader<'a> {
                 ("topics", "partitions" | "replication") => {
                     self.number(&place, value, 1..=1_000_000).map(|n| Override::Count(n as u32))
                 }
+                ("cluster", "controllers") => {
+                    self.number(&place, value, 1..=5).map(|n| Override::Count(n as u32))
+                }
                 _ => self.read(&place, value).map(Override::Setting),
             };
             overrides.extend(set.map(|set| (key, set)));

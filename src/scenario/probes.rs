@@ -81,6 +81,9 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         let exception = state.notes.admin;
         return Some(exception.map_or(Fact::None, |exception| text(exception.name())));
     }
+    if matches!(probe, Probe::ActiveController | Probe::ControllerEpoch) {
+        return Some(controller_fact(state, probe));
+    }
     if let Probe::Outcomes(name) = probe {
         return Some(outcomes(state, state.producer(name)?));
     }
@@ -129,6 +132,15 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         ),
         _ => notes.exception.map_or(Fact::None, |exception| text(exception.name())),
     })
+}
+
+/// The active controller, or its epoch.
+fn controller_fact(state: &State, probe: &Probe) -> Fact {
+    let Some(controller) = state.sim.active_controller() else { return Fact::None };
+    match probe {
+        Probe::ActiveController => number(controller.number()),
+        _ => controller.active_epoch().map_or(Fact::None, number),
+    }
 }
 
 /// What the last call by hand came to.
@@ -234,7 +246,8 @@ fn reads(state: &State, topic: &str) -> Option<Fact> {
 fn snapshot(state: &State, topic: &str) -> Option<Fact> {
     let names = state.names();
     let view = &state.view;
-    let live = names.broker_ids().filter(|b| !view.brokers[b.index()].fenced);
+    // As the recorder does it: processes, not registrations.
+    let live = names.broker_ids().filter(|b| state.runs(NodeId::Broker(*b)));
     let mut facts = BTreeMap::new();
     facts.insert("live_brokers".to_owned(), Fact::List(live.map(|b| number(b.0)).collect()));
     for (index, id) in topic_partitions(state, topic)? {

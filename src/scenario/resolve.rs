@@ -94,6 +94,7 @@ impl Scenario {
                     Some(feature) => set(&mut resolved.cluster.features, feature, value),
                     None => set(&mut resolved.cluster.config, rest, value),
                 },
+                ("cluster", Override::Count(n)) => resolved.cluster.controllers = *n as u8,
                 ("script", Override::Steps(steps)) => {
                     resolved.steps.0.push((name.to_owned(), steps.clone()));
                 }

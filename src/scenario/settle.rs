@@ -1,6 +1,6 @@
 //! Has everything settled, and if not, what is in motion? `Quiesce` waits until nothing is, and says what is stuck.
 //!
-//! Settled means: producers have nothing open; every partition that can be led is led by a running broker, its ISR
+//! Settled means: a controller is active where a majority of them runs; producers have nothing open; every partition that can be led is led by a running broker, its ISR
 //! holds every running replica and nobody else, and high watermarks are at the log ends; groups are stable with the
 //! members that run, or empty; loops that consume have read, finished and committed everything.
 
@@ -17,12 +17,18 @@ pub(super) fn in_motion(state: &State) -> impl Iterator<Item = String> + '_ {
         (0..names.partitions.len()).filter_map(|n| partition(state, PartitionId(n as u16)));
     let groups = (0..names.groups.len()).filter_map(|n| group(state, GroupId(n as u16)));
     let readers = (0..names.consumers.len()).filter_map(|n| reader(state, n as u16));
-    producers.chain(partitions).chain(groups).chain(readers)
+    controller(state).into_iter().chain(producers).chain(partitions).chain(groups).chain(readers)
 }
 
 /// True when nothing is in motion.
 pub(super) fn settled(state: &State) -> bool {
     in_motion(state).next().is_none()
+}
+
+fn controller(state: &State) -> Option<String> {
+    let quorum = &state.view.quorum;
+    let hope = quorum.reachable() >= quorum.majority();
+    (hope && state.active_controller().is_none()).then(|| "no controller is active yet".to_owned())
 }
 
 fn producer(state: &State, n: u16) -> Option<String> {

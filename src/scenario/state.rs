@@ -100,6 +100,7 @@ impl State {
         match node {
             Node::Broker(n) => Some(NodeId::Broker(BrokerId(*n))),
             Node::Controller(n) => Some(NodeId::Controller(*n)),
+            Node::ActiveController => self.active_controller().map(NodeId::Controller),
             Node::Client(name) => self
                 .producer(name)
                 .map(NodeId::Producer)
@@ -118,6 +119,11 @@ impl State {
                 self.leader(partition).map(NodeId::Broker)
             }
         }
+    }
+
+    /// The active controller.
+    pub(super) fn active_controller(&self) -> Option<u8> {
+        self.sim.active_controller().map(crate::kafka::controller::Controller::number)
     }
 
     pub(super) fn broker(&self, node: &Node) -> Option<BrokerId> {

@@ -15,6 +15,8 @@ pub enum Node {
     Broker(u8),
     /// Controller by number, from 1.
     Controller(u8),
+    /// The active controller at that moment.
+    ActiveController,
     /// Producer or consumer by name.
     Client(String),
     /// The leader of a partition at that moment, as the controller has it.
@@ -389,6 +391,12 @@ pub enum Condition {
     NoLeader(String, u32),
     /// The ISR is exactly these brokers.
     Isr(String, u32, Vec<u8>),
+    /// A controller is active.
+    ControllerElected,
+    /// This controller is the active one.
+    ControllerIs(Node),
+    /// No controller is active.
+    NoController,
     /// The controller has fenced this broker.
     Fenced(Node),
     /// The controller has this broker as live.
@@ -450,6 +458,10 @@ pub enum Probe {
     Exception(String),
     /// The exception of the administrator's last call, or none: `"PreferredLeaderNotAvailableException"`.
     AdminException,
+    /// Number of the active controller, or none.
+    ActiveController,
+    /// Its epoch, or none.
+    ControllerEpoch,
     /// State of a group: `"Stable"`.
     GroupState(String),
     /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
@@ -569,6 +581,9 @@ mod tests {
             r#"[Observe("x",Committed("g")),Ask(text:{"en":"?"},answer:Survivors),Say({"en":"x"})]"#,
             r#"[Position(consumer:"A",partition:"t-0",timeout:"5ms"),CloseWithin("A","0ms")]"#,
             r#"[EndOffsets(consumer:"A",partitions:["t-0"]),Poll(consumer:"A",records:1,within:"1s")]"#,
+            r#"[Kill(ActiveController),Await(ControllerIs(Controller(2))),AwaitNot("5s",NoController)]"#,
+            r#"[Await(ControllerElected),Observe("c",ActiveController),Observe("e",ControllerEpoch)]"#,
+            r#"[CutOff([ActiveController,Broker(1)],[Controller(2),Client("p")])]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[DeleteRecords("t-0",-1)]"#,

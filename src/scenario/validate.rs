@@ -289,6 +289,7 @@ impl Check<'_> {
         };
         let mut faults: Vec<(String, settings::SettingFault)> = Vec::new();
         faults.extend(replication_faults(resolved));
+        faults.extend(controllers_fault(self.scenario, resolved));
         let mut collect = |place: String, result: Vec<settings::SettingFault>| {
             faults.extend(result.into_iter().map(|fault| (place.clone(), fault)));
         };
@@ -409,6 +410,21 @@ impl Check<'_> {
             self.unknown(place, "group", name, &known);
         }
     }
+}
+
+/// A variant may add controllers; the script may speak of those there are without it.
+fn controllers_fault(
+    scenario: &Scenario,
+    resolved: &Resolved,
+) -> Option<(String, settings::SettingFault)> {
+    let (base, wanted) = (scenario.cluster.controllers, resolved.cluster.controllers);
+    let fault = || settings::SettingFault {
+        setting: "controllers".to_owned(),
+        message: format!("{wanted} controllers are fewer than the {base} of the scenario"),
+        help: Some("let the scenario have the smaller number and variants the larger one".into()),
+        by_kafka: false,
+    };
+    (wanted < base).then(|| ("cluster".to_owned(), fault()))
 }
 
 /// Replication factors that the cluster cannot give: Kafka would create no such topic.
