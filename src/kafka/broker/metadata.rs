@@ -30,7 +30,7 @@ pub(super) struct MetadataImage {
 impl MetadataImage {
     /// What every broker of the formed cluster knows.
     pub(super) fn of(formation: &Formation) -> Self {
-        let mut image = Self { epoch: FORMED_EPOCH, ..Self::default() };
+        let mut image = Self::default();
         for record in formation.records() {
             image.apply(record);
         }
@@ -40,6 +40,8 @@ impl MetadataImage {
     /// Applies the next record.
     pub(super) fn apply(&mut self, record: MetadataRecord) {
         self.next += 1;
+        // The formed cluster's first epoch begins without a record of its leader.
+        self.epoch = self.epoch.max(FORMED_EPOCH);
         match record {
             MetadataRecord::LeaderChange { epoch, .. } => self.epoch = epoch,
             MetadataRecord::RegisterBroker { broker, epoch, .. } => {
