@@ -418,12 +418,9 @@ fn controllers_fault(
     resolved: &Resolved,
 ) -> Option<(String, settings::SettingFault)> {
     let (base, wanted) = (scenario.cluster.controllers, resolved.cluster.controllers);
-    let fault = || settings::SettingFault {
-        setting: "controllers".to_owned(),
-        message: format!("{wanted} controllers are fewer than the {base} of the scenario"),
-        help: Some("let the scenario have the smaller number and variants the larger one".into()),
-        by_kafka: false,
-    };
+    let message = format!("{wanted} controllers are fewer than the {base} of the scenario");
+    let help = "let the scenario have the smaller number and variants the larger one";
+    let fault = || settings::SettingFault::new("controllers", message, Some(help.into()), false);
     (wanted < base).then(|| ("cluster".to_owned(), fault()))
 }
 
