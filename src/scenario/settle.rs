@@ -1,8 +1,9 @@
 //! Has everything settled, and if not, what is in motion? `Quiesce` waits until nothing is, and says what is stuck.
 //!
-//! Settled means: a controller is active where a majority of them runs; producers have nothing open; every partition that can be led is led by a running broker, its ISR
-//! holds every running replica and nobody else, and high watermarks are at the log ends; groups are stable with the
-//! members that run, or empty; loops that consume have read, finished and committed everything.
+//! Settled means: a controller is active where a majority of them runs; producers have nothing open; every partition
+//! that can be led is led by a running broker, its ISR holds every running replica and nobody else, and high watermarks
+//! are at the log ends; groups are stable with the members that run, or empty; loops that consume have read, finished
+//! and committed everything.
 
 use crate::base::ids::{GroupId, NodeId, PartitionId};
 use crate::event::GroupState;
