@@ -367,6 +367,9 @@ pub enum EventKind {
     IsrProposed { partition: PartitionId, isr: BrokerSet },
     /// This broker is not a replica of the partition any more and deleted its log.
     ReplicaDeleted { partition: PartitionId },
+    /// The leader's own ISR, which decides `acks=all`, is this from now on: the controller confirmed it, or metadata
+    /// said so. It may lag behind the registration.
+    IsrKnown { partition: PartitionId, isr: BrokerSet },
 
     // --- controller (node: the active controller) ------------------------------------------------------------------
     /// A broker registered; it stays fenced until it has caught up with the metadata.

@@ -391,6 +391,8 @@ pub enum Defect {
     HighWatermarkIsLeaderEnd,
     /// A dead replica stays electable: the controller elects the first replica whether in the ISR or not.
     ElectionIgnoresIsr,
+    /// The controller makes another broker leader without a new leader epoch.
+    LeaderEpochKept,
     /// A new follower keeps its divergent tail.
     NoTruncation,
     /// The leader forgets producer state: no deduplication.

@@ -1,6 +1,5 @@
 //! `isr-holds-committed`: when the registered leader moves its high watermark, and when the ISR changes, every member
-//! of the ISR has everything below it (the `WeakIsr` of hachikuji's specification, over the controller's ISR). This is
-//! what makes any member of the ISR a safe leader. And no member counts that has not heard of the leader's epoch
+//! of the ISR has a log that reaches it. This is what makes any member of the ISR a safe leader. And no member counts that has not heard of the leader's epoch
 //! (rule 3 of KIP-320: a fetch under an older epoch is fenced), for what it has may be of another lineage.
 //! Must hold under process crashes, network faults and manual commits; not under power loss, lost disks or unclean
 //! elections.

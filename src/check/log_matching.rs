@@ -8,7 +8,7 @@ use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::check::verdict::{Finding, Verdict};
 use crate::check::{Check, End, Moment};
 use crate::event::EventKind;
-use crate::view::cluster::replica::{Acting, LogEntry, ReplicaView};
+use crate::view::cluster::replica::{Acting, LogEntry};
 
 #[derive(Clone, Default, Debug)]
 pub(super) struct LogMatching {
@@ -84,19 +84,10 @@ impl LogMatching {
             return;
         }
         let from = mine.high_watermark.max(mine.log_start).max(theirs.log_start);
-        let agree = entries(mine, from, to).eq(entries(theirs, from, to));
+        let agree = mine.entries(from, to).eq(theirs.entries(from, to));
         self.finding.require(agree, &[m.event.cause, m.seq], || {
             let name = m.before.names.partition(id);
             format!("{broker} and its leader {leader} differ in {name} below the HW {to}.")
         });
     }
-}
-
-fn entries(
-    replica: &ReplicaView,
-    from: Offset,
-    to: Offset,
-) -> impl Iterator<Item = &LogEntry> + '_ {
-    let first = replica.log.partition_point(|entry| entry.base_offset < from);
-    replica.log.iter_from(first).take_while(move |entry| entry.base_offset < to)
 }

@@ -10,6 +10,7 @@
 
 mod ack_was_stored;
 mod acked_survives;
+mod agreement;
 mod commit_past_unprocessed;
 mod commit_within_handed;
 mod committed_kept;
@@ -30,8 +31,10 @@ mod reordered_send;
 mod reread;
 mod sequence_gapless;
 mod skip;
+mod strong_isr;
 mod unseen;
 pub mod verdict;
+mod weak_isr;
 pub mod why;
 
 use std::sync::Arc;
@@ -240,6 +243,10 @@ guarantees! {
     HighWatermarkMoves(high_watermark_moves, "high-watermark-moves", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// Every member of the ISR has everything below the leader's HW.
     IsrHoldsCommitted(isr_holds_committed, "isr-holds-committed", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
+    /// A leader's own ISR agrees with it below its HW.
+    WeakIsr(weak_isr, "weak-isr", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
+    /// The registered ISR agrees with whoever acts as leader below that one's HW.
+    StrongIsr(strong_isr, "strong-isr", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// ISR and ELR are replicas, a leader is in its ISR.
     Registration(registration, "registration", Invariant, EVERYTHING);
     /// Leader epochs grow, and each has one leader.
@@ -282,6 +289,7 @@ pub struct Judge {
     setup: JudgeSetup,
     weather: Weather,
     checkers: Vec<(Guarantee, Checker)>,
+    regardless: bool,
 }
 
 impl Judge {
@@ -300,7 +308,14 @@ impl Judge {
             weather.add(FaultClass::OldProtocol);
         }
         let checkers = guarantees.iter().map(|g| (*g, g.checker())).collect();
-        Self { view: ClusterView::new(names), setup, weather, checkers }
+        Self { view: ClusterView::new(names), setup, weather, checkers, regardless: false }
+    }
+
+    /// Judges invariants under fault classes too under which they need not hold, to see what breaks then.
+    #[must_use]
+    pub fn regardless_of_preconditions(mut self) -> Self {
+        self.regardless = true;
+        self
     }
 
     /// Sees one event. Events come in order, each once.
@@ -311,7 +326,7 @@ impl Judge {
         self.weather.observe(event, &self.view, &self.setup);
         let moment = Moment { seq, event, before: &self.view, batches, setup: &self.setup };
         for (guarantee, checker) in &mut self.checkers {
-            if self.weather.allows(guarantee.holds_under()) {
+            if self.regardless || self.weather.allows(guarantee.holds_under()) {
                 checker.observe(&moment);
             }
         }

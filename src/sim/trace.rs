@@ -232,4 +232,5 @@ encodings! {
     61: ReplicasChanged { partition, replicas, in_progress };
     62: TopicConfigured { topic, setting };
     63: AdminCalled { call, exception };
+    64: IsrKnown { partition, isr };
 }

@@ -376,6 +376,7 @@ fn shows(kind: &EventKind) -> bool {
         | EventKind::CommitAnswered { exception: None, .. }
         | EventKind::CoordinatorLoaded { .. }
         | EventKind::BrokerRegistered { .. }
+        | EventKind::IsrKnown { .. }
         | EventKind::IsrProposed { .. }
         | EventKind::MetadataAppended { .. }
         | EventKind::MetadataCommitted { .. }

@@ -154,6 +154,9 @@ impl Writer<'_> {
                 fields.push(("leader_epoch", leader_epoch.0.into()));
                 ("BecameFollower", fields)
             }
+            EventKind::IsrKnown { partition, isr } => {
+                ("IsrKnown", vec![self.partition(partition), ("isr", brokers(isr))])
+            }
             EventKind::IsrProposed { partition, isr } => {
                 ("IsrProposed", vec![self.partition(partition), ("isr", brokers(isr))])
             }

@@ -137,6 +137,7 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::LogStart { .. }
         | EventKind::Flushed { .. }
         | EventKind::IsrProposed { .. }
+        | EventKind::IsrKnown { .. }
         | EventKind::ProducerIdAssigned { .. }
         | EventKind::BrokerRegistered { .. }
         | EventKind::MetadataTruncated { .. }

@@ -216,6 +216,7 @@ impl Broker {
                 }
                 leadership.state = PartitionState::Committed { isr: result.isr };
                 replica.partition_epoch = result.partition_epoch;
+                fx.event(EventKind::IsrKnown { partition, isr: result.isr });
                 self.raise_high_watermark(now, partition, fx);
             }
             // Certainly not done: back to what was committed.

@@ -113,8 +113,10 @@ impl Broker {
         let partition = registration.partition;
         let own = self.id;
         let Some((replica, log)) = self.parts(partition) else { return };
-        let previous = following(replica);
-        if replica.make_leader(own, registration, log, now) {
+        let (previous, known) = (following(replica), replica.isr());
+        let new_epoch = replica.make_leader(own, registration, log, now);
+        let isr = replica.isr();
+        if new_epoch {
             let (leader_epoch, end) = (replica.leader_epoch, log.end());
             self.stop_fetching(partition, previous);
             if self.incarnation > 0 || leader_epoch.0 > 0 {
@@ -128,6 +130,9 @@ impl Broker {
             }
             // Fetches that wait under the old epoch are fenced.
             self.complete_fetches(partition, fx);
+        }
+        if isr != known {
+            fx.event(EventKind::IsrKnown { partition, isr });
         }
         self.raise_high_watermark(now, partition, fx);
     }

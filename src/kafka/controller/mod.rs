@@ -460,7 +460,12 @@ impl Controller {
     }
 
     /// Writes a record and does what it says, before it is committed.
-    fn append(&mut self, record: MetadataRecord, fx: &mut Effects) {
+    fn append(&mut self, mut record: MetadataRecord, fx: &mut Effects) {
+        if let MetadataRecord::Partition(partition) = &mut record
+            && fx.defect == Defect::LeaderEpochKept
+        {
+            partition.leader_epoch = self.partitions[partition.partition.index()].leader_epoch;
+        }
         registry::replay(record, &mut self.brokers, &mut self.partitions, &mut self.topics);
         self.raft.append(record, fx);
         self.apply_committed(fx);

@@ -147,6 +147,7 @@ impl ClusterView {
                 self.partitions[partition.index()].replicas.retain(|replica| replica.broker != b);
                 self.count_leaderless(partition);
             }
+            EventKind::IsrKnown { partition, isr } => self.replica_mut(partition, b).isr = isr,
             EventKind::CoordinatorLoaded { .. }
             | EventKind::GroupChanged { .. }
             | EventKind::MemberJoined { .. }
@@ -265,7 +266,8 @@ impl ClusterView {
                 (p.leader, p.leader_epoch, p.isr, p.elr) = (leader, leader_epoch, isr, elr);
                 p.changed = seq;
                 if let (true, Some(leader)) = (formed, leader) {
-                    self.replica_mut(partition, leader).acting = Acting::Leader(leader_epoch);
+                    let replica = self.replica_mut(partition, leader);
+                    (replica.acting, replica.isr) = (Acting::Leader(leader_epoch), isr);
                 }
                 self.count_leaderless(partition);
             }

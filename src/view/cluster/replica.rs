@@ -78,6 +78,8 @@ pub struct ReplicaView {
     pub flushed: Offset,
     /// Its part.
     pub acting: Acting,
+    /// While it leads: its own ISR, which may lag behind the registered one.
+    pub isr: BrokerSet,
     /// The last truncation, until the next mark.
     pub last_cut: Option<Cut>,
 }
@@ -93,6 +95,7 @@ impl ReplicaView {
             log_start: Offset(0),
             flushed: Offset(0),
             acting: Acting::Unknown,
+            isr: BrokerSet::EMPTY,
             last_cut: None,
         }
     }
@@ -103,6 +106,17 @@ impl ReplicaView {
             Acting::Unknown => LeaderEpoch::NONE,
             Acting::Leader(epoch) | Acting::Follower { epoch, .. } => epoch,
         }
+    }
+
+    /// True for whoever acts as leader, deposed or not.
+    pub fn presumes_leadership(&self) -> bool {
+        matches!(self.acting, Acting::Leader(_))
+    }
+
+    /// The batches from `from` to below `to`.
+    pub fn entries(&self, from: Offset, to: Offset) -> impl Iterator<Item = &LogEntry> + '_ {
+        let first = self.log.partition_point(|entry| entry.base_offset < from);
+        self.log.iter_from(first).take_while(move |entry| entry.base_offset < to)
     }
 
     /// The entry that holds `offset`, if the log has it.

@@ -53,6 +53,9 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             format!("{who} deletes its log of {name}: it is not a replica any more.")
         }
         EventKind::IsrProposed { partition, isr } => isr_proposed(scene, who, partition, isr),
+        EventKind::IsrKnown { partition, isr } => {
+            format!("{who} knows that the ISR of {} is {isr}.", name(partition))
+        }
         _ => return None,
     })
 }

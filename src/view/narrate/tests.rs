@@ -147,6 +147,7 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
         (b, BecameLeader { partition, leader_epoch, end: offset }),
         (b, BecameFollower { partition, leader: None, leader_epoch }),
         (b, IsrProposed { partition, isr }),
+        (b, IsrKnown { partition, isr }),
         (ctl, BrokerRegistered { broker, epoch: 7 }),
         (ctl, BrokerUnfenced { broker }),
         (ctl, BrokerFenced { broker }),

@@ -1,0 +1,168 @@
+//! The invariants of replication, each with its preconditions, after every event of random runs of random clusters; and
+//! each precondition is needed: without it the invariant breaks. `cargo test --release --test invariants` tries
+//! 100,000 schedules.
+
+mod common;
+#[path = "common/seeds.rs"]
+mod seeds;
+#[path = "common/storm.rs"]
+mod storm;
+
+use std::sync::Arc;
+
+use highwater::base::chooser::{ChoicePoint, Chooser};
+use highwater::base::config::{Acks, Defect};
+use highwater::base::ids::EventSeq;
+use highwater::check::{FaultClass, Guarantee, Judge, JudgeSetup};
+use highwater::sim::schedule::FaultClasses;
+use highwater::sim::{Simulation, WorldSpec};
+
+/// What is checked. `registration` is "the leader is in the ISR", `high-watermark-moves` "the high watermark is valid",
+/// `leader-epochs` "one leader per epoch".
+const INVARIANTS: &[Guarantee] = &[
+    Guarantee::WeakIsr,
+    Guarantee::StrongIsr,
+    Guarantee::IsrHoldsCommitted,
+    Guarantee::Registration,
+    Guarantee::HighWatermarkMoves,
+    Guarantee::LogMatching,
+    Guarantee::LeaderComplete,
+    Guarantee::LeaderEpochs,
+    Guarantee::AckedSurvives,
+];
+
+/// A random cluster without consumers: replication only.
+fn cluster(seed: u64, unclean: bool) -> WorldSpec {
+    let mut luck = Chooser::seeded(seed ^ 0xc105);
+    let mut pick = |n| luck.below(ChoicePoint::Fault, n);
+    let mut spec = common::safe_spec(seed);
+    let names = Arc::make_mut(&mut spec.names);
+    names.consumers.clear();
+    spec.consumers.clear();
+    let config = Arc::make_mut(&mut spec.config);
+    let min_isr = 1 + pick(3) as u16;
+    for topic in &mut config.topics {
+        topic.min_insync_replicas = min_isr.into();
+        topic.unclean_leader_election = unclean;
+    }
+    config.features.eligible_leader_replicas = pick(4) > 0;
+    let producer = &mut spec.producers[0];
+    producer.acks = [Acks::All, Acks::All, Acks::Leader, Acks::None][pick(4) as usize];
+    producer.enable_idempotence = producer.acks == Acks::All && pick(2) == 0;
+    spec
+}
+
+fn setup(spec: &WorldSpec, unclean: bool) -> JudgeSetup {
+    JudgeSetup {
+        acks: vec![spec.producers[0].acks],
+        unclean_election: vec![unclean; spec.config.topics.len()],
+        ..JudgeSetup::default()
+    }
+}
+
+/// What the judge finds broken in one storm, at the first event that breaks anything.
+fn broken_in(spec: WorldSpec, classes: FaultClasses, mut judge: Judge) -> Vec<(Guarantee, String)> {
+    let mut seen = 0;
+    let mut found = Vec::new();
+    storm::storm(spec, classes, |simulation: &Simulation, _| {
+        let events = simulation.trace().events();
+        let grown = events.len() > seen;
+        for n in seen..events.len() {
+            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
+        }
+        seen = events.len();
+        if grown {
+            found = judge.broken_invariants();
+        }
+        found.is_empty()
+    });
+    let text = |v: highwater::check::verdict::Verdict| v.violation().map(|v| v.text.clone());
+    found.into_iter().map(|(g, v)| (g, text(v).unwrap_or_default())).collect()
+}
+
+/// How many schedules each quarter of the test tries.
+const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 25_000 };
+
+/// Every fault class now and then; the judge knows which invariant may be broken by which.
+fn weather(seed: u64) -> (FaultClasses, bool) {
+    let stormy = seed.is_multiple_of(3);
+    let classes =
+        FaultClasses { power: stormy, disks: stormy, clients: false, ..FaultClasses::SURVIVABLE };
+    (classes, seed % 5 == 1)
+}
+
+fn hold_for(quarter: u64) {
+    for seed in seeds::seeds(quarter * SEEDS..(quarter + 1) * SEEDS) {
+        let (classes, unclean) = weather(seed);
+        let spec = cluster(seed, unclean);
+        let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), INVARIANTS);
+        let broken = broken_in(spec, classes, judge);
+        assert!(broken.is_empty(), "seed {seed}: {broken:?}");
+    }
+}
+
+#[test]
+fn they_hold_under_their_preconditions_first_quarter() {
+    hold_for(0);
+}
+
+#[test]
+fn they_hold_under_their_preconditions_second_quarter() {
+    hold_for(1);
+}
+
+#[test]
+fn they_hold_under_their_preconditions_third_quarter() {
+    hold_for(2);
+}
+
+#[test]
+fn they_hold_under_their_preconditions_fourth_quarter() {
+    hold_for(3);
+}
+
+/// The first seed whose storm breaks `guarantee` when only `class` is added to crashes and network faults.
+fn first_break(guarantee: Guarantee, class: FaultClass) -> Option<u64> {
+    let unclean = class == FaultClass::UncleanElection;
+    let classes = FaultClasses {
+        power: class == FaultClass::PowerLoss,
+        disks: class == FaultClass::DiskLoss,
+        clients: false,
+        ..FaultClasses::SURVIVABLE
+    };
+    (0..2_000).find(|seed| {
+        let spec = cluster(*seed, unclean);
+        let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &[guarantee]);
+        !broken_in(spec, classes, judge.regardless_of_preconditions()).is_empty()
+    })
+}
+
+#[test]
+fn every_precondition_is_needed() {
+    let classes = [FaultClass::PowerLoss, FaultClass::DiskLoss, FaultClass::UncleanElection];
+    let mut needless = Vec::new();
+    for guarantee in INVARIANTS {
+        for class in classes.iter().filter(|class| !guarantee.holds_under().contains(class)) {
+            if first_break(*guarantee, *class).is_none() {
+                needless.push((*guarantee, *class));
+            }
+        }
+    }
+    assert!(needless.is_empty(), "never broken without their precondition: {needless:?}");
+}
+
+/// Two invariants hold under every fault class; what they rest on is the controller's care.
+#[test]
+fn what_holds_under_every_fault_class_rests_on_the_controller() {
+    for (guarantee, defect) in [
+        (Guarantee::Registration, Defect::ElectionIgnoresIsr),
+        (Guarantee::LeaderEpochs, Defect::LeaderEpochKept),
+    ] {
+        let found = (0..300).any(|seed| {
+            let spec = WorldSpec { defect, ..cluster(seed, false) };
+            let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, false), &[guarantee]);
+            !broken_in(spec, FaultClasses::SURVIVABLE, judge).is_empty()
+        });
+        assert!(found, "{} does not notice {defect:?}", guarantee.name());
+    }
+}
