@@ -151,10 +151,11 @@ fn every_precondition_is_needed() {
     assert!(needless.is_empty(), "never broken without their precondition: {needless:?}");
 }
 
-/// Two invariants hold under every fault class; what they rest on is the controller's care.
+/// Some invariants hold under every fault class: they rest on rules of the protocol alone, and break without them.
 #[test]
-fn what_holds_under_every_fault_class_rests_on_the_controller() {
+fn what_holds_under_every_fault_class_rests_on_a_rule() {
     for (guarantee, defect) in [
+        (Guarantee::LogMatching, Defect::NoTruncation),
         (Guarantee::Registration, Defect::ElectionIgnoresIsr),
         (Guarantee::LeaderEpochs, Defect::LeaderEpochKept),
     ] {

@@ -34,11 +34,6 @@ impl Agreement {
                 let newly = (leader.high_watermark.min(offset), offset);
                 self.compare(m, partition, leader, isr_of(p, leader), newly);
             }
-            EventKind::BecameLeader { partition, .. } => {
-                let p = m.before.partition(partition);
-                let Some(leader) = p.replica(broker) else { return };
-                self.join(m, partition, leader, isr_of(p, leader));
-            }
             EventKind::Truncated { partition, to, .. } => {
                 let p = m.before.partition(partition);
                 for leader in p.replicas.iter().filter(|replica| replica.presumes_leadership()) {

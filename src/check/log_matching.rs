@@ -1,8 +1,7 @@
 //! `log-matching`: where two replicas of a partition have a batch at the same offset under the same leader epoch, it
 //! is the same batch, and so is the one before it; hence the logs agree from the start up to there. And what a
 //! follower counts as below its high watermark is what the leader it follows has.
-//! Must hold under process crashes, network faults, unclean elections and manual commits; not under power loss or lost
-//! disks, where a leader may start over below what a follower kept.
+//! Must hold under every fault class: a leader that lost its log and starts over does so under a new epoch.
 
 use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::check::verdict::{Finding, Verdict};

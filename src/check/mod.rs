@@ -242,7 +242,7 @@ guarantees! {
     /// A replica's HW is at most its LEO, and grows within a leader epoch.
     HighWatermarkMoves(high_watermark_moves, "high-watermark-moves", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// Every member of the ISR has everything below the leader's HW.
-    IsrHoldsCommitted(isr_holds_committed, "isr-holds-committed", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
+    IsrHoldsCommitted(isr_holds_committed, "isr-holds-committed", Invariant, SOUND_DISKS);
     /// A leader's own ISR agrees with it below its HW.
     WeakIsr(weak_isr, "weak-isr", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// The registered ISR agrees with whoever acts as leader below that one's HW.
@@ -252,7 +252,7 @@ guarantees! {
     /// Leader epochs grow, and each has one leader.
     LeaderEpochs(leader_epochs, "leader-epochs", Invariant, EVERYTHING);
     /// Two logs with the same offset and epoch agree up to there.
-    LogMatching(log_matching, "log-matching", Invariant, SOUND_DISKS);
+    LogMatching(log_matching, "log-matching", Invariant, EVERYTHING);
     /// A leader elected cleanly has everything that was below any HW.
     LeaderComplete(leader_complete, "leader-complete", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// What acks=all acknowledged is below an HW and stays in the leader's log.

@@ -17,11 +17,20 @@ pub(super) struct StrongIsr {
 impl Check for StrongIsr {
     fn observe(&mut self, m: &Moment<'_>) {
         self.agreement.observe(m, |partition, _| partition.isr);
-        if let EventKind::PartitionChanged { partition, isr, .. } = m.event.kind {
-            let p = m.before.partition(partition);
-            for leader in p.replicas.iter().filter(|replica| replica.presumes_leadership()) {
-                self.agreement.join(m, partition, leader, isr.difference(p.isr));
+        match m.event.kind {
+            EventKind::PartitionChanged { partition, isr, .. } => {
+                let p = m.before.partition(partition);
+                for leader in p.replicas.iter().filter(|replica| replica.presumes_leadership()) {
+                    self.agreement.join(m, partition, leader, isr.difference(p.isr));
+                }
             }
+            EventKind::BecameLeader { partition, .. } => {
+                let p = m.before.partition(partition);
+                let leader = m.event.node.broker().and_then(|broker| p.replica(broker));
+                let Some(leader) = leader else { return };
+                self.agreement.join(m, partition, leader, p.isr);
+            }
+            _ => {}
         }
     }
 

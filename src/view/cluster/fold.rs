@@ -1,6 +1,7 @@
 //! How each kind of event changes the view: one function for each kind of node.
 
 use crate::base::batch::{BatchTable, RecordBody};
+use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, NodeId, Offset, PartitionId,
 };
@@ -140,7 +141,8 @@ impl ClusterView {
             }
             EventKind::BecameFollower { partition, leader, leader_epoch } => {
                 let acting = Acting::Follower { leader, epoch: leader_epoch };
-                self.replica_mut(partition, b).acting = acting;
+                let replica = self.replica_mut(partition, b);
+                (replica.acting, replica.isr) = (acting, BrokerSet::EMPTY);
                 self.count_leaderless(partition);
             }
             EventKind::ReplicaDeleted { partition } => {
@@ -415,7 +417,8 @@ impl ClusterView {
                 _ => {}
             }
             if process == Some(ProcessState::Down) {
-                self.replica_mut(id, broker).acting = Acting::Unknown;
+                let replica = self.replica_mut(id, broker);
+                (replica.acting, replica.isr) = (Acting::Unknown, BrokerSet::EMPTY);
             }
             self.count_leaderless(id);
         }
