@@ -13,6 +13,7 @@ use std::sync::Arc;
 use highwater::base::chooser::{ChoicePoint, Chooser};
 use highwater::base::config::{Acks, Defect};
 use highwater::base::ids::EventSeq;
+use highwater::check::verdict::Verdict;
 use highwater::check::{FaultClass, Guarantee, Judge, JudgeSetup};
 use highwater::sim::schedule::FaultClasses;
 use highwater::sim::{Simulation, WorldSpec};
@@ -60,8 +61,13 @@ fn setup(spec: &WorldSpec, unclean: bool) -> JudgeSetup {
     }
 }
 
-/// What the judge finds broken in one storm, at the first event that breaks anything.
-fn broken_in(spec: WorldSpec, classes: FaultClasses, mut judge: Judge) -> Vec<(Guarantee, String)> {
+/// What the judge finds broken in one storm, up to the first event after which `enough` is.
+fn broken_in(
+    spec: WorldSpec,
+    classes: FaultClasses,
+    mut judge: Judge,
+    mut enough: impl FnMut(&[(Guarantee, Verdict)]) -> bool,
+) -> Vec<(Guarantee, String)> {
     let mut seen = 0;
     let mut found = Vec::new();
     storm::storm(spec, classes, |simulation: &Simulation, _| {
@@ -74,14 +80,19 @@ fn broken_in(spec: WorldSpec, classes: FaultClasses, mut judge: Judge) -> Vec<(G
         if grown {
             found = judge.broken_invariants();
         }
-        found.is_empty()
+        !enough(&found)
     });
-    let text = |v: highwater::check::verdict::Verdict| v.violation().map(|v| v.text.clone());
-    found.into_iter().map(|(g, v)| (g, text(v).unwrap_or_default())).collect()
+    let text = |v: Verdict| v.violation().map(|v| v.text.clone()).unwrap_or_default();
+    found.into_iter().map(|(g, v)| (g, text(v))).collect()
+}
+
+/// One broken invariant is enough.
+fn any(found: &[(Guarantee, Verdict)]) -> bool {
+    !found.is_empty()
 }
 
 /// How many schedules each quarter of the test tries.
-const SEEDS: u64 = if cfg!(debug_assertions) { 60 } else { 25_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 25 } else { 25_000 };
 
 /// Every fault class now and then; the judge knows which invariant may be broken by which.
 fn weather(seed: u64) -> (FaultClasses, bool) {
@@ -96,7 +107,7 @@ fn hold_for(quarter: u64) {
         let (classes, unclean) = weather(seed);
         let spec = cluster(seed, unclean);
         let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), INVARIANTS);
-        let broken = broken_in(spec, classes, judge);
+        let broken = broken_in(spec, classes, judge, any);
         assert!(broken.is_empty(), "seed {seed}: {broken:?}");
     }
 }
@@ -121,8 +132,11 @@ fn they_hold_under_their_preconditions_fourth_quarter() {
     hold_for(3);
 }
 
-/// The first seed whose storm breaks `guarantee` when only `class` is added to crashes and network faults.
-fn first_break(guarantee: Guarantee, class: FaultClass) -> Option<u64> {
+/// Seeds that showed something when this was written (the test prints which do); they only save time.
+const SHOWING: [u64; 9] = [6, 16, 15, 50, 243, 822, 8, 245, 1022];
+
+/// The invariants among `wanted` that no storm breaks in which only `class` is added to crashes and network faults.
+fn never_broken(mut wanted: Vec<Guarantee>, class: FaultClass) -> Vec<Guarantee> {
     let unclean = class == FaultClass::UncleanElection;
     let classes = FaultClasses {
         power: class == FaultClass::PowerLoss,
@@ -130,39 +144,44 @@ fn first_break(guarantee: Guarantee, class: FaultClass) -> Option<u64> {
         clients: false,
         ..FaultClasses::SURVIVABLE
     };
-    (0..2_000).find(|seed| {
-        let spec = cluster(*seed, unclean);
-        let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &[guarantee]);
-        !broken_in(spec, classes, judge.regardless_of_preconditions()).is_empty()
-    })
+    for seed in SHOWING.into_iter().chain(0..2_000) {
+        if wanted.is_empty() {
+            break;
+        }
+        let spec = cluster(seed, unclean);
+        let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &wanted);
+        let all = |found: &[(Guarantee, Verdict)]| found.len() == wanted.len();
+        let broken = broken_in(spec, classes, judge.regardless_of_preconditions(), all);
+        let before = wanted.len();
+        wanted.retain(|guarantee| broken.iter().all(|(found, _)| found != guarantee));
+        if wanted.len() < before {
+            println!("{class:?}: seed {seed} breaks {broken:?}");
+        }
+    }
+    wanted
 }
 
 #[test]
 fn every_precondition_is_needed() {
-    let classes = [FaultClass::PowerLoss, FaultClass::DiskLoss, FaultClass::UncleanElection];
-    let mut needless = Vec::new();
-    for guarantee in INVARIANTS {
-        for class in classes.iter().filter(|class| !guarantee.holds_under().contains(class)) {
-            if first_break(*guarantee, *class).is_none() {
-                needless.push((*guarantee, *class));
-            }
-        }
+    for class in [FaultClass::PowerLoss, FaultClass::DiskLoss, FaultClass::UncleanElection] {
+        let needing = INVARIANTS.iter().filter(|g| !g.holds_under().contains(&class));
+        let needless = never_broken(needing.copied().collect(), class);
+        assert!(needless.is_empty(), "never broken by {class:?}: {needless:?}");
     }
-    assert!(needless.is_empty(), "never broken without their precondition: {needless:?}");
 }
 
 /// Some invariants hold under every fault class: they rest on rules of the protocol alone, and break without them.
 #[test]
 fn what_holds_under_every_fault_class_rests_on_a_rule() {
     for (guarantee, defect) in [
-        (Guarantee::LogMatching, Defect::NoTruncation),
+        (Guarantee::LogMatching, Defect::LeaderEpochKept),
         (Guarantee::Registration, Defect::ElectionIgnoresIsr),
         (Guarantee::LeaderEpochs, Defect::LeaderEpochKept),
     ] {
         let found = (0..300).any(|seed| {
             let spec = WorldSpec { defect, ..cluster(seed, false) };
             let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, false), &[guarantee]);
-            !broken_in(spec, FaultClasses::SURVIVABLE, judge).is_empty()
+            !broken_in(spec, FaultClasses::SURVIVABLE, judge, any).is_empty()
         });
         assert!(found, "{} does not notice {defect:?}", guarantee.name());
     }
