@@ -12,11 +12,13 @@ use std::sync::Arc;
 
 use highwater::base::chooser::{ChoicePoint, Chooser};
 use highwater::base::config::{Acks, Defect};
-use highwater::base::ids::EventSeq;
+use highwater::base::ids::{BrokerId, EventSeq, NodeId};
+use highwater::base::time::{Duration, Time};
 use highwater::check::verdict::Verdict;
 use highwater::check::{FaultClass, Guarantee, Judge, JudgeSetup};
-use highwater::sim::schedule::FaultClasses;
-use highwater::sim::{Simulation, WorldSpec};
+use highwater::event::FaultKind;
+use highwater::sim::schedule::{FaultClasses, run_until};
+use highwater::sim::{Command, Simulation, WorldSpec};
 
 /// What is checked. `registration` is "the leader is in the ISR", `high-watermark-moves` "the high watermark is valid",
 /// `leader-epochs` "one leader per epoch".
@@ -106,6 +108,7 @@ fn hold_for(quarter: u64) {
     for seed in seeds::seeds(quarter * SEEDS..(quarter + 1) * SEEDS) {
         let (classes, unclean) = weather(seed);
         let spec = cluster(seed, unclean);
+        let spec = if seed % 4 == 0 { storm::with_quorum(spec, 3) } else { spec };
         let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), INVARIANTS);
         let broken = broken_in(spec, classes, judge, any);
         assert!(broken.is_empty(), "seed {seed}: {broken:?}");
@@ -132,7 +135,7 @@ fn they_hold_under_their_preconditions_fourth_quarter() {
     hold_for(3);
 }
 
-/// Seeds that showed something when this was written (the test prints which do); they only save time.
+/// Seeds that showed something when this was written; they only save time.
 const SHOWING: [u64; 9] = [6, 16, 15, 50, 243, 822, 8, 245, 1022];
 
 /// The invariants among `wanted` that no storm breaks in which only `class` is added to crashes and network faults.
@@ -142,6 +145,7 @@ fn never_broken(mut wanted: Vec<Guarantee>, class: FaultClass) -> Vec<Guarantee>
         power: class == FaultClass::PowerLoss,
         disks: class == FaultClass::DiskLoss,
         clients: false,
+
         ..FaultClasses::SURVIVABLE
     };
     for seed in SHOWING.into_iter().chain(0..2_000) {
@@ -152,11 +156,7 @@ fn never_broken(mut wanted: Vec<Guarantee>, class: FaultClass) -> Vec<Guarantee>
         let judge = Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &wanted);
         let all = |found: &[(Guarantee, Verdict)]| found.len() == wanted.len();
         let broken = broken_in(spec, classes, judge.regardless_of_preconditions(), all);
-        let before = wanted.len();
         wanted.retain(|guarantee| broken.iter().all(|(found, _)| found != guarantee));
-        if wanted.len() < before {
-            println!("{class:?}: seed {seed} breaks {broken:?}");
-        }
     }
     wanted
 }
@@ -164,9 +164,52 @@ fn never_broken(mut wanted: Vec<Guarantee>, class: FaultClass) -> Vec<Guarantee>
 #[test]
 fn every_precondition_is_needed() {
     for class in [FaultClass::PowerLoss, FaultClass::DiskLoss, FaultClass::UncleanElection] {
-        let needing = INVARIANTS.iter().filter(|g| !g.holds_under().contains(&class));
-        let needless = never_broken(needing.copied().collect(), class);
+        let mut needing: Vec<Guarantee> = INVARIANTS.to_vec();
+        needing.retain(|g| !g.holds_under().contains(&class));
+        if class == FaultClass::UncleanElection {
+            // Storms break it once in a thousand; the story below shows how.
+            needing.retain(|g| *g != Guarantee::WeakIsr);
+        }
+        let needless = never_broken(needing, class);
         assert!(needless.is_empty(), "never broken by {class:?}: {needless:?}");
+    }
+}
+
+/// b3 is behind and dead, then b1 loses the controller but not b2; b2 dies. b3 returns and is elected uncleanly, b2
+/// follows it and truncates what b1, still leader in its own eyes, counts as stored on both.
+#[test]
+fn an_unclean_election_breaks_what_a_zombie_leader_knows_of_its_own_isr() {
+    let [b1, b2, b3] = [1, 2, 3].map(|n| NodeId::Broker(BrokerId(n)));
+    let fault = |node, kind| Command::Fault { node, kind };
+    let script = [
+        (2, fault(b3, FaultKind::Kill)),
+        (16, Command::CutOff { left: vec![b1], right: vec![NodeId::Controller(1)] }),
+        (17, fault(b2, FaultKind::Kill)),
+        (30, fault(b3, FaultKind::Start)),
+        (40, fault(b2, FaultKind::Start)),
+    ];
+    for unclean in [true, false] {
+        let mut spec = cluster(1, unclean);
+        let config = Arc::make_mut(&mut spec.config);
+        config.topics.iter_mut().for_each(|topic| topic.min_insync_replicas = 1);
+        let spec = Arc::new(spec);
+        let judge =
+            Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &[Guarantee::WeakIsr]);
+        let mut judge = judge.regardless_of_preconditions();
+        let mut simulation = Simulation::new(&spec);
+        for second in 0..60u64 {
+            run_until(&mut simulation, Time::ZERO + Duration::from_secs(second), &mut |_| true);
+            if second == 1 || second == 15 {
+                common::send(&mut simulation, 2 * second as u32);
+            }
+            let due = script.iter().filter(|(at, _)| *at == second);
+            due.for_each(|(_, command)| simulation.apply(command));
+        }
+        let events = simulation.trace().events();
+        for n in 0..events.len() {
+            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
+        }
+        assert_eq!(judge.broken_invariants().len(), usize::from(unclean), "unclean: {unclean}");
     }
 }
 
