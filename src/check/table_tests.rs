@@ -316,7 +316,8 @@ fn replication() -> Vec<Case> {
                 story(|s| {
                     let batch = s.send(&[0]);
                     s.append(1, batch, 0, 0);
-                    let isr = [1].into_iter().map(BrokerId).collect();
+                    s.append(2, batch, 0, 0);
+                    let isr = [1, 2].into_iter().map(BrokerId).collect();
                     s.broker(1, EventKind::IsrKnown { partition: P0, isr });
                     s.high_watermark(1, 1);
                 }),

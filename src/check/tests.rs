@@ -6,7 +6,7 @@ use crate::base::broker_set::BrokerSet;
 use crate::base::error::Exception;
 use crate::base::ids::{BrokerId, MessageId};
 use crate::check::table_tests::{Case, cases, sound, story};
-use crate::view::story::Story;
+use crate::view::story::{P0, Story};
 
 /// `acks=all`, everything else by default.
 fn setup() -> JudgeSetup {
@@ -92,7 +92,9 @@ fn a_power_loss_voids_the_promise_of_acks_all() {
 #[test]
 fn an_unclean_election_is_allowed_where_the_topic_allows_it() {
     let story = story(|s| {
-        s.registers(Some(1), 0, BrokerSet::of(BrokerId(1)));
+        let isr = BrokerSet::of(BrokerId(1));
+        s.registers(Some(1), 0, isr);
+        s.broker(1, EventKind::IsrKnown { partition: P0, isr });
         let batch = s.send(&[0]);
         s.replicate(&[1], batch, 0, 0);
         s.acked(batch, 0);
@@ -105,9 +107,8 @@ fn an_unclean_election_is_allowed_where_the_topic_allows_it() {
             .filter(|(g, v)| g.kind() == Kind::Invariant && v.violation().is_some())
             .map(|(g, _)| g)
             .collect();
-        let expected: &[Guarantee] =
-            if unclean { &[] } else { &[Guarantee::LeaderComplete, Guarantee::AckedSurvives] };
-        assert_eq!(broken, expected);
+        let expected = [Guarantee::StrongIsr, Guarantee::LeaderComplete, Guarantee::AckedSurvives];
+        assert_eq!(broken, if unclean { &[][..] } else { &expected });
     }
 }
 
