@@ -388,6 +388,8 @@ fn cell<T: Clone + Default>(table: &mut Vec<T>, partition: PartitionId) -> &mut 
 }
 
 #[cfg(test)]
+mod table_isr;
+#[cfg(test)]
 mod table_quorum;
 #[cfg(test)]
 mod table_tests;
