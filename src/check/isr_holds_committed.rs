@@ -1,6 +1,7 @@
 //! `isr-holds-committed`: when the registered leader moves its high watermark, and when the ISR changes, every member
 //! of the ISR has a log that reaches it: any member of the ISR is a safe leader. And no member counts that has not
-//! heard of the leader's epoch (rule 3 of KIP-320: a fetch under an older epoch is fenced), for what it has may be of another lineage.
+//! heard of the leader's epoch (rule 3 of KIP-320: a fetch under an older epoch is fenced), for what it has may be of
+//! another lineage.
 //! Must hold under process crashes, network faults, unclean elections (the elected replica is the ISR) and manual
 //! commits; not under power loss or lost disks.
 
