@@ -1,7 +1,8 @@
 //! `log-matching`: where two replicas of a partition have a batch at the same offset under the same leader epoch, it
 //! is the same batch, and so is the one before it; hence the logs agree from the start up to there. And what a
 //! follower counts as below its high watermark is what the leader it follows has.
-//! Must hold under every fault class: a leader that lost its log and starts over does so under a new epoch.
+//! Must hold under every fault class (a leader that lost its log and starts over does so under a new epoch) as long as
+//! followers truncate by leader epoch as 4.4 does; the rules before it broke it (KAFKA-6361).
 
 use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::check::verdict::{Finding, Verdict};

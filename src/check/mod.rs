@@ -81,6 +81,12 @@ const EVERYTHING: &[FaultClass] = &[
     FaultClass::ManualCommits,
     FaultClass::OldProtocol,
 ];
+const TRUNCATION_BY_EPOCH: &[FaultClass] = &[
+    FaultClass::PowerLoss,
+    FaultClass::DiskLoss,
+    FaultClass::UncleanElection,
+    FaultClass::ManualCommits,
+];
 const SOUND_DISKS: &[FaultClass] = &[FaultClass::UncleanElection, FaultClass::ManualCommits];
 const SOUND_DISKS_CLEAN_ELECTIONS: &[FaultClass] = &[FaultClass::ManualCommits];
 const OWN_COMMITS: &[FaultClass] = &[
@@ -252,7 +258,7 @@ guarantees! {
     /// Leader epochs grow, and each has one leader.
     LeaderEpochs(leader_epochs, "leader-epochs", Invariant, EVERYTHING);
     /// Two logs with the same offset and epoch agree up to there.
-    LogMatching(log_matching, "log-matching", Invariant, EVERYTHING);
+    LogMatching(log_matching, "log-matching", Invariant, TRUNCATION_BY_EPOCH);
     /// A leader elected cleanly has everything that was below any HW.
     LeaderComplete(leader_complete, "leader-complete", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// What acks=all acknowledged is below an HW and stays in the leader's log.
