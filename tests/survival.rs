@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use highwater::base::chooser::Chooser;
 use highwater::base::config::Acks;
-use highwater::base::ids::{EventSeq, NodeId};
+use highwater::base::ids::{BrokerId, EventSeq, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::{Guarantee, Judge, JudgeSetup};
-use highwater::event::FaultKind;
+use highwater::event::{Api, EventKind, FaultKind, WireLabel};
 use highwater::sim::schedule::{Act, FaultClasses, Schedule, heal_all, run_until};
-use highwater::sim::{Simulation, WorldSpec};
+use highwater::sim::{Command, Simulation, WorldSpec};
 
 /// Feeds a judge with what a simulation has done since the last look.
 struct Watch {
@@ -130,4 +130,24 @@ fn a_safe_cluster_keeps_every_promise_under_crashes_and_network_faults() {
         exercised += u64::from(tally.acked > 0);
     }
     assert!(exercised > runs * 3 / 4, "only {exercised} of {runs} runs acknowledged anything");
+}
+
+/// `AbstractCoordinator.ensureCoordinatorReady`: as long as everybody names a dead broker, the consumer waits between
+/// its questions, longer each time.
+#[test]
+fn who_looks_for_a_dead_coordinator_waits_between_questions() {
+    let mut simulation = Simulation::new(&Arc::new(common::safe_spec(7)));
+    run_until(&mut simulation, Time::ZERO + Duration::from_secs(5), &mut |_| true);
+    // `__consumer_offsets` is led by b3; its session lasts nine more seconds.
+    let node = NodeId::Broker(BrokerId(3));
+    simulation.apply(&Command::Fault { node, kind: FaultKind::Kill });
+    run_until(&mut simulation, Time::ZERO + Duration::from_secs(10), &mut |_| true);
+    let asked = simulation.trace().events().iter().filter(|event| {
+        let asks = |label: &WireLabel| label.api == Api::FindCoordinator && !label.response;
+        event.at > Time::ZERO + Duration::from_secs(5)
+            && event.node == NodeId::Consumer(0)
+            && matches!(&event.kind, EventKind::WireSent { label, .. } if asks(label))
+    });
+    let asked = asked.count();
+    assert!((4..=30).contains(&asked), "{asked} questions in five seconds");
 }

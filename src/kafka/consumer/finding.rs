@@ -93,10 +93,16 @@ impl Consumer {
         match coordinator {
             Some(broker) if error == ErrorCode::None => {
                 self.coordinator.finding = false;
-                self.coordinator.failures = 0;
                 self.coordinator.known = Some(broker);
                 self.network.ready(now, broker, fx);
                 self.heartbeat.reset_session(now, self.config.session_timeout);
+                if self.is_unavailable(now, broker) {
+                    // Everybody still names a broker that does not answer: wait before asking again.
+                    self.mark_coordinator_unknown(now, fx);
+                    self.back_off(now, fx);
+                    return self.fail_waiting_commits();
+                }
+                self.coordinator.failures = 0;
                 self.start_waiting_commits(now, fx);
             }
             _ => self.find_failed(now, wire(error), fx),
@@ -110,11 +116,15 @@ impl Consumer {
         if !is_retriable(exception) && !no_broker {
             self.coordinator.fatal = Some(exception);
         }
+        self.back_off(now, fx);
+        self.network.metadata_mut().request_update(false);
+        self.fail_waiting_commits();
+    }
+
+    fn back_off(&mut self, now: Time, fx: &mut Effects) {
         let wait = self.retry.backoff(self.coordinator.failures, fx);
         self.coordinator.failures += 1;
         self.coordinator.retry_at = now + wait;
-        self.network.metadata_mut().request_update(false);
-        self.fail_waiting_commits();
     }
 
     /// An answer of a broker that is not the coordinator (any more).
