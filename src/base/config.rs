@@ -69,6 +69,8 @@ pub struct ProducerConfig {
     pub partitioner_ignore_keys: bool,
     /// `partitioner.adaptive.partitioning.enable`.
     pub adaptive_partitioning: bool,
+    /// `partitioner.availability.timeout.ms`; zero: partitions are never passed over.
+    pub availability_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -93,6 +95,7 @@ impl Default for ProducerConfig {
             partitioner: Partitioner::BuiltIn,
             partitioner_ignore_keys: false,
             adaptive_partitioning: true,
+            availability_timeout: Duration::ZERO,
         }
     }
 }

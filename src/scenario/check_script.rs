@@ -497,7 +497,7 @@ impl Script<'_, '_, '_> {
             | Probe::Callbacks(name) => self.consumer(name),
             Probe::Exception(name) => self.client(name),
             Probe::AdminException | Probe::ActiveController | Probe::ControllerEpoch => {}
-            Probe::Outcomes(name) => self.producer(name),
+            Probe::Outcomes(name) | Probe::ShortestRun(name) => self.producer(name),
             Probe::Log(node, p)
             | Probe::HighWatermark(node, p)
             | Probe::LogStart(node, p)

@@ -87,6 +87,9 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
     if let Probe::Outcomes(name) = probe {
         return Some(outcomes(state, state.producer(name)?));
     }
+    if let Probe::ShortestRun(name) = probe {
+        return Some(shortest_run(state, state.producer(name)?));
+    }
     if let Probe::Returned(name) = probe {
         return Some(returned(state, state.consumer(name)?));
     }
@@ -175,6 +178,17 @@ fn outcomes(state: &State, producer: u16) -> Fact {
         outcomes.insert(state.names().message(MessageId(n as u32)), outcome);
     }
     Fact::Map(outcomes)
+}
+
+/// How long a producer stayed with one partition, at least.
+fn shortest_run(state: &State, producer: u16) -> Fact {
+    let sent = state.view.messages.iter().filter(|message| message.producer == Some(producer));
+    let mut sent: Vec<_> = sent.map(|message| (message.sent, message.partition)).collect();
+    sent.sort_unstable_by_key(|(at, _)| *at);
+    let runs: Vec<usize> = sent.chunk_by(|a, b| a.1 == b.1).map(<[_]>::len).collect();
+    // The last one was cut short by the end of the workload.
+    let whole = runs.len().saturating_sub(1).max(1);
+    runs.iter().take(whole).min().map_or(Fact::None, |shortest| number(*shortest as i64))
 }
 
 fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {

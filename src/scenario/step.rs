@@ -471,9 +471,10 @@ pub enum Probe {
     /// What the last call by hand of a consumer came to: the class of what it threw; an offset; offsets by partition;
     /// none for a call without a result.
     Returned(String),
-    /// Outcome of each message of a producer (offset, exception, open):
-    /// `{"m0": 0, "m1": "TimeoutException", "m2": None}`.
+    /// Outcome of each message of a producer (offset, exception, open): `{"m0": 0, "m1": "TimeoutException"}`.
     Outcomes(String),
+    /// How many records in a row a producer put into one partition at least; the last row counts if it is the only one.
+    ShortestRun(String),
     /// A replica's log: `[[offset, id, leader epoch]]`.
     Log(Node, TopicPartition),
     /// Every replica's log of a partition: `{"b1": [[offset, id, leader epoch]]}`.

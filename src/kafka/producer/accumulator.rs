@@ -2,7 +2,7 @@
 //!
 //! Kafka: `RecordAccumulator`, `BufferPool`, `IncompleteBatches`.
 //! Simplified: back-off jitter is drawn once a retry; the weights of adaptive partitioning are those of the moment a
-//! partition is chosen, Kafka's those of the sender's last pass; no `partitioner.availability.timeout.ms`.
+//! partition is chosen, Kafka's those of the sender's last pass.
 
 use std::collections::VecDeque;
 
@@ -56,6 +56,15 @@ struct PartitionQueue {
     used: bool,
 }
 
+/// `NodeLatencyStats`: how long there has been something for a broker that did not take it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct NodeLatency {
+    /// When there was last something for it.
+    ready: Time,
+    /// When it last could take it.
+    drain: Time,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct RecordAccumulator {
@@ -64,6 +73,9 @@ pub(super) struct RecordAccumulator {
     delivery_timeout: Duration,
     retry_backoff: ExponentialBackoff,
     available_memory: u64,
+    availability_timeout: Duration,
+    /// By broker; only with `partitioner.availability.timeout.ms`.
+    node_latency: Vec<Option<NodeLatency>>,
     pub(super) batches: BatchStore,
     /// By partition.
     queues: Vec<PartitionQueue>,
@@ -90,6 +102,8 @@ impl RecordAccumulator {
             delivery_timeout: config.delivery_timeout,
             retry_backoff: ExponentialBackoff::new(config.retry_backoff, config.retry_backoff_max),
             available_memory: config.buffer_memory,
+            availability_timeout: config.availability_timeout,
+            node_latency: Vec::new(),
             batches: BatchStore::default(),
             queues: Vec::new(),
             active: Vec::new(),
@@ -131,10 +145,38 @@ impl RecordAccumulator {
         last.is_none_or(|id| self.batches[*id].is_full())
     }
 
+    /// True when the partition has no open batch that a record of `bytes` fits into: what Kafka finds when `tryAppend`
+    /// has closed the last batch, before it makes a new one.
+    pub(super) fn needs_new_batch(&mut self, partition: PartitionId, bytes: u32) -> bool {
+        let last = self.queue(partition).waiting.back().copied();
+        last.is_none_or(|id| !self.batches[id].make_room(bytes))
+    }
+
     /// How many batches wait for `partition`; `None` when it never had one.
     pub(super) fn queue_size(&self, partition: PartitionId) -> Option<u32> {
         let queue = self.queues.get(partition.index()).filter(|queue| queue.used)?;
         Some(queue.waiting.len() as u32)
+    }
+
+    /// There is something for `broker`, which can take it now or not (`updateNodeLatencyStats`).
+    pub(super) fn update_latency(&mut self, now: Time, broker: BrokerId, can_drain: bool) {
+        if self.availability_timeout == Duration::ZERO {
+            return;
+        }
+        if self.node_latency.len() <= broker.index() {
+            self.node_latency.resize(broker.index() + 1, None);
+        }
+        let stats = self.node_latency[broker.index()];
+        let drain = stats.filter(|_| !can_drain).map_or(now, |stats| stats.drain);
+        self.node_latency[broker.index()] = Some(NodeLatency { ready: now, drain });
+    }
+
+    /// True when adaptive partitioning passes `partition` over: something waits for it, and its leader has taken
+    /// nothing for longer than `partitioner.availability.timeout.ms`.
+    pub(super) fn is_stuck(&self, partition: PartitionId, leader: Option<BrokerId>) -> bool {
+        let waits = self.queue_size(partition).is_some_and(|size| size > 0);
+        let stats = leader.and_then(|leader| *self.node_latency.get(leader.index())?);
+        waits && stats.is_some_and(|s| s.ready.since(s.drain) > self.availability_timeout)
     }
 
     /// Looks for something to send. `exhausted` says that a `send()` waits for memory.
@@ -402,6 +444,10 @@ impl RecordAccumulator {
             }
         }
         into.add(&self.drain_index);
+        for stats in self.node_latency.iter().flatten() {
+            into.add_time(now, stats.ready);
+            into.add_time(now, stats.drain);
+        }
     }
 }
 

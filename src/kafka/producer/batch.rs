@@ -86,11 +86,16 @@ impl ProducerBatch {
         self.closed || (self.count > 0 && self.write_limit <= self.bytes)
     }
 
-    /// Appends `record` if it fits; the first record always does. A batch that had no room stays closed.
+    /// True when a record of `bytes` fits; the first record always does. A batch that had no room stays closed.
+    pub(super) fn make_room(&mut self, bytes: u32) -> bool {
+        let fits = self.count == 0 || self.write_limit >= self.bytes + bytes;
+        self.closed |= self.is_full() || !fits;
+        !self.closed
+    }
+
+    /// Appends `record` if it fits.
     pub(super) fn try_append(&mut self, record: Record, now: Time) -> bool {
-        let fits = self.count == 0 || self.write_limit >= self.bytes + record.bytes;
-        if self.is_full() || !fits {
-            self.closed = true;
+        if !self.make_room(record.bytes) {
             return false;
         }
         self.records.push(record);

@@ -340,17 +340,17 @@ impl Producer {
                 let partitions = TopicPartitions { count, available: &self.available };
                 self.topics[topic.index()].round_robin.next(partitions)
             }
-            _ => return (self.sticky_partition(topic, fx), true),
+            _ => return (self.sticky_partition(request, fx), true),
         };
         (fx.names.topics[topic.index()].partitions[index as usize], false)
     }
 
-    fn sticky_partition(&mut self, topic: TopicId, fx: &mut Effects) -> PartitionId {
+    fn sticky_partition(&mut self, request: SendRequest, fx: &mut Effects) -> PartitionId {
         loop {
-            let partition = self.current_sticky(topic, fx);
-            // The batch that kept the partition from switching may have gone meanwhile.
-            let full = self.sender.accumulator.all_batches_full(partition);
-            if !(full && self.produced(topic, 0, true, fx)) {
+            let partition = self.current_sticky(request.topic, fx);
+            // The batch that kept the partition from switching may have gone meanwhile, or have no room for this one.
+            let full = self.sender.accumulator.needs_new_batch(partition, request.bytes);
+            if !(full && self.produced(request.topic, 0, true, fx)) {
                 return partition;
             }
         }
@@ -408,14 +408,16 @@ impl Producer {
             sizes.extend(names.iter().filter_map(|partition| accumulator.queue_size(*partition)));
         }
         let load = (sizes.len() == names.len()).then(|| {
-            let usable: Vec<u32> = self
-                .available
-                .iter()
-                .map(|index| sizes[*index as usize])
-                .chain(std::iter::repeat(0))
-                .take(names.len())
-                .collect();
-            PartitionLoadStats::new(&usable, &self.available, self.available.len())
+            let (metadata, accumulator) = (self.sender.client.metadata(), &self.sender.accumulator);
+            let stuck = |index: &u32| {
+                let partition = names[*index as usize];
+                accumulator.is_stuck(partition, metadata.leader(partition))
+            };
+            self.available.retain(|index| !stuck(index));
+            let usable = self.available.iter().map(|index| sizes[*index as usize]);
+            let padded = usable.chain(std::iter::repeat(0)).take(names.len());
+            let queue_sizes: Vec<u32> = padded.collect();
+            PartitionLoadStats::new(&queue_sizes, &self.available, self.available.len())
         });
         self.topics[topic.index()].sticky.update_load_stats(load.flatten());
     }

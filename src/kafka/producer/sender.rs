@@ -173,7 +173,9 @@ impl Sender {
         let mut next = check.next_check;
         let mut outgoing = std::mem::take(&mut self.outgoing);
         for broker in check.nodes.iter() {
-            if self.client.ready(now, broker, fx) {
+            let ready = self.client.ready(now, broker, fx);
+            self.accumulator.update_latency(now, broker, ready);
+            if ready {
                 self.drain(now, broker, &mut outgoing);
             } else {
                 next = next.min(self.client.ready_at(broker));

@@ -404,3 +404,62 @@ fn flush_ends_lingering_and_close_waits_for_every_outcome() {
     rig.answer(ErrorCode::None, 1);
     assert!(rig.producer.is_closed());
 }
+
+/// The partitions of messages `from` and later, in the order they were sent.
+fn partitions_from(rig: &Rig, from: u32) -> Vec<PartitionId> {
+    let sent = rig.events.iter().filter_map(|kind| match *kind {
+        EventKind::Sent { message, partition } if message.0 >= from => partition,
+        _ => None,
+    });
+    sent.collect()
+}
+
+#[test]
+fn records_without_a_key_stay_with_a_partition_for_whole_batches() {
+    let mut rig = Rig::new(&[1, 2, 3, 1], |config| {
+        config.batch_size = 300;
+        config.linger = Duration::from_millis(500);
+    });
+    rig.send(0);
+    rig.pass(500 * MS);
+    rig.answer(ErrorCode::None, 0);
+    // Eight of these fill a batch to 277 bytes, too few to leave the partition; the next batch is filled as well.
+    (1..=160).for_each(|n| rig.send_to(None, n, 27));
+    let partitions = partitions_from(&rig, 1);
+    assert_eq!(partitions.len(), 160);
+    assert!(partitions.chunk_by(|a, b| a == b).all(|run| run.len() % 16 == 0), "{partitions:?}");
+    assert!(partitions.chunk_by(|a, b| a == b).count() > 1);
+}
+
+#[test]
+fn a_partition_whose_broker_takes_nothing_is_passed_over() {
+    let p1 = PartitionId(1);
+    let sent_to_p1 = |timeout: u64| {
+        let mut rig = Rig::new(&[1, 2, 3], |config| {
+            not_idempotent(config);
+            config.batch_size = 64;
+            config.availability_timeout = Duration::from_millis(timeout);
+        });
+        for n in 0..3 {
+            rig.send_to(Some(PartitionId(n)), n.into(), 20);
+            rig.pass(MS);
+            rig.answer(ErrorCode::None, 0);
+        }
+        rig.silent = true;
+        rig.disconnect(NodeId::Broker(BrokerId(2)));
+        rig.send_to(Some(p1), 3, 20);
+        rig.pass(400 * MS);
+        for n in 10..70 {
+            rig.send_to(None, n, 20);
+            rig.pass(MS);
+            while !rig.wire.is_empty() {
+                rig.answer(ErrorCode::None, n.into());
+            }
+        }
+        // The first of them finds out that nothing has moved.
+        partitions_from(&rig, 11).iter().filter(|partition| **partition == p1).count()
+    };
+    assert!(sent_to_p1(0) > 0, "a long queue makes it less likely, not impossible");
+    assert!(sent_to_p1(1_000) > 0, "not yet");
+    assert_eq!(sent_to_p1(300), 0);
+}
