@@ -81,6 +81,7 @@ stories! {
     isolated_leader: "isolated-leader";
     rack_loss: "rack-loss";
     broker_hotspot: "broker-hotspot";
+    follower_fetch_rack: "follower-fetch-rack";
     controller_failover: "controller-failover";
     controller_quorum_loss: "controller-quorum-loss";
     rolling_broker_restart: "rolling-broker-restart";

@@ -168,6 +168,7 @@ impl Rig {
             diverging_end: Offset::NONE,
             leader: None,
             leader_epoch: LeaderEpoch::NONE,
+            preferred_read_replica: None,
             slice_count: slices.len() as u16,
         };
         Message::FetchResponse { results: self.fx.keep(&[result]), slices: self.fx.keep(&slices) }

@@ -183,6 +183,15 @@ impl Assignors {
     }
 }
 
+/// `replica.selector.class`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplicaSelector {
+    /// Unset: consumers read from the leader.
+    Leader,
+    /// `RackAwareReplicaSelector`: from a replica in the consumer's rack (KIP-392).
+    RackAware,
+}
+
 /// Consumer settings after validation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConsumerConfig {
@@ -224,6 +233,8 @@ pub struct ConsumerConfig {
     pub metadata_max_age: Duration,
     /// `partition.assignment.strategy`, in order of preference.
     pub assignors: Assignors,
+    /// `client.rack`; empty when it says none.
+    pub client_rack: String,
 }
 
 impl Default for ConsumerConfig {
@@ -253,6 +264,7 @@ impl Default for ConsumerConfig {
                 None,
                 None,
             ]),
+            client_rack: String::new(),
         }
     }
 }
@@ -302,6 +314,8 @@ pub struct BrokerConfig {
     pub replica_fetch_backoff: Duration,
     /// `replica.socket.timeout.ms`.
     pub replica_socket_timeout: Duration,
+    /// `replica.selector.class`.
+    pub replica_selector: ReplicaSelector,
     /// `controlled.shutdown.enable`.
     pub controlled_shutdown: bool,
     /// `auto.leader.rebalance.enable`.
@@ -347,6 +361,7 @@ impl Default for BrokerConfig {
             replica_fetch_wait_max: Duration::from_millis(500),
             replica_fetch_backoff: Duration::from_millis(1_000),
             replica_socket_timeout: Duration::from_millis(30_000),
+            replica_selector: ReplicaSelector::Leader,
             controlled_shutdown: true,
             auto_leader_rebalance: true,
             leader_imbalance_check_interval: Duration::from_secs(300),

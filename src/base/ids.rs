@@ -36,6 +36,10 @@ dense_id! {
     GroupId(u16)
 }
 dense_id! {
+    /// A rack that has brokers, in order of the names.
+    RackId(u8)
+}
+dense_id! {
     /// A message of the scenario: `m0`, `m1`, … in the order the applications send them. A re-send by an
     /// application keeps the id; a retry by the client is the same record.
     MessageId(u32)

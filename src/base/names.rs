@@ -2,9 +2,9 @@
 //! a partition is added and never shrinks. Machines use it for structure (which partitions has a topic), never for
 //! spelling.
 
-use crate::base::broker_set::ReplicaList;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{
-    BrokerId, EventSeq, GroupId, KeyId, MemberId, NodeId, PartitionId, TopicId,
+    BrokerId, EventSeq, GroupId, KeyId, MemberId, NodeId, PartitionId, RackId, TopicId,
 };
 
 /// One topic.
@@ -51,6 +51,8 @@ pub struct Names {
     pub controllers: u8,
     /// How many brokers there are: 1 to this number.
     pub brokers: u8,
+    /// Racks by id: the name and the brokers in it (`broker.rack`).
+    pub racks: Vec<(String, BrokerSet)>,
     /// Topics by id.
     pub topics: Vec<Topic>,
     /// Partitions by id.
@@ -112,6 +114,11 @@ impl Names {
     /// The group's name.
     pub fn group(&self, id: GroupId) -> &str {
         self.groups.get(id.index()).map_or("?", String::as_str)
+    }
+
+    /// The rack called `name`, if a broker is in it.
+    pub fn find_rack(&self, name: &str) -> Option<RackId> {
+        self.racks.iter().position(|(rack, _)| rack == name).map(|i| RackId(i as u8))
     }
 
     /// The topic called `name`.

@@ -9,7 +9,7 @@ use crate::base::config::{AssignorName, Assignors, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
-    ProducerEpoch, TopicId,
+    ProducerEpoch, RackId, TopicId,
 };
 use crate::kafka::effects::List;
 
@@ -28,10 +28,10 @@ pub enum Message {
     /// Not sent under `acks=0`.
     ProduceResponse { results: List<ProduceResult> },
     /// `replica` names the fetching follower, `replica_epoch` its broker epoch (KIP-903, `ReplicaState`); `None` and -1
-    /// for a consumer.
+    /// for a consumer. `rack` is a consumer's (KIP-392); `None` also for one that no broker is in.
     Fetch {
-        replica: Option<BrokerId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32, max_bytes: u32,
-        partitions: List<FetchPartition>,
+        replica: Option<BrokerId>, rack: Option<RackId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32,
+        max_bytes: u32, partitions: List<FetchPartition>,
     },
     /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
     FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
@@ -201,6 +201,8 @@ pub struct FetchResult {
     pub leader: Option<BrokerId>,
     /// Its epoch.
     pub leader_epoch: LeaderEpoch,
+    /// The replica that the consumer is to fetch from instead (KIP-392); then there is no data.
+    pub preferred_read_replica: Option<BrokerId>,
     /// How many entries of the response's slices belong to this partition.
     pub slice_count: u16,
 }

@@ -13,6 +13,8 @@ pub struct FollowerState {
     pub broker: BrokerId,
     /// The offset of its last fetch, hence its LEO; -1 before the first.
     pub log_end: Offset,
+    /// The log start it named in that fetch.
+    pub log_start: Offset,
     /// The leader's LEO when that fetch arrived.
     pub leader_end_at_last_fetch: Offset,
     /// The broker epoch the follower named in that fetch: a later registration is another process (KIP-903).
@@ -29,6 +31,7 @@ impl FollowerState {
         Self {
             broker,
             log_end: Offset::NONE,
+            log_start: Offset::NONE,
             leader_end_at_last_fetch: Offset::NONE,
             broker_epoch: None,
             last_fetch: None,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::base::broker_set::ReplicaList;
+use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::config::{
     BrokerConfig, ClusterConfig, ConsumerConfig, Defect, ProducerConfig, TopicConfig,
 };
@@ -118,6 +118,7 @@ fn names(
     let mut names = Names {
         controllers: resolved.cluster.controllers,
         brokers: resolved.cluster.brokers,
+        racks: named_racks(&resolved.cluster),
         groups: resolved.groups.clone(),
         keys: keys(scenario),
         messages: workload.named.iter().map(|(name, id)| (MessageId(*id), name.clone())).collect(),
@@ -237,6 +238,15 @@ fn racks(cluster: &Cluster) -> Vec<Vec<BrokerId>> {
         racks.push(brokers);
     }
     racks.retain(|rack| !rack.is_empty());
+    racks
+}
+
+/// The brokers of each rack that has a name, the racks in order of their names.
+fn named_racks(cluster: &Cluster) -> Vec<(String, BrokerSet)> {
+    let set = |brokers: &[u8]| brokers.iter().map(|n| BrokerId(*n)).collect();
+    let mut racks: Vec<(String, BrokerSet)> =
+        cluster.racks.iter().map(|(name, brokers)| (name.to_owned(), set(brokers))).collect();
+    racks.sort_unstable();
     racks
 }
 

@@ -39,6 +39,7 @@ builtins! {
     "isolated-leader"
     "rack-loss"
     "broker-hotspot"
+    "follower-fetch-rack"
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"

@@ -284,6 +284,7 @@ fn fetch_result(partition: PartitionId, error: ErrorCode) -> FetchResult {
         diverging_end: Offset::NONE,
         leader: None,
         leader_epoch: LeaderEpoch::NONE,
+        preferred_read_replica: None,
         slice_count: 0,
     }
 }

@@ -1,11 +1,11 @@
 //! Settings of brokers and controllers (`AbstractKafkaConfig` and what it gathers), and of groups (`GroupConfig`).
 
-use crate::base::config::BrokerConfig;
+use crate::base::config::{BrokerConfig, ReplicaSelector};
 use crate::base::properties::topic::forever;
 use crate::base::properties::value::{boolean, int, int_millis, long_millis};
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, Problem, Property, PropertyError, Row, Set, Support,
-    known, obeyed,
+    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, Property, PropertyError, Row, Set,
+    Support, known, obeyed,
 };
 use crate::base::time::Duration;
 
@@ -87,8 +87,8 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["replica.high.watermark.checkpoint.interval.ms", "5000", "ms",
         "how often high watermarks are written to disk"],
         Support::NoEffect("truncation goes by leader epochs")),
-    no(["replica.selector.class", "null", "", "which replica a consumer reads from; null: the leader"],
-        Support::NotModelled("consumers read from leaders")),
+    yes(["replica.selector.class", "null", "", "which replica a consumer reads from; null: the leader"],
+        set_replica_selector),
     no(["broker.rack", "null", "", "the broker's rack"],
         Support::NotModelled("say which brokers a rack has in cluster.racks")),
     no(["num.network.threads", "3", "threads", "threads that read and write sockets"], THREADS),
@@ -136,6 +136,16 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["group.share.session.timeout.ms", "45000", "ms", "session of share consumers"], SHARE),
     no(["errors.deadletterqueue.topic.name.prefix", "dlq.", "", "how the names of dead letter topics begin"], SHARE),
 ];
+
+/// A selector of one's own is code, which a scenario does not have.
+fn set_replica_selector(config: &mut BrokerConfig, value: &str) -> Result<(), String> {
+    const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    if value != RACK_AWARE {
+        return Err(format!("{NOT_MODELLED}the one selector Kafka brings is {RACK_AWARE}"));
+    }
+    config.replica_selector = ReplicaSelector::RackAware;
+    Ok(())
+}
 
 const fn group(
     name: &'static str,

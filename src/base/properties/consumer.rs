@@ -64,6 +64,9 @@ const ROWS: &[Row<ConsumerConfig>] = &[
     yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "",
         "assignors in order of preference; the group takes one that all its members know"],
         set_assignors),
+    yes(["client.rack", "\"\"", "",
+        "fetch from a follower in this rack, where replica.selector.class names one"],
+        |c, v| { v.trim_matches('"').clone_into(&mut c.client_rack); Ok(()) }),
     no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
         Support::Only(&["classic"], "the consumer protocol comes later")),
     no(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"],
@@ -75,8 +78,6 @@ const ROWS: &[Row<ConsumerConfig>] = &[
     no(["isolation.level", "read_uncommitted", "",
         "read_committed: up to the last stable offset, without aborted records"],
         Support::Only(&["read_uncommitted"], "transactions come later")),
-    no(["client.rack", "\"\"", "", "fetch from a follower in the same rack"],
-        Support::NotModelled("consumers read from leaders")),
     no(["allow.auto.create.topics", "true", "", "a subscription to an unknown topic creates it"],
         Support::NoEffect("every topic is declared")),
     no(["share.acknowledgement.mode", "implicit", "", "implicit: the next poll() accepts everything"], SHARE),
@@ -265,6 +266,19 @@ mod tests {
         settings.apply("enable.auto.commit", "true").unwrap();
         let errors = settings.finish_without_group().unwrap_err();
         assert_eq!(errors[0].problem, Problem::Refused("InvalidConfigurationException"));
+    }
+
+    #[test]
+    fn a_rack_is_any_text_and_the_one_selector_goes_by_its_full_name() {
+        use crate::base::config::{BrokerConfig, ReplicaSelector};
+        let (config, _) = load::<ConsumerConfig>("client.rack=b").unwrap();
+        assert_eq!(config.client_rack, "b");
+        let selector = |name: &str| load::<BrokerConfig>(&format!("replica.selector.class={name}"));
+        let (config, _) =
+            selector("org.apache.kafka.common.replica.RackAwareReplicaSelector").unwrap();
+        assert_eq!(config.replica_selector, ReplicaSelector::RackAware);
+        let error = selector("RackAwareReplicaSelector").unwrap_err();
+        assert!(error.contains("not modelled"), "{error}");
     }
 
     #[test]

@@ -6,9 +6,10 @@
 //! A consumer reads below the high watermark; beyond it and up to the log end it gets nothing and no error. Batches
 //! are returned whole. A fetch that finds too little waits for data or for its time to run out.
 //!
-//! Simplified: no fetch sessions, no rack-aware replica selection (KIP-392), no quotas.
+//! Simplified: no fetch sessions, no quotas; a consumer's fetch between the high watermark and the log end waits (Kafka
+//! answers it empty at once, `DelayedFetch.tryComplete`).
 
-use crate::base::config::Defect;
+use crate::base::config::{Defect, ReplicaSelector};
 use crate::base::era::Era;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
@@ -19,6 +20,7 @@ use crate::kafka::broker::purgatory::{DelayedFetch, FetchParams};
 use crate::kafka::effects::{Effects, Token};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
+use crate::kafka::replica_selector::{can_serve, rack_aware};
 use crate::kafka::truncation::{Comparison, compare};
 use crate::kafka::{truncation_high_watermark, truncation_kip_101};
 
@@ -26,7 +28,7 @@ use crate::kafka::{truncation_high_watermark, truncation_kip_101};
 #[derive(Clone, Copy)]
 struct Found {
     bytes: u32,
-    /// An error or a divergence: nothing to wait for.
+    /// An error, a divergence or a better replica: nothing to wait for.
     urgent: bool,
 }
 
@@ -35,6 +37,7 @@ impl Broker {
     pub(super) fn fetch(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
         let Message::Fetch {
             replica,
+            rack,
             replica_epoch,
             max_wait_ms,
             min_bytes,
@@ -45,7 +48,7 @@ impl Broker {
             unreachable!("the caller matched it");
         };
         let replica = replica.map(|broker| (broker, i64::from(replica_epoch)));
-        let params = FetchParams { token, replica, min_bytes, max_bytes };
+        let params = FetchParams { token, replica, rack, min_bytes, max_bytes };
         let mut asked = self.ram.purgatory.partitions();
         asked.extend_from_slice(fx.pools.get(partitions));
         let found = self.read(&params, &asked, fx);
@@ -73,7 +76,11 @@ impl Broker {
             let budget = ask.max_bytes.min(params.max_bytes.saturating_sub(found.bytes));
             let first = slices.len();
             let mut result = self.read_partition(params.replica, ask, fx);
-            if result.error == ErrorCode::None && result.diverging_end == Offset::NONE {
+            let whole = result.error == ErrorCode::None && result.diverging_end == Offset::NONE;
+            if whole {
+                result.preferred_read_replica = self.preferred_read_replica(params, ask, fx);
+            }
+            if whole && result.preferred_read_replica.is_none() {
                 let end = self.readable_end(params.replica, ask.partition, fx);
                 if let Some(log) = self.log(ask.partition) {
                     let at_least_one = found.bytes == 0;
@@ -108,6 +115,7 @@ impl Broker {
             diverging_end: Offset::NONE,
             leader: None,
             leader_epoch: LeaderEpoch::NONE,
+            preferred_read_replica: None,
             slice_count: 0,
         };
         let served = self.serving(ask.partition, ask.current_leader_epoch, replica.is_some(), fx);
@@ -146,6 +154,29 @@ impl Broker {
             }
         }
         result
+    }
+
+    /// The replica to name to a consumer in place of data (`ReplicaManager.findPreferredReadReplica`); `None` is this
+    /// leader, and followers name nobody.
+    fn preferred_read_replica(
+        &self,
+        params: &FetchParams,
+        ask: &FetchPartition,
+        fx: &Effects,
+    ) -> Option<BrokerId> {
+        let rack = params.rack.filter(|_| params.replica.is_none())?;
+        let (own, _) = self.parts_ref(ask.partition)?;
+        let leadership = own.leadership()?;
+        match self.config.brokers.replica_selector {
+            ReplicaSelector::Leader => None,
+            ReplicaSelector::RackAware => {
+                let isr = leadership.state.isr();
+                let followers = leadership.followers.iter();
+                let near = followers.filter(|f| can_serve(f, isr, ask.offset));
+                let live = fx.names.racks[rack.index()].1.intersection(self.disk.image.unfenced);
+                rack_aware(self.id, near, live)
+            }
+        }
     }
 
     /// The replica and its log, if a request with this leader epoch may be served here
@@ -223,6 +254,7 @@ impl Broker {
             };
             let moved = state.log_end != ask.offset;
             state.fetched(ask.offset, end, now);
+            state.log_start = ask.log_start;
             state.broker_epoch = Some(broker_epoch);
             self.maybe_expand_isr(now, ask.partition, follower, fx);
             if moved {
@@ -242,9 +274,13 @@ impl Broker {
                 at += 1;
                 continue;
             }
-            let found = self.read(params, partitions, fx);
+            // A replica that has become better is no reason to answer, but is named in the answer.
+            let found = self.read(&FetchParams { rack: None, ..*params }, partitions, fx);
             if found.urgent || found.bytes >= params.min_bytes {
                 let done = fetches.remove(at);
+                if done.params.rack.is_some() {
+                    self.read(&done.params, &done.partitions, fx);
+                }
                 self.answer_fetch(done.params.token, fx);
                 self.ram.purgatory.recycle_partitions(done.partitions);
             } else {
@@ -348,6 +384,7 @@ mod tests {
         };
         let message = Message::Fetch {
             replica: Some(BrokerId(2)),
+            rack: None,
             replica_epoch: epoch,
             max_wait_ms: 0,
             min_bytes: 1,

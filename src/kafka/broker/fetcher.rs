@@ -95,6 +95,7 @@ impl Broker {
         }
         let message = Message::Fetch {
             replica: Some(self.id),
+            rack: None,
             replica_epoch: self.ram.lifecycle.broker_epoch as i32,
             max_wait_ms: self.config.brokers.replica_fetch_wait_max.as_millis() as u32,
             min_bytes: 1,

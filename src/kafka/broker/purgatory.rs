@@ -2,7 +2,7 @@
 //! group coordinator that wait for replication. In memory only.
 
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, Offset, PartitionId};
+use crate::base::ids::{BrokerId, Offset, PartitionId, RackId};
 use crate::base::time::Time;
 use crate::kafka::api::{FetchPartition, ProduceResult};
 use crate::kafka::effects::{Effects, TimerKind, Token};
@@ -32,6 +32,8 @@ pub(super) struct FetchParams {
     pub(super) token: Token,
     /// The follower that fetches, with its broker epoch; `None` for a consumer.
     pub(super) replica: Option<(BrokerId, i64)>,
+    /// The rack a consumer says it is in.
+    pub(super) rack: Option<RackId>,
     pub(super) min_bytes: u32,
     pub(super) max_bytes: u32,
 }

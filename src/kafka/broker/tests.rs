@@ -490,6 +490,7 @@ fn consumers_read_below_the_high_watermark_and_positions_are_checked() {
         let (max_wait_ms, min_bytes, max_bytes) = (100, 1, 1_000_000);
         let message = Message::Fetch {
             replica: None,
+            rack: None,
             replica_epoch: -1,
             max_wait_ms,
             min_bytes,

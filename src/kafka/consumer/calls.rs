@@ -238,7 +238,7 @@ impl Consumer {
     fn advance_poll(&mut self, now: Time, poll: &mut Poll, fx: &mut Effects) -> Outcome {
         let expired = poll.deadline <= now;
         if poll.fetching {
-            let records = self.collect(fx)?;
+            let records = self.collect(now, fx)?;
             if expired || !records.is_empty() {
                 return Ok(Some(self.polled(now, records, poll.quiet, fx)));
             }
@@ -251,7 +251,7 @@ impl Consumer {
             self.wake = until.min(poll.deadline);
             return Ok(None);
         }
-        let records = self.collect(fx)?;
+        let records = self.collect(now, fx)?;
         if !records.is_empty() {
             return Ok(Some(self.polled(now, records, poll.quiet, fx)));
         }

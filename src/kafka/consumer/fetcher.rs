@@ -1,9 +1,11 @@
-//! Fetching: requests to leaders, the buffer of what they answered, and what `poll()` takes out of it.
+//! Fetching: requests to leaders, or to the replicas they name (KIP-392), the buffer of what they answered, and what
+//! `poll()` takes out of it.
 //!
 //! Kafka: `Fetcher`, `AbstractFetch`, `FetchBuffer`, `CompletedFetch`, `FetchCollector`. One request a broker at
 //! a time, about the partitions of which nothing is buffered; a poll returns at most `max.poll.records` and sends
 //! the next requests before it returns. The position moves when records are returned, not when they arrive.
-//! Simplified: no fetch sessions (KIP-227), compression or corrupt records.
+//! Simplified: no fetch sessions (KIP-227), compression or corrupt records; a preferred replica is given up when its
+//! connection breaks, fetch or no fetch on it, and the metadata does not say which brokers are replicas.
 
 use std::collections::VecDeque;
 
@@ -15,7 +17,7 @@ use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::client_metadata::KnownPartition;
-use crate::kafka::consumer::positions::FetchState;
+use crate::kafka::consumer::positions::{FetchState, PartitionState};
 use crate::kafka::consumer::{Consumer, PolledSlice, Request, wire};
 use crate::kafka::effects::Effects;
 
@@ -24,6 +26,8 @@ use crate::kafka::effects::Effects;
 struct CompletedFetch {
     partition: PartitionId,
     error: ErrorCode,
+    /// The replica to fetch from instead.
+    preferred: Option<BrokerId>,
     /// The offset of the next record to return; at first the offset asked for.
     next: Offset,
     slices: VecDeque<FetchedSlice>,
@@ -58,9 +62,13 @@ impl Fetcher {
         self.next_in_line = self.next_in_line.take().filter(|fetch| keep(fetch.partition));
     }
 
-    /// Requests on connections that are gone will not be answered.
-    pub(super) fn drop_lost(&mut self, is_connected: impl Fn(BrokerId) -> bool) {
-        self.in_flight.retain(|fetch| is_connected(fetch.broker));
+    /// Requests on connections that are gone will not be answered. Returns the partitions they asked for.
+    pub(super) fn drop_lost(
+        &mut self,
+        is_connected: impl Fn(BrokerId) -> bool,
+    ) -> Vec<PartitionId> {
+        let lost = self.in_flight.extract_if(.., |fetch| !is_connected(fetch.broker));
+        lost.flat_map(|fetch| fetch.asked).map(|(partition, _)| partition).collect()
     }
 
     /// Adds this state to a fingerprint.
@@ -70,6 +78,7 @@ impl Fetcher {
         }
         for fetch in self.next_in_line.iter().chain(&self.completed) {
             into.add((fetch.partition, fetch.error, fetch.next, fetch.initialized));
+            into.add(fetch.preferred);
             for slice in &fetch.slices {
                 into.add((slice.batch, slice.base_offset, slice.leader_epoch));
             }
@@ -110,10 +119,11 @@ impl CompletedFetch {
 }
 
 impl Consumer {
-    /// Asks every leader for the partitions of which nothing is buffered. True when a request that is wanted could not
-    /// be sent.
+    /// Asks every leader, or the replica it named, for the partitions of which nothing is buffered. True when a request
+    /// that is wanted could not be sent.
     pub(super) fn send_fetches(&mut self, now: Time, fx: &mut Effects) -> bool {
         self.validate_on_metadata_change();
+        self.give_up_replicas(now);
         let (mut wanted, mut leaderless) = (Vec::<(BrokerId, Vec<FetchPartition>)>::new(), false);
         for state in self.subscriptions.iter().filter(|s| s.is_fetchable()) {
             if self.fetcher.is_buffered(state.partition) {
@@ -132,9 +142,10 @@ impl Consumer {
                 log_start: Offset::NONE,
                 max_bytes: self.config.max_partition_fetch_bytes,
             };
-            match wanted.iter_mut().find(|(broker, _)| *broker == leader) {
+            let source = state.preferred().unwrap_or(leader);
+            match wanted.iter_mut().find(|(broker, _)| *broker == source) {
                 Some((_, partitions)) => partitions.push(partition),
-                None => wanted.push((leader, vec![partition])),
+                None => wanted.push((source, vec![partition])),
             }
         }
         if leaderless {
@@ -147,6 +158,22 @@ impl Consumer {
             }
         }
         unsent
+    }
+
+    /// Preferred replicas whose time is over, or that the metadata does not have, are given up
+    /// (`AbstractFetch.selectReadReplica`).
+    fn give_up_replicas(&mut self, now: Time) {
+        let wanted = |s: &&PartitionState| s.is_fetchable() && s.preferred().is_some();
+        let partitions = self.subscriptions.iter().filter(wanted).map(|s| s.partition);
+        let partitions: Vec<_> = partitions.filter(|p| !self.fetcher.is_buffered(*p)).collect();
+        let brokers = self.network.metadata().brokers();
+        for partition in partitions {
+            let broker = self.subscriptions.expire_preferred(now, partition);
+            if broker.is_some_and(|broker| !brokers.contains(broker)) {
+                self.network.metadata_mut().request_update(false);
+                self.subscriptions.clear_preferred(partition);
+            }
+        }
     }
 
     fn send_fetch(
@@ -162,6 +189,7 @@ impl Consumer {
         let message = Message::Fetch {
             replica_epoch: -1,
             replica: None,
+            rack: fx.names.find_rack(&self.config.client_rack),
             max_wait_ms: self.config.fetch_max_wait.as_millis() as u32,
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: self.config.fetch_max_bytes,
@@ -189,11 +217,13 @@ impl Consumer {
             let partition = result.partition;
             let Some((_, next)) = asked.iter().find(|(p, _)| *p == partition) else { continue };
             self.learn_from(result);
+            let preferred = result.preferred_read_replica;
             // An empty answer has nothing to return and nothing to say.
-            if result.error != ErrorCode::None || !slices.is_empty() {
+            if result.error != ErrorCode::None || preferred.is_some() || !slices.is_empty() {
                 self.fetcher.completed.push_back(CompletedFetch {
                     partition,
                     error: result.error,
+                    preferred,
                     next: *next,
                     slices,
                     last_epoch: LeaderEpoch::NONE,
@@ -219,7 +249,11 @@ impl Consumer {
     ///
     /// # Errors
     /// What `poll()` throws for the partition that is next, when nothing was taken before.
-    pub(super) fn collect(&mut self, fx: &mut Effects) -> Result<Vec<PolledSlice>, Exception> {
+    pub(super) fn collect(
+        &mut self,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<Vec<PolledSlice>, Exception> {
         let mut out = Vec::new();
         let mut left = self.config.max_poll_records;
         while left > 0 {
@@ -238,7 +272,7 @@ impl Consumer {
             }
             let Some(mut fetch) = self.fetcher.completed.pop_front() else { break };
             if !fetch.initialized {
-                match self.initialize(&fetch) {
+                match self.initialize(now, &fetch) {
                     Ok(true) => fetch.initialized = true,
                     Ok(false) => continue,
                     Err(exception) if out.is_empty() => return Err(exception),
@@ -261,21 +295,32 @@ impl Consumer {
     }
 
     /// The first look at an answer. False when it is of no use.
-    fn initialize(&mut self, fetch: &CompletedFetch) -> Result<bool, Exception> {
+    fn initialize(&mut self, now: Time, fetch: &CompletedFetch) -> Result<bool, Exception> {
         let Some(state) = self.subscriptions.get(fetch.partition) else { return Ok(false) };
         if state.state != FetchState::Fetching {
             return Ok(false);
         }
         let is_current = state.position.map(|p| p.offset) == Some(fetch.next);
         match fetch.error {
-            ErrorCode::None => return Ok(is_current),
+            ErrorCode::None => {
+                if let Some(broker) = fetch.preferred.filter(|_| is_current) {
+                    let expires = now + self.config.metadata_max_age;
+                    self.subscriptions.prefer(fetch.partition, broker, expires);
+                }
+                return Ok(is_current);
+            }
+            // Out of a follower's range is not yet out of the leader's.
+            ErrorCode::OffsetOutOfRange if self.subscriptions.clear_preferred(fetch.partition) => {}
             ErrorCode::OffsetOutOfRange if !is_current => {}
             ErrorCode::OffsetOutOfRange if self.subscriptions.policy == OffsetReset::None => {
                 return Err(wire(fetch.error));
             }
             ErrorCode::OffsetOutOfRange => self.subscriptions.request_reset(fetch.partition),
             ErrorCode::UnknownLeaderEpoch | ErrorCode::UnknownServerError => {}
-            _ => self.network.metadata_mut().request_update(false),
+            _ => {
+                self.network.metadata_mut().request_update(false);
+                self.subscriptions.clear_preferred(fetch.partition);
+            }
         }
         Ok(false)
     }
@@ -307,6 +352,7 @@ mod tests {
         let mut fetch = CompletedFetch {
             partition: PartitionId(0),
             error: ErrorCode::None,
+            preferred: None,
             next: Offset(3),
             slices,
             last_epoch: LeaderEpoch::NONE,

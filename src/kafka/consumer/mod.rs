@@ -269,6 +269,9 @@ impl Consumer {
             }
             Input::Disconnected { peer } => {
                 let lost = self.network.disconnected(now, peer, fx);
+                if let Some(broker) = peer.broker() {
+                    self.subscriptions.clear_preferred_at(broker);
+                }
                 self.lost(now, &lost, fx);
             }
             Input::Start | Input::Request { .. } | Input::PeerGone { .. } => {}
@@ -461,7 +464,9 @@ impl Consumer {
             }
         }
         if !requests.is_empty() {
-            self.fetcher.drop_lost(|broker| self.network.is_connected(broker));
+            for partition in self.fetcher.drop_lost(|broker| self.network.is_connected(broker)) {
+                self.subscriptions.clear_preferred(partition);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! each assigned partition.
 //!
 //! Kafka: `SubscriptionState` with its `FetchStates`; KIP-320 (positions carry leader epochs and are validated after a
-//! leader change). Simplified: no patterns, no paused partitions, no preferred read replica (KIP-392); an offset
+//! leader change). Simplified: no patterns, no paused partitions; an offset
 //! committed or looked up carries no leader epoch, so only positions after a fetched record are validated.
 
 use crate::base::config::OffsetReset;
@@ -50,6 +50,13 @@ pub(super) enum FetchState {
     AwaitValidation,
 }
 
+/// The replica the leader named to fetch from (KIP-392), for as long as metadata is good for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct PreferredReplica {
+    broker: BrokerId,
+    expires: Time,
+}
+
 /// One assigned partition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct PartitionState {
@@ -60,6 +67,8 @@ pub(super) struct PartitionState {
     pub(super) pending_revocation: bool,
     /// No further question about the position before this moment.
     pub(super) retry_at: Time,
+    /// Where to fetch from instead of the leader.
+    preferred: Option<PreferredReplica>,
 }
 
 impl PartitionState {
@@ -70,7 +79,13 @@ impl PartitionState {
             position: None,
             pending_revocation: false,
             retry_at: Time::ZERO,
+            preferred: None,
         }
+    }
+
+    /// The replica to fetch from instead of the leader.
+    pub(super) fn preferred(&self) -> Option<BrokerId> {
+        self.preferred.map(|preferred| preferred.broker)
     }
 
     /// True when records may be fetched and returned.
@@ -241,6 +256,39 @@ impl SubscriptionState {
         }
     }
 
+    /// The leader named a replica to fetch from until `expires`. The same one again does not become good for longer
+    /// (`updatePreferredReadReplica`).
+    pub(super) fn prefer(&mut self, partition: PartitionId, broker: BrokerId, expires: Time) {
+        let state = self.get_mut(partition);
+        if let Some(state) = state.filter(|state| state.preferred() != Some(broker)) {
+            state.preferred = Some(PreferredReplica { broker, expires });
+        }
+    }
+
+    /// The replica to fetch from instead of the leader; from now on the leader when its time is over
+    /// (`preferredReadReplica`).
+    pub(super) fn expire_preferred(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+    ) -> Option<BrokerId> {
+        let state = self.get_mut(partition)?;
+        state.preferred = state.preferred.filter(|preferred| now <= preferred.expires);
+        state.preferred()
+    }
+
+    /// Back to the leader. False when that is where fetches went.
+    pub(super) fn clear_preferred(&mut self, partition: PartitionId) -> bool {
+        self.get_mut(partition).is_some_and(|state| state.preferred.take().is_some())
+    }
+
+    /// Back to the leader, for all partitions that were to be fetched from `broker`.
+    pub(super) fn clear_preferred_at(&mut self, broker: BrokerId) {
+        for state in &mut self.assignment {
+            state.preferred = state.preferred.filter(|preferred| preferred.broker != broker);
+        }
+    }
+
     /// The metadata has perhaps another leader for the partition: take it over, and validate the position first where
     /// the epoch of the last record is known (`maybeValidatePosition`).
     pub(super) fn learn_leader(&mut self, partition: PartitionId, known: KnownPartition) {
@@ -250,6 +298,7 @@ impl SubscriptionState {
             FetchPosition { leader: known.leader, leader_epoch: known.leader_epoch, ..position };
         if state.state != FetchState::AwaitReset && new != position {
             state.seek(new);
+            state.preferred = None;
         }
     }
 
@@ -291,6 +340,10 @@ impl SubscriptionState {
         for state in &self.assignment {
             into.add((state.partition, state.state, state.position, state.pending_revocation));
             into.add_time(now, state.retry_at.max(now));
+            if let Some(preferred) = state.preferred {
+                into.add(preferred.broker);
+                into.add_time(now, preferred.expires.max(now));
+            }
         }
     }
 }
@@ -355,6 +408,26 @@ mod tests {
             };
             assert_eq!((now.state, now.position.map(|p| p.offset.0)), (next, offset));
         }
+    }
+
+    #[test]
+    fn a_preferred_replica_is_good_for_a_time_and_goes_with_its_leader() {
+        let mut state = at_five(OffsetReset::None);
+        let at = |state: &mut SubscriptionState, now| state.expire_preferred(Time(now), P);
+        state.prefer(P, BrokerId(2), Time(10));
+        state.prefer(P, BrokerId(2), Time(15));
+        assert_eq!(at(&mut state, 10), Some(BrokerId(2)));
+        assert_eq!(at(&mut state, 11), None, "naming it again does not make it good for longer");
+        assert!(!state.clear_preferred(P), "the leader it is already");
+        state.prefer(P, BrokerId(2), Time(21));
+        assert_eq!(at(&mut state, 21), Some(BrokerId(2)));
+        state.prefer(P, BrokerId(3), Time(22));
+        state.clear_preferred_at(BrokerId(2));
+        assert_eq!(at(&mut state, 22), Some(BrokerId(3)));
+        assert!(state.clear_preferred(P));
+        state.prefer(P, BrokerId(3), Time(23));
+        state.learn_leader(P, known(2, 4));
+        assert_eq!(at(&mut state, 22), None);
     }
 
     #[test]
