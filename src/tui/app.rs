@@ -32,6 +32,8 @@ pub enum Screen {
     Why,
     /// What is on one disk.
     Log,
+    /// The quorum of controllers.
+    Controller,
 }
 
 /// What lies over the screen.
@@ -209,7 +211,7 @@ impl App {
     /// The scopes of a screen without anything over it.
     pub fn scopes_of(screen: Screen) -> Vec<Scope> {
         match screen {
-            Screen::Stage => vec![Scope::Film],
+            Screen::Stage | Screen::Controller => vec![Scope::Film],
             Screen::Compare => vec![Scope::Compare, Scope::Film],
             Screen::Why => vec![Scope::Why, Scope::Film],
             Screen::Log => vec![Scope::Log, Scope::Film],
@@ -350,6 +352,7 @@ impl App {
             Action::Compare => self.compare(),
             Action::Why => self.why(),
             Action::Log => self.show(Screen::Log),
+            Action::Controller => self.show(Screen::Controller),
             Action::Beside => self.log.beside = !self.log.beside,
             Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
             Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
@@ -539,7 +542,7 @@ impl App {
                 self.player.playing = self.overlay.is_none() && !self.at_end();
             }
             Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
-                Screen::Compare => self.show(Screen::Stage),
+                Screen::Compare | Screen::Controller => self.show(Screen::Stage),
                 // One partition is drawn in full already: Enter looks into its logs.
                 Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {
                     self.show(Screen::Log);
@@ -574,7 +577,8 @@ impl App {
 
     fn quit(&mut self) {
         if self.overlay.is_none()
-            && (self.outer.is_some() || matches!(self.screen, Screen::Why | Screen::Log))
+            && (self.outer.is_some()
+                || matches!(self.screen, Screen::Why | Screen::Log | Screen::Controller))
         {
             self.back();
         } else {

@@ -292,6 +292,8 @@ fn scenes() -> Vec<(&'static str, App)> {
     log.act(Action::Log);
     let mut beside = log.clone();
     beside.act(Action::Beside);
+    let mut controller = stage(11_300);
+    controller.act(Action::Controller);
     let mut go_to = stage(2_106);
     go_to.act(Action::GoTo);
     go_to.key(Key::Char('m'));
@@ -308,6 +310,7 @@ fn scenes() -> Vec<(&'static str, App)> {
         ("why", why),
         ("log", log),
         ("log-beside", beside),
+        ("controller", controller),
         ("go-to", go_to),
     ]
 }

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod compare;
+pub mod controller;
 pub mod help;
 pub mod home;
 pub mod log;
@@ -31,6 +32,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Screen::Compare => compare::draw(body, app),
         Screen::Why => why::draw(body, app),
         Screen::Log => log::draw(body, app),
+        Screen::Controller => controller::draw(body, app),
     }
     match &app.overlay {
         Some(Overlay::Help) => help::draw(&mut canvas, app),
