@@ -4,7 +4,7 @@
 mod answers;
 mod inspect;
 
-use crate::base::ids::{EventSeq, MessageId, PartitionId};
+use crate::base::ids::{EventSeq, MessageId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::tui::canvas::Look;
 use crate::tui::compare::Differences;
@@ -80,6 +80,8 @@ pub struct App {
     pub cause: usize,
     /// Where the log inspector stands.
     pub log: Place,
+    /// The record of the metadata log the cursor stands on; `None` for the newest.
+    pub record: Option<Offset>,
     /// Where the worlds part.
     pub differences: Differences,
     /// Questions.
@@ -132,6 +134,7 @@ impl App {
             hide_same: false,
             cause: 0,
             log: Place::default(),
+            record: None,
             note: None,
             request: None,
             outer: None,
@@ -211,10 +214,11 @@ impl App {
     /// The scopes of a screen without anything over it.
     pub fn scopes_of(screen: Screen) -> Vec<Scope> {
         match screen {
-            Screen::Stage | Screen::Controller => vec![Scope::Film],
+            Screen::Stage => vec![Scope::Film],
             Screen::Compare => vec![Scope::Compare, Scope::Film],
             Screen::Why => vec![Scope::Why, Scope::Film],
             Screen::Log => vec![Scope::Log, Scope::Film],
+            Screen::Controller => vec![Scope::Controller, Scope::Film],
         }
     }
 
@@ -378,8 +382,8 @@ impl App {
         match action {
             Action::PlayPause => self.play_pause(),
             Action::StepForward if self.at_end() => self.note = Some("This is the end.".to_owned()),
-            Action::StepForward => self.forward(self.reel.next_stop(here, world)),
-            Action::StepBack => match self.reel.previous_stop(here, world) {
+            Action::StepForward => self.forward(self.reel.next(here, world, self.lens())),
+            Action::StepBack => match self.reel.previous(here, world, self.lens()) {
                 0 => self.note = Some("This is the start.".to_owned()),
                 position => self.go(position),
             },
@@ -481,15 +485,6 @@ impl App {
         }
     }
 
-    fn compare(&mut self) {
-        if self.film.worlds.len() > 1 {
-            self.show(Screen::Compare);
-        } else {
-            self.note =
-                Some("This scenario has one variant; there is nothing to compare.".to_owned());
-        }
-    }
-
     fn why(&mut self) {
         self.overlay = None;
         self.picked = self.picked.or_else(|| self.moment(self.world).most_interesting());
@@ -524,6 +519,7 @@ impl App {
             Screen::Why => {
                 self.cause = step(self.cause, down, crate::tui::screens::why::length(self));
             }
+            Screen::Controller => self.turn_record(down),
             Screen::Log => self.log.batch = step(self.log.batch, down, self.log_rows()),
             _ => self.row = step(self.row, down, self.partitions().len()),
         }
@@ -542,7 +538,8 @@ impl App {
                 self.player.playing = self.overlay.is_none() && !self.at_end();
             }
             Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
-                Screen::Compare | Screen::Controller => self.show(Screen::Stage),
+                Screen::Compare => self.show(Screen::Stage),
+                Screen::Controller => self.go_to_record(),
                 // One partition is drawn in full already: Enter looks into its logs.
                 Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {
                     self.show(Screen::Log);

@@ -69,6 +69,8 @@ pub enum Scope {
     Why,
     /// The log inspector; its keys come before those of [`Scope::Film`].
     Log,
+    /// The quorum of controllers; its keys come before those of [`Scope::Film`].
+    Controller,
     /// A question; it waits for an answer.
     Ask,
     /// The reveal of an answer.
@@ -250,6 +252,11 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Log, &[Enter], A::Open, ("Enter", "records"), See, 4),
     bind(S::Log, &[Esc, Char('4')], A::Back, ("Esc", "back"), See, 5),
 
+    bind(S::Controller, &[Down, Left, Char('j'), Char('h')], A::SelectDown, ("j", "older"), See, 1),
+    bind(S::Controller, &[Up, Right, Char('k'), Char('l')], A::SelectUp, ("k", "newer"), See, 0),
+    bind(S::Controller, &[Enter], A::Open, ("Enter", "go there"), See, 3),
+    bind(S::Controller, &[Esc, Char('6')], A::Back, ("Esc", "back"), See, 4),
+
     bind(S::Ask, &[Char('H')], A::Hint, ("H", "hint"), Do, 1),
     bind(S::Ask, &[Char('S')], A::Skip, ("S", "skip"), Do, 2),
     bind(S::Ask, &[Esc], A::Back, ("Esc", "look around first"), Do, 3),
@@ -297,9 +304,9 @@ pub fn in_force(scopes: &[Scope]) -> Vec<&'static Binding> {
 pub fn footer(scopes: &[Scope], room: u16) -> Vec<(u16, &'static Binding)> {
     let mut list = in_force(scopes);
     list.retain(|binding| binding.footer > 0);
-    if let Some(narrow @ (S::Why | S::Log)) = scopes.first() {
-        // Neither shows strips, so what changes them stays out of sight there; a log is watched as time passes.
-        let time = |b: &Binding| *narrow == S::Log && b.group == Time;
+    if let Some(narrow @ (S::Why | S::Log | S::Controller)) = scopes.first() {
+        // None shows strips, so what changes them stays out of sight there; logs are watched as time passes.
+        let time = |b: &Binding| *narrow != S::Why && b.group == Time;
         list.retain(|b| b.scope == *narrow || b.action == A::Help || time(b));
     }
     // Playing comes first, or a newcomer sees a still picture; then keys of a narrower scope, which are special here.

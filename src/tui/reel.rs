@@ -21,6 +21,15 @@ const QUIET_MAX: f64 = 18.0;
 /// Messages slower than this do not stretch the time they are under way, in µs.
 const SLOW_HOP: u64 = 1_000_000;
 
+/// Whose changes a step stops at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lens {
+    /// Those of replicas, messages and groups.
+    Stage,
+    /// Those of controllers and of what brokers know of them.
+    Control,
+}
+
 /// One event of one world, in its place on the line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -34,6 +43,18 @@ pub struct Entry {
     rank: u32,
     /// True when a step stops at it.
     pub stop: bool,
+    /// True when a step stops at it on the screen of the controllers.
+    control: bool,
+}
+
+impl Entry {
+    fn stops(&self, world: Option<usize>, lens: Lens) -> bool {
+        let stop = match lens {
+            Lens::Stage => self.stop,
+            Lens::Control => self.control,
+        };
+        stop && world.is_none_or(|world| world == self.world)
+    }
 }
 
 /// The order of showing. A position counts the entries that have been shown.
@@ -62,7 +83,8 @@ impl Reel {
                 let stop = matters[seq];
                 let seq = EventSeq(seq as u32);
                 let weight = Weight::of(event, stop);
-                entries.push(Entry { world, seq, at: event.at, rank, stop });
+                let control = is_control(&event.kind) && !is_internal(run, event);
+                entries.push(Entry { world, seq, at: event.at, rank, stop, control });
                 weights.push(weight);
             }
         }
@@ -171,18 +193,26 @@ impl Reel {
 
     /// The position after the next entry that changes the screen of `world`, or of any world.
     pub fn next_stop(&self, position: usize, world: Option<usize>) -> usize {
-        let wanted = |e: &Entry| e.stop && world.is_none_or(|world| world == e.world);
-        let found = self.entries.iter().skip(position).position(wanted);
+        self.next(position, world, Lens::Stage)
+    }
+
+    /// The same for what `lens` shows.
+    pub fn next(&self, position: usize, world: Option<usize>, lens: Lens) -> usize {
+        let found = self.entries.iter().skip(position).position(|e| e.stops(world, lens));
         found.map_or(self.len(), |ahead| self.through(position + ahead))
     }
 
     /// The position after the last entry before this one that changed the screen; 0 when there is none.
     pub fn previous_stop(&self, position: usize, world: Option<usize>) -> usize {
-        let wanted = |e: &Entry| e.stop && world.is_none_or(|world| world == e.world);
+        self.previous(position, world, Lens::Stage)
+    }
+
+    /// The same for what `lens` shows.
+    pub fn previous(&self, position: usize, world: Option<usize>, lens: Lens) -> usize {
         let mut back = position;
         while back > 0 {
             back -= 1;
-            if wanted(&self.entries[back]) && self.through(back) < position {
+            if self.entries[back].stops(world, lens) && self.through(back) < position {
                 return self.through(back);
             }
         }
@@ -335,6 +365,28 @@ fn is_upkeep(api: Api) -> bool {
             | Api::Vote
             | Api::BeginQuorumEpoch
             | Api::EndQuorumEpoch
+    )
+}
+
+/// What changes the screen of the controllers: their own logs and terms, what they decide, and faults.
+pub fn is_control(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ControllerElected { .. }
+            | EventKind::ControllerResigned { .. }
+            | EventKind::MetadataAppended { .. }
+            | EventKind::MetadataTruncated { .. }
+            | EventKind::MetadataCommitted { .. }
+            | EventKind::MetadataApplied { .. }
+            | EventKind::BrokerRegistered { .. }
+            | EventKind::BrokerUnfenced { .. }
+            | EventKind::BrokerFenced { .. }
+            | EventKind::PartitionChanged { .. }
+            | EventKind::ReplicasChanged { .. }
+            | EventKind::TopicConfigured { .. }
+            | EventKind::Fault { .. }
+            | EventKind::Question { .. }
+            | EventKind::Ended
     )
 }
 

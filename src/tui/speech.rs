@@ -8,6 +8,7 @@ use crate::base::time::Duration;
 use crate::event::EventKind;
 use crate::tui::app::{App, Screen};
 use crate::tui::model::World;
+use crate::tui::reel;
 use crate::tui::screens::why;
 use crate::view::cluster::ClusterView;
 use crate::view::narrate::{Importance, Line, Scene, narrate};
@@ -37,7 +38,9 @@ impl Speech {
                 line.text.clone_from(&run.captions[at].1);
                 line.importance = Importance::Mark;
             }
-            if line.importance > Importance::Trace && !line.text.is_empty() {
+            // What metadata does is told on the screen of the controllers only.
+            let told = line.importance > Importance::Trace || reel::is_control(&event.kind);
+            if told && !line.text.is_empty() {
                 lines.push(line);
             }
             view.apply(seq, event, &run.batches);
@@ -81,10 +84,24 @@ impl App {
             let holders = row.holders.map(|h| h.words(&id.unwrap_or_default()));
             return std::iter::once(self.sentence(world, seq)).chain(holders).collect();
         }
+        if self.screen == Screen::Controller {
+            return self.control_plane(last, count);
+        }
         // While it runs only what matters is told: nobody reads a sentence in two frames.
         let least = if self.player.playing { Importance::Change } else { Importance::Detail };
         let lines = self.speech(world).back(last, least);
         lines.take(count.div_ceil(2).max(1)).map(|line| line.text.clone()).collect()
+    }
+
+    /// What happened to controllers and brokers, the newest first; while it runs only what matters.
+    fn control_plane(&self, last: EventSeq, count: usize) -> Vec<String> {
+        let least = if self.player.playing { Importance::Change } else { Importance::Trace };
+        let events = &self.run().events;
+        let lines = self.speech(self.world).back(last, least);
+        let told = lines.filter(|line| {
+            line.importance == Importance::Mark || reel::is_control(&events[line.seq.index()].kind)
+        });
+        told.take(count.div_ceil(2).max(1)).map(|line| line.text.clone()).collect()
     }
 
     /// One event in a sentence, or in a few words when it has none.

@@ -1,6 +1,9 @@
 //! The screens as text. Each is drawn from a small hand-made film: three messages that all brokers have, three that
 //! only the leader has, and a leader that dies, under acks 0, 1 and all.
 
+mod home;
+mod quorum;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,15 +21,16 @@ use crate::event::{Api, EventKind, FaultKind, WireLabel};
 use crate::tui::app::{App, Overlay, Screen};
 use crate::tui::canvas::Look;
 use crate::tui::glyphs;
-use crate::tui::keymap::{self, Action, Key, Scope};
+use crate::tui::keymap::{self, Action, Key};
 use crate::tui::model::{
-    Ask, Choice, End, Expectation, Film, HomeEntry, Mark, MarkKind, Mode, Options, Question, World,
+    Ask, Choice, End, Expectation, Film, Mark, MarkKind, Mode, Options, Question, World,
 };
 use crate::tui::screens::{self, home::Home};
-use crate::tui::terminal::{Request, Show};
+use crate::tui::terminal::Request;
 use crate::tui::theme::Theme;
 use crate::view::narrate::Facts;
 use crate::view::story::{P0, Story};
+use home::{lessons, render_home};
 
 const CHECKOUT: NodeId = NodeId::Producer(0);
 const B1: NodeId = NodeId::Broker(BrokerId(1));
@@ -292,12 +296,10 @@ fn scenes() -> Vec<(&'static str, App)> {
     log.act(Action::Log);
     let mut beside = log.clone();
     beside.act(Action::Beside);
-    let mut controller = stage(11_300);
-    controller.act(Action::Controller);
     let mut go_to = stage(2_106);
     go_to.act(Action::GoTo);
     go_to.key(Key::Char('m'));
-    vec![
+    let mut all = vec![
         ("stage-start", stage(20)),
         ("stage-at-risk", stage(2_108)),
         ("stage-lost", stage(11_300)),
@@ -310,9 +312,10 @@ fn scenes() -> Vec<(&'static str, App)> {
         ("why", why),
         ("log", log),
         ("log-beside", beside),
-        ("controller", controller),
         ("go-to", go_to),
-    ]
+    ];
+    all.extend(quorum::scenes());
+    all
 }
 
 #[test]
@@ -326,28 +329,6 @@ fn screens_look_as_they_did() {
     for (width, height) in [(80, 24), (120, 40), (40, 12)] {
         golden(&format!("home-{width}x{height}"), &text(&render_home(&home, width, height)));
     }
-}
-
-fn lessons() -> Vec<HomeEntry> {
-    let entry = |id: &str, level, title: &str| HomeEntry {
-        id: id.to_owned(),
-        level,
-        title: title.to_owned(),
-        facts: "3 brokers · 1 topic · 3 variants side by side · 2 questions".to_owned(),
-        variants: 3,
-    };
-    vec![
-        entry("hello-log", 0, "What is a log?"),
-        entry("extra-idle-consumers", 1, "What do more consumers than partitions do?"),
-        entry("acks-ladder", 2, "Which acknowledged messages survive a leader crash?"),
-        entry("auto-commit-crash", 2, "What does a crash repeat under auto-commit?"),
-    ]
-}
-
-fn render_home(home: &Home, width: u16, height: u16) -> Buffer {
-    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-    home.render(buffer.area, &mut buffer);
-    buffer
 }
 
 #[test]
@@ -558,24 +539,6 @@ fn every_key_shown_works() {
                 || app.note.is_some();
             let single = matches!(binding.action, Action::NextWorld | Action::PreviousWorld);
             assert!(worked || single, "{name}: {} {}", binding.label, binding.does);
-        }
-    }
-}
-
-#[test]
-fn every_key_of_the_home_screen_works() {
-    for binding in keymap::KEYMAP.iter().filter(|binding| binding.scope == Scope::Home) {
-        for key in binding.keys {
-            let mut home = Home::new(lessons(), PLAIN);
-            home.key(Key::Tab);
-            home.key(Key::Down);
-            if binding.action == Action::Back {
-                home.key(Key::Char('/'));
-            }
-            let before = render_home(&home, 80, 24);
-            home.key(*key);
-            let changed = before != render_home(&home, 80, 24);
-            assert!(changed || home.take_request().is_some(), "{key:?} {}", binding.does);
         }
     }
 }

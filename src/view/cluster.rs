@@ -250,7 +250,7 @@ impl ClusterView {
             EventKind::Step { .. } => self.question = None,
             EventKind::Ended => self.end(),
             _ => {
-                self.quorum.apply(event);
+                self.quorum.apply(seq, event);
                 self.apply_controller(seq, event);
             }
         }

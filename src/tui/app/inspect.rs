@@ -1,10 +1,29 @@
 //! What keys do in the log inspector and on a journey, and the mouse on the time line.
 
-use crate::tui::app::App;
+use crate::tui::app::{App, Screen};
 use crate::tui::model::{Film, Mode};
+use crate::tui::reel::Lens;
 use crate::tui::screens::{log, why};
 
 impl App {
+    /// What a step stops at on the screen in sight.
+    pub(in crate::tui) fn lens(&self) -> Lens {
+        match self.screen {
+            Screen::Controller => Lens::Control,
+            Screen::Stage | Screen::Compare | Screen::Why | Screen::Log => Lens::Stage,
+        }
+    }
+
+    /// All variants side by side, when there are several.
+    pub(super) fn compare(&mut self) {
+        if self.film.worlds.len() > 1 {
+            self.show(Screen::Compare);
+        } else {
+            self.note =
+                Some("This scenario has one variant; there is nothing to compare.".to_owned());
+        }
+    }
+
     /// How many rows the log in sight has.
     pub(super) fn log_rows(&self) -> usize {
         let view = self.view(self.world);

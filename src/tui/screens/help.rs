@@ -32,6 +32,11 @@ const WORDS: &[(&str, &str)] = &[
     ("isr", "in-sync replica"),
     ("lag", "HW minus committed offset"),
     ("RF", "replication factor"),
+    ("voter", "a controller"),
+    ("observer", "a broker reads the metadata log and has no vote"),
+    ("fetch", "how long ago a leader answered; then it asks for votes"),
+    ("session", "how long ago the controller heard of the broker; then it is fenced"),
+    ("fncd", "fenced: may not lead"),
 ];
 
 /// Draws the box over a film's screen.

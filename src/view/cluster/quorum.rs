@@ -1,13 +1,17 @@
 //! The controllers as a person with eyes everywhere sees them: who leads, whose metadata log goes how far, which
 //! brokers have acted on it, and who was heard of when.
 
-use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, Offset};
+use crate::base::error::ErrorCode;
+use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, NodeId, Offset};
 use crate::base::time::Time;
 use crate::event::{Api, Event, EventKind, FaultKind};
 use crate::view::cluster::{ProcessState, WireMessage};
 
 /// The epoch under which controller 1 leads a formed cluster; nothing says so.
 const FORMED_EPOCH: LeaderEpoch = LeaderEpoch(1);
+
+/// How many decisions are remembered.
+const DECISIONS_KEPT: usize = 64;
 
 /// One controller.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -28,6 +32,19 @@ pub struct ControllerView {
     pub epochs: Vec<(LeaderEpoch, Offset)>,
     /// When the leader of the quorum last heard of it.
     pub heard: Option<Time>,
+    /// When it last heard of a leader of the quorum, or when its process started.
+    pub heard_leader: Option<Time>,
+}
+
+/// What the active controller decided, or that it is active. It acts when the records are committed, so several decisions may share a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The event that tells what it is.
+    pub seq: EventSeq,
+    /// Its records are at this offset of the metadata log or above it,
+    pub from: Offset,
+    /// and below this one.
+    pub to: Offset,
 }
 
 impl ControllerView {
@@ -68,6 +85,10 @@ pub struct QuorumView {
     pub controllers: Vec<ControllerView>,
     /// By [`BrokerId::index`]; slot 0 is unused.
     pub observers: Vec<ObserverView>,
+    /// The latest decisions, oldest first.
+    pub decisions: Vec<Decision>,
+    /// What the active controller learned to be committed last: from, to.
+    committing: (Offset, Offset),
 }
 
 impl QuorumView {
@@ -78,7 +99,8 @@ impl QuorumView {
             first.leads = Some(FORMED_EPOCH);
         }
         let observers = vec![ObserverView::default(); usize::from(brokers) + 1];
-        Self { epoch: FORMED_EPOCH, controllers: all, observers }
+        let (decisions, committing) = (Vec::new(), Default::default());
+        Self { epoch: FORMED_EPOCH, controllers: all, observers, decisions, committing }
     }
 
     /// Every controller with its number.
@@ -96,7 +118,8 @@ impl QuorumView {
     pub fn active(&self) -> Option<u8> {
         let leader = self.leader()?;
         let view = &self.controllers[usize::from(leader)];
-        let start = view.epochs.last().map(|(_, start)| *start)?;
+        let own = |(epoch, _): &&(LeaderEpoch, Offset)| Some(*epoch) == view.leads;
+        let start = view.epochs.iter().rev().find(own).map(|(_, start)| *start)?;
         let runs = matches!(view.process, ProcessState::Up | ProcessState::Stopping);
         (runs && view.high_watermark > start).then_some(leader)
     }
@@ -117,7 +140,18 @@ impl QuorumView {
         self.each().filter(|(_, view)| reachable(view)).count()
     }
 
-    pub(super) fn apply(&mut self, event: &Event) {
+    fn decided(&mut self, seq: EventSeq) {
+        if self.decisions.len() == DECISIONS_KEPT {
+            self.decisions.remove(0);
+        }
+        let (from, to) = self.committing;
+        if from == to {
+            return;
+        }
+        self.decisions.push(Decision { seq, from, to });
+    }
+
+    pub(super) fn apply(&mut self, seq: EventSeq, event: &Event) {
         if let (EventKind::MetadataApplied { offset, .. }, NodeId::Broker(b)) =
             (event.kind, event.node)
         {
@@ -135,21 +169,39 @@ impl QuorumView {
             EventKind::MetadataAppended { epoch, end } => view.appended(epoch, end),
             EventKind::MetadataTruncated { to } => view.truncated(to),
             EventKind::MetadataCommitted { offset, .. } => {
-                let was_active = self.active() == Some(n);
+                let (was_active, before) = (self.active() == Some(n), self.committed());
                 self.controllers[usize::from(n)].high_watermark = offset;
+                if offset > before {
+                    self.committing = (before, offset);
+                }
                 if !was_active && self.active() == Some(n) {
+                    self.decided(seq);
                     // A new active controller gives everyone a whole session.
                     let heard = Some(event.at);
                     self.observers.iter_mut().for_each(|broker| broker.heard = heard);
                 }
             }
+            EventKind::BrokerRegistered { .. }
+            | EventKind::BrokerUnfenced { .. }
+            | EventKind::BrokerFenced { .. }
+            | EventKind::PartitionChanged { .. }
+            | EventKind::ReplicasChanged { .. }
+            | EventKind::TopicConfigured { .. } => self.decided(seq),
             _ => {}
         }
     }
 
-    /// A message arrived: whoever asks the leader is heard of.
+    /// A message arrived: whoever asks the leader is heard of, and the leader by whom it answers.
     pub(super) fn arrived(&mut self, message: &WireMessage, at: Time) {
         let NodeId::Controller(to) = message.to else { return };
+        if message.label.error == ErrorCode::None
+            && matches!(
+                (message.label.api, message.label.response),
+                (Api::MetadataFetch, true) | (Api::BeginQuorumEpoch, false)
+            )
+        {
+            self.controllers[usize::from(to)].heard_leader = Some(at);
+        }
         if message.label.response || self.leader() != Some(to) {
             return;
         }
@@ -179,8 +231,10 @@ impl QuorumView {
             FaultKind::Reconnect => false,
             _ => view.cut_off,
         };
-        if process == Some(ProcessState::Down) {
-            view.leads = None;
+        match kind {
+            FaultKind::Start => view.heard_leader = Some(at),
+            _ if process == Some(ProcessState::Down) => view.leads = None,
+            _ => {}
         }
     }
 
@@ -193,11 +247,12 @@ impl QuorumView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ids::EventSeq;
+    use crate::base::broker_set::BrokerSet;
+    use crate::base::ids::PartitionId;
 
     fn tell(view: &mut QuorumView, at: u64, n: u8, kind: EventKind) {
-        let (at, node) = (Time(at), NodeId::Controller(n));
-        view.apply(&Event { at, cause: EventSeq::NONE, node, kind });
+        let (seq, at, node) = (EventSeq(at as u32), Time(at), NodeId::Controller(n));
+        view.apply(seq, &Event { at, cause: EventSeq::NONE, node, kind });
     }
 
     #[test]
@@ -216,6 +271,7 @@ mod tests {
 
         let epoch = LeaderEpoch(2);
         tell(&mut view, 7, 2, ControllerElected { epoch });
+        assert_eq!(view.active(), None, "it has no record of its epoch yet");
         tell(&mut view, 7, 2, MetadataAppended { epoch, end: Offset(6) });
         assert_eq!((view.leader(), view.active()), (Some(2), None), "not committed yet");
         tell(&mut view, 9, 2, MetadataCommitted { epoch, offset: Offset(6) });
@@ -228,5 +284,29 @@ mod tests {
         assert_eq!(old.epoch_below(Offset(5)), Some(LeaderEpoch(1)));
         assert_eq!(old.epoch_below(Offset(6)), Some(epoch));
         assert_eq!(old.epoch_below(Offset(7)), None);
+    }
+    #[test]
+    fn a_decision_lies_in_the_records_that_were_just_committed() {
+        use EventKind::*;
+        let mut view = QuorumView::new(3, 2);
+        let epoch = LeaderEpoch(1);
+        tell(&mut view, 0, 1, MetadataAppended { epoch, end: Offset(7) });
+        tell(&mut view, 0, 1, MetadataCommitted { epoch, offset: Offset(7) });
+        tell(&mut view, 0, 2, MetadataCommitted { epoch, offset: Offset(7) });
+        tell(&mut view, 3, 1, MetadataAppended { epoch, end: Offset(9) });
+        tell(&mut view, 4, 1, MetadataCommitted { epoch, offset: Offset(9) });
+        let changed = PartitionChanged {
+            partition: PartitionId(0),
+            leader: None,
+            leader_epoch: LeaderEpoch(1),
+            isr: BrokerSet::EMPTY,
+            elr: BrokerSet::EMPTY,
+        };
+        tell(&mut view, 4, 1, changed);
+        tell(&mut view, 5, 2, MetadataCommitted { epoch, offset: Offset(9) });
+        let seq = EventSeq(4);
+        let active = Decision { seq: EventSeq(0), from: Offset(0), to: Offset(7) };
+        let decided = Decision { seq, from: Offset(7), to: Offset(9) };
+        assert_eq!(view.decisions, [active, decided]);
     }
 }
