@@ -76,9 +76,10 @@ impl<'a> Scene<'a> {
         let cell = (longest as u16 + 1).max(4);
         let strip = if columns >= 120 { 48 } else { 24 };
         let cells = i64::from(strip / cell);
-        // The newest records, unless the reader looks at older ones.
+        // The newest records, unless the reader looks at ones that are out of sight then.
         let newest = (end - cells).max(0);
-        let first = picked.map_or(newest, |item| newest.min(item.from.0));
+        let older = picked.filter(|item| item.to.0 <= newest);
+        let first = older.map_or(newest, |item| item.from.0);
         let picked = picked.map(|item| (item.from, item.to));
         Self { app, view, now: app.now(), first, cells, cell, words: STRIP + strip + 1, picked }
     }
@@ -168,7 +169,7 @@ impl<'a> Scene<'a> {
         match (state(broker.process, broker.cut_off), broker.fenced) {
             (Some((word, role)), false) => Self::state(canvas, y, (word, role), since),
             (Some((word, role)), true) => {
-                Self::state(canvas, y, (&format!("{word} fncd"), role), None)
+                Self::state(canvas, y, (&format!("{word} fncd"), role), None);
             }
             (None, true) => Self::state(canvas, y, ("fncd", Role::Now), None),
             (None, false) => {}
@@ -198,7 +199,8 @@ impl<'a> Scene<'a> {
     }
 
     fn state(canvas: &mut Canvas<'_>, y: u16, (word, role): (&str, Role), since: Option<Duration>) {
-        let text = since.map_or_else(|| word.to_owned(), |since| format!("{word} {since}"));
+        let text =
+            since.map_or_else(|| word.to_owned(), |since| format!("{word} {} s", seconds(since)));
         canvas.fit(STATE, y, &text, STRIP - STATE - 1, role);
     }
 
@@ -219,8 +221,8 @@ impl<'a> Scene<'a> {
         let late = passed.0.saturating_mul(2) > of.0;
         let role = if late { Role::Now } else { Role::Plain };
         canvas.text(self.words + 8, y, &bar(passed, of, columns), role);
-        let seconds = format!("{}.{}", passed.0 / 1_000_000, passed.0 / 100_000 % 10);
-        canvas.text(self.words + 9 + columns, y, &format!("{seconds:>4} of {of}"), Role::Plain);
+        let text = format!("{:>4} of {of}", seconds(passed));
+        canvas.text(self.words + 9 + columns, y, &text, Role::Plain);
     }
 
     /// A square for each record in sight: full where it is known to be committed, with the epoch it was written under.
@@ -300,6 +302,11 @@ impl<'a> Scene<'a> {
         let x = canvas.text(x, y, &words, Role::Plain);
         canvas.glyph(x + 1, y, glyph, role);
     }
+}
+
+/// Seconds with one digit after the point, so that a running time keeps its place.
+fn seconds(span: Duration) -> String {
+    format!("{}.{}", span.0 / 1_000_000, span.0 / 100_000 % 10)
 }
 
 /// What a process is when it is not simply running.

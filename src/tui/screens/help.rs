@@ -33,9 +33,9 @@ const WORDS: &[(&str, &str)] = &[
     ("lag", "HW minus committed offset"),
     ("RF", "replication factor"),
     ("voter", "a controller"),
-    ("observer", "a broker reads the metadata log and has no vote"),
-    ("fetch", "how long ago a leader answered; then it asks for votes"),
-    ("session", "how long ago the controller heard of the broker; then it is fenced"),
+    ("observer", "a broker: reads the metadata log, has no vote"),
+    ("fetch", "time since a leader answered; at the end it asks for votes"),
+    ("session", "time since a heartbeat; at the end it is fenced"),
     ("fncd", "fenced: may not lead"),
 ];
 

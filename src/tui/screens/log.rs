@@ -314,11 +314,12 @@ fn beside(
     let (w, h) = (canvas.width(), canvas.height().saturating_sub(FOOT));
     let (run, half) = (app.run(), w / 2);
     let parts = first_difference(left, right);
-    let mut all: BTreeMap<Offset, [Vec<(LogEntry, bool)>; 2]> = BTreeMap::new();
+    // What was cut has rows of its own above, or it would stand next to what the other log still has.
+    let mut all: BTreeMap<(Offset, bool), [Vec<LogEntry>; 2]> = BTreeMap::new();
     for (side, replica) in [left, right].into_iter().enumerate() {
         for line in lines(replica) {
             if let Line::Batch { entry, gone } = line {
-                all.entry(entry.base_offset).or_default()[side].push((entry, gone));
+                all.entry((entry.base_offset, !gone)).or_default()[side].push(entry);
             }
         }
     }
@@ -334,21 +335,24 @@ fn beside(
     let room = usize::from(h.saturating_sub(2)).max(1);
     let first = window(app.log.batch.min(count.saturating_sub(1)), count, room);
     let mut n = 0;
-    for (at, sides) in &all {
+    for ((at, kept), sides) in &all {
         for depth in 0..sides[0].len().max(sides[1].len()) {
             if n >= first && n < first + room {
                 let y = 2 + (n - first) as u16;
                 for (x, replica, side) in [(1, left, 0), (half + 2, right, 1)] {
-                    if let Some((entry, gone)) = sides[side].get(depth) {
-                        let mark = mark(run, entry, *gone, replica.high_watermark);
+                    if let Some(entry) = sides[side].get(depth) {
+                        let mark = mark(run, entry, !kept, replica.high_watermark);
                         canvas.glyph(x, y, mark.0, mark.1);
                         canvas.text(x + 2, y, &offsets(run, entry), Role::Plain);
                         let ids = batch_ids(&run.names, &run.batches, entry.batch);
                         canvas.fit(x + 12, y, &ids, 14, Role::Plain);
                         canvas.right(x + 32, y, &entry.epoch.to_string(), Role::Strong);
+                        if !kept {
+                            canvas.text(x + 34, y, "gone", Role::Broken);
+                        }
                     }
                 }
-                let differs = parts == Some(*at) && depth == 0;
+                let differs = parts == Some(*at) && *kept && depth == 0;
                 let (glyph, role) = if differs {
                     (glyphs::DIFFERS, Role::Broken)
                 } else {

@@ -4,7 +4,7 @@
 
 use crate::base::ids::{EventSeq, NodeId};
 use crate::check::why::{Holders, journey};
-use crate::event::{Event, EventKind};
+use crate::event::{Api, Event, EventKind};
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, width};
 use crate::tui::glyphs;
@@ -72,7 +72,22 @@ fn sender(events: &[Event], event: &Event) -> Option<NodeId> {
     let cause = events.get(event.cause.index())?;
     let arrived = matches!(cause.kind, EventKind::WireArrived { .. });
     let sent = events.get(cause.cause.index()).filter(|_| arrived)?;
-    Some(sent.node).filter(|node| *node != event.node)
+    Some(sent.node).filter(|node| *node != event.node && !is_occasion(sent, event))
+}
+
+/// A decision of a controller that was made when this message came, but not because of who sent it: sessions are looked
+/// after whenever some broker is heard of, and records are committed when some controller has fetched them.
+fn is_occasion(sent: &Event, event: &Event) -> bool {
+    let EventKind::WireSent { label, .. } = sent.kind else { return false };
+    let NodeId::Controller(_) = event.node else { return false };
+    match (label.api, event.kind) {
+        (
+            Api::BrokerHeartbeat,
+            EventKind::BrokerFenced { broker } | EventKind::BrokerUnfenced { broker },
+        ) => sent.node != NodeId::Broker(broker),
+        (Api::MetadataFetch | Api::BrokerHeartbeat, _) => true,
+        _ => false,
+    }
 }
 
 /// What the journey is about: `why was m4 lost?`

@@ -4,7 +4,7 @@ use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, Offset};
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::tui::app::App;
-use crate::tui::canvas::{Canvas, width};
+use crate::tui::canvas::{Canvas, width, wrap};
 use crate::tui::glyphs;
 use crate::tui::model::World;
 use crate::tui::theme::Role;
@@ -63,7 +63,7 @@ pub fn items(app: &App) -> Vec<Item> {
 }
 
 fn first_record(epoch: LeaderEpoch, from: Offset, to: Offset) -> Item {
-    let text = format!("first record of epoch {epoch}; its leader not yet active");
+    let text = format!("first record of epoch {epoch}; leader not yet active");
     Item { from, to, seq: None, text, committed: false }
 }
 
@@ -160,8 +160,8 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, items: &[Item], place: usize) {
     // Counted from the newest.
     let cursor = items.len() - 1 - place;
     let skip = (cursor + 1).saturating_sub(rows);
-    for (n, item) in items.iter().rev().enumerate().skip(skip).take(rows) {
-        let y = (n - skip) as u16 + 1;
+    let mut y = 1;
+    for (n, item) in items.iter().rev().enumerate().skip(skip) {
         if n == cursor {
             canvas.text(0, y, "►", Role::Strong);
         }
@@ -182,7 +182,15 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App, items: &[Item], place: usize) {
         let acting = if item.committed { acting(app, item.to) } else { "nobody".to_owned() };
         canvas.right(w - 1, y, &acting, Role::Plain);
         let room = w.saturating_sub(width(&acting) + 25);
-        canvas.fit(22, y, &item.text, room, role);
+        if n != cursor {
+            canvas.fit(22, y, &item.text, room, role);
+            y += 1;
+            continue;
+        }
+        for line in wrap(&item.text, room) {
+            canvas.text(22, y, &line, role);
+            y += 1;
+        }
     }
 }
 
