@@ -2,6 +2,7 @@
 //! election of the next controller, and what that one decides when it may.
 
 use super::{PLAIN, Tape, at, film_world, render, text};
+use crate::base::broker_set::BrokerSet;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BatchHandle, BrokerId, EventSeq, LeaderEpoch, NodeId, Offset};
 use crate::base::time::Time;
@@ -98,7 +99,7 @@ fn failover() -> App {
         leader: Some(BrokerId(2)),
         leader_epoch: LeaderEpoch(1),
         isr: in_sync,
-        elr: Default::default(),
+        elr: BrokerSet::EMPTY,
     };
     tape.story.push(ctl(2), changed);
     tape.story.push(ctl(2), EventKind::BrokerFenced { broker: BrokerId(1) });
