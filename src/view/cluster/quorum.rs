@@ -36,8 +36,8 @@ pub struct ControllerView {
     pub heard_leader: Option<Time>,
 }
 
-/// What the active controller decided, or that it is active. It acts when the records are committed, so several decisions
-/// may share a range.
+/// What the active controller decided, or that it is active. It acts when the records are committed, so several
+/// decisions may share a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// The event that tells what it is.
