@@ -136,7 +136,7 @@ fn they_hold_under_their_preconditions_fourth_quarter() {
 }
 
 /// Seeds that showed something when this was written; they only save time.
-const SHOWING: [u64; 9] = [6, 16, 15, 50, 243, 822, 8, 245, 1022];
+const SHOWING: [u64; 7] = [6, 22, 243, 245, 349, 8, 254];
 
 /// The invariants among `wanted` that no storm breaks in which only `class` is added to crashes and network faults.
 fn never_broken(mut wanted: Vec<Guarantee>, class: FaultClass) -> Vec<Guarantee> {
