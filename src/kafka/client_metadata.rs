@@ -2,8 +2,9 @@
 //!
 //! Kafka: `Metadata`, `MetadataSnapshot` and the rules of `NetworkClient.DefaultMetadataUpdater` about when an update
 //! is due. Leaders named in an answer (KIP-951) enter through [`ClientMetadata::update_leader`].
-//! Simplified: the client asks for all topics, so a full and a partial update are one; the answer of a broker that
-//! does not know a partition leaves the older knowledge in place.
+//! Simplified: every answer is about all topics, so a full and a partial update are one; a producer looks only at the
+//! topics it has named ([`ClientMetadata::requests`]). The answer of a broker that does not know a partition leaves the
+//! older knowledge in place.
 
 use crate::base::broker_set::BrokerSet;
 use crate::base::fingerprint::Fingerprint;
@@ -33,6 +34,8 @@ pub struct ClientMetadata {
     brokers: BrokerSet,
     partitions: Vec<KnownPartition>,
     version: u32,
+    requests: u32,
+    answered: u32,
     backoff: ExponentialBackoff,
     max_age: Duration,
     /// Somebody asked for an update.
@@ -54,6 +57,8 @@ impl ClientMetadata {
             brokers: all,
             partitions: Vec::new(),
             version: 0,
+            requests: 0,
+            answered: 0,
             backoff,
             max_age,
             needed: true,
@@ -73,6 +78,16 @@ impl ClientMetadata {
     /// How many answers were taken in; 0 means that nothing is known yet.
     pub fn version(&self) -> u32 {
         self.version
+    }
+
+    /// How many requests were sent. A topic that is named now appears first in the answer to a later one.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// The number of the last request that was answered.
+    pub fn answered(&self) -> u32 {
+        self.answered
     }
 
     /// What is known of `partition`; `None` when it never appeared in an answer.
@@ -127,6 +142,7 @@ impl ClientMetadata {
     /// A request was sent.
     pub fn sent(&mut self) {
         self.in_progress = true;
+        self.requests += 1;
     }
 
     /// The request on its way was lost, or could not be sent.
@@ -156,6 +172,7 @@ impl ClientMetadata {
             news |= self.learn(p.partition, leader, p.leader_epoch);
         }
         self.version += 1;
+        self.answered = self.requests;
         self.in_progress = false;
         self.needed = false;
         self.failures = 0;

@@ -255,6 +255,8 @@ impl<P> NetworkClient<P> {
                 connection.state = ConnectionState::Ready;
                 connection.failures = 0;
                 if self.metadata.is_update_due(now) {
+                    // In Kafka the handshake ends here, and the request for metadata follows.
+                    self.metadata.sent();
                     self.take_metadata(now, message, fx);
                 }
             }

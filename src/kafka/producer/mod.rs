@@ -72,6 +72,8 @@ enum Blocked {
 struct TopicState {
     sticky: BuiltInPartitioner,
     round_robin: RoundRobinPartitioner,
+    /// How many metadata requests had been sent when the application first named the topic (`ProducerMetadata.add`).
+    named_after: Option<u32>,
 }
 
 /// A producer process.
@@ -288,9 +290,22 @@ impl Producer {
         Some(false)
     }
 
-    /// True when the metadata has the topic, and the partition if one is named.
-    fn knows(&self, request: SendRequest, fx: &Effects) -> bool {
+    fn topic(&mut self, topic: TopicId) -> &mut TopicState {
+        if self.topics.len() <= topic.index() {
+            self.topics.resize_with(topic.index() + 1, TopicState::default);
+        }
+        &mut self.topics[topic.index()]
+    }
+
+    /// True when the metadata has the topic, and the partition if one is named. A producer asks only for topics that
+    /// its application has named before.
+    fn knows(&mut self, request: SendRequest, fx: &Effects) -> bool {
+        let requests = self.sender.client.metadata().requests();
+        let named_after = *self.topic(request.topic).named_after.get_or_insert(requests);
         let metadata = self.sender.client.metadata();
+        if metadata.answered() <= named_after {
+            return false;
+        }
         if let Some(partition) = request.partition {
             return metadata.partition(partition).is_some();
         }
@@ -327,9 +342,6 @@ impl Producer {
     /// The partition of a record that names none, and whether it is the sticky one.
     fn choose_partition(&mut self, request: SendRequest, fx: &mut Effects) -> (PartitionId, bool) {
         let topic = request.topic;
-        if self.topics.len() <= topic.index() {
-            self.topics.resize_with(topic.index() + 1, TopicState::default);
-        }
         let hashes =
             self.config.partitioner == Partitioner::BuiltIn && !self.config.partitioner_ignore_keys;
         let count = fx.names.topics[topic.index()].partition_count;
@@ -428,8 +440,11 @@ impl Producer {
         for call in &self.calls {
             into.add(call);
         }
+        let metadata = self.sender.client.metadata();
         for topic in &self.topics {
             into.add((&topic.sticky, topic.round_robin));
+            let named = |after| (metadata.requests() > after, metadata.answered() > after);
+            into.add(topic.named_after.map(named));
         }
         into.add((self.closing, self.closed));
         if let Some((deadline, reason)) = self.blocked {

@@ -322,6 +322,10 @@ fn a_full_buffer_blocks_each_send_for_max_block_ms() {
         config.max_block = Duration::from_millis(1_000);
         config.linger = Duration::from_millis(50);
     });
+    rig.send(100);
+    rig.pass(50 * MS);
+    rig.answer(ErrorCode::None, 0);
+    rig.events.clear();
     rig.silent = true;
     rig.disconnect(B1);
     for n in 0..7 {
@@ -350,6 +354,7 @@ fn without_metadata_a_send_fails_after_max_block_ms() {
 fn a_record_larger_than_a_request_is_refused() {
     let mut rig = Rig::new(&[1], |config| config.max_request_size = 1_000);
     rig.send_to(Some(P0), 1, 1_000);
+    rig.pass(0);
     assert_eq!(rig.outcomes(), ["m1!RecordTooLargeException"]);
 }
 
@@ -462,4 +467,24 @@ fn a_partition_whose_broker_takes_nothing_is_passed_over() {
     assert!(sent_to_p1(0) > 0, "a long queue makes it less likely, not impossible");
     assert!(sent_to_p1(1_000) > 0, "not yet");
     assert_eq!(sent_to_p1(300), 0);
+}
+
+#[test]
+fn a_topic_is_asked_for_when_the_application_first_names_it() {
+    let mut rig = Rig::new(&[1], |config| config.max_block = Duration::from_millis(2_000));
+    rig.pass(1_000 * MS);
+    rig.silent = true;
+    rig.send(1);
+    rig.pass(2_000 * MS);
+    assert_eq!(
+        rig.outcomes(),
+        ["m1!TimeoutException"],
+        "connected for long, but to hear of no topic"
+    );
+    rig.silent = false;
+    rig.disconnect(B1);
+    rig.pass(31_000 * MS);
+    rig.send(2);
+    rig.answer(ErrorCode::None, 0);
+    assert_eq!(rig.outcomes(), ["m1!TimeoutException", "m2@0"]);
 }
