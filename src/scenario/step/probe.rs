@@ -1,0 +1,68 @@
+//! What a script can observe.
+
+use serde::{Deserialize, Serialize};
+
+use crate::scenario::step::Node;
+use crate::scenario::value::TopicPartition;
+
+/// What `Observe` can record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Probe {
+    /// Committed offsets of a group: `{"orders-0": 5}`, partitions without one left out.
+    Committed(String),
+    /// Fetch positions of a consumer: `{"orders-0": 5}`.
+    Position(String),
+    /// Ids that `poll()` returned to a consumer since the last time this was observed.
+    Polled(String),
+    /// Ids the application of a consumer finished, from the start of the run.
+    Processed(String),
+    /// Partitions a consumer owns: `["orders-0"]`.
+    Assigned(String),
+    /// Rebalance callbacks of a consumer in order: `[["onPartitionsAssigned", ["orders-0"]]]`.
+    Callbacks(String),
+    /// The class of the last exception a call of this client threw, or none: `"CommitFailedException"`.
+    Exception(String),
+    /// The exception of the administrator's last call, or none: `"PreferredLeaderNotAvailableException"`.
+    AdminException,
+    /// Number of the active controller, or none.
+    ActiveController,
+    /// Its epoch, or none.
+    ControllerEpoch,
+    /// State of a group: `"Stable"`.
+    GroupState(String),
+    /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
+    Members(String),
+    /// Lag of a group: one number.
+    Lag(String),
+    /// What the last call by hand of a consumer came to: the class of what it threw; an offset; offsets by partition;
+    /// none for a call without a result.
+    Returned(String),
+    /// Outcome of each message of a producer (offset, exception, open): `{"m0": 0, "m1": "TimeoutException"}`.
+    Outcomes(String),
+    /// How many records in a row a producer put into one partition at least; the last row counts if it is the only one.
+    ShortestRun(String),
+    /// A replica's log: `[[offset, id, leader epoch]]`.
+    Log(Node, TopicPartition),
+    /// Every replica's log of a partition: `{"b1": [[offset, id, leader epoch]]}`.
+    Logs(TopicPartition),
+    /// Number of the leader, or none.
+    Leader(TopicPartition),
+    /// Leader epoch.
+    LeaderEpoch(TopicPartition),
+    /// Replicas in assignment order, during a reassignment those that go last: `[1, 2, 3]`.
+    Replicas(TopicPartition),
+    /// ISR: `[1, 2, 3]`.
+    Isr(TopicPartition),
+    /// Eligible leader replicas: `[]`.
+    Elr(TopicPartition),
+    /// High watermark of a replica.
+    HighWatermark(Node, TopicPartition),
+    /// Log start of a replica.
+    LogStart(Node, TopicPartition),
+    /// Log end of a replica.
+    LogEnd(Node, TopicPartition),
+    /// What a fresh reader finds in a topic, by partition: `{"0": [[offset, id]]}`.
+    Reads(String),
+    /// The cluster as a recording's snapshot has it: `{"live_brokers": [..], "p0": {..}}` of one topic.
+    Snapshot(String),
+}
