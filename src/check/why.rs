@@ -369,8 +369,8 @@ mod tests {
         history.commit(3);
         let (rows, _) = told(&history, 1);
         let commits: Vec<_> =
-            rows.iter().filter(|row| row.contains("committed offset of")).collect();
-        assert_eq!(commits, ["billing's committed offset of orders-0 is 2."], "{rows:#?}");
+            rows.iter().filter(|row| row.contains("has committed offset")).collect();
+        assert_eq!(commits, ["billing has committed offset 2 of orders-0."], "{rows:#?}");
         assert_eq!(rows.last().unwrap(), "c2 starts orders-0 at 3, the committed offset.");
     }
 }

@@ -89,7 +89,7 @@ impl Controller {
 
     /// The settings of a topic as they are now.
     pub fn topic_config(&self, topic: TopicId) -> &TopicConfig {
-        &self.topics[topic.index()]
+        &self.decided.topics[topic.index()]
     }
 
     fn elect_leaders(
@@ -100,7 +100,8 @@ impl Controller {
     ) -> Result<(), ErrorCode> {
         if partitions.is_empty() {
             // Of all partitions, those that need none are not told.
-            let all: Vec<PartitionId> = self.partitions.iter().map(|p| p.partition).collect();
+            let all: Vec<PartitionId> =
+                self.decided.partitions.iter().map(|p| p.partition).collect();
             let results = all.iter().map(|partition| self.elect_leader(*partition, election, fx));
             let results = results.filter(|result| *result != Err(ErrorCode::ElectionNotNeeded));
             return results.fold(Ok(()), Result::and);
@@ -117,7 +118,7 @@ impl Controller {
         election: ElectionType,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.partitions[partition.index()];
+        let before = self.decided.partitions[partition.index()];
         let (needed, kind, unavailable) = match election {
             ElectionType::Preferred => {
                 let preferred = before.replicas.as_slice().first().copied();
@@ -166,7 +167,7 @@ impl Controller {
             return;
         }
         for partition in fx.names.topics[topic.index()].partitions.clone() {
-            let mut partition = self.partitions[partition.index()];
+            let mut partition = self.decided.partitions[partition.index()];
             if partition.elr.is_empty() && partition.last_known_leader.is_none() {
                 continue;
             }
@@ -184,10 +185,10 @@ impl Controller {
         target: ReplicaList,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.partitions[partition.index()];
+        let before = self.decided.partitions[partition.index()];
         let (now, wanted) = (before.replicas.set(), target.set());
         let known = |b: &crate::base::ids::BrokerId| {
-            self.brokers.get(b.index()).is_some_and(|registration| registration.epoch >= 0)
+            self.decided.brokers.get(b.index()).is_some_and(|registration| registration.epoch >= 0)
         };
         let distinct = wanted.len() == target.as_slice().len();
         if wanted.is_empty() || !distinct || !target.as_slice().iter().all(known) {
@@ -217,7 +218,7 @@ impl Controller {
         partition: PartitionId,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.partitions[partition.index()];
+        let before = self.decided.partitions[partition.index()];
         if before.adding.is_empty() && before.removing.is_empty() {
             return Err(ErrorCode::NoReassignmentInProgress);
         }
@@ -253,7 +254,7 @@ impl Controller {
     /// Every `leader.imbalance.check.interval.seconds`: a preferred election of each partition that its first replica
     /// does not lead. How many there are of a broker does not matter.
     pub(super) fn balance_leaders(&mut self, now: Time, fx: &mut Effects) {
-        for at in 0..self.partitions.len() {
+        for at in 0..self.decided.partitions.len() {
             let partition = PartitionId(at as u16);
             // Who is led as it should be, or cannot be, stays.
             let _ = self.elect_leader(partition, ElectionType::Preferred, fx);
@@ -265,10 +266,10 @@ impl Controller {
     /// Every `unclean.leader.election.interval.ms`: an unclean election of partitions without a leader whose topic
     /// allows it. This is when a setting altered at run time takes effect for a partition that is offline already.
     pub(super) fn elect_unclean_leaders(&mut self, now: Time, fx: &mut Effects) {
-        for at in 0..self.partitions.len() {
+        for at in 0..self.decided.partitions.len() {
             let partition = PartitionId(at as u16);
             let topic = fx.names.partitions[at].topic;
-            if self.topics[topic.index()].unclean_leader_election {
+            if self.decided.topics[topic.index()].unclean_leader_election {
                 let _ = self.elect_leader(partition, ElectionType::Unclean, fx);
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::base::error::ErrorCode;
+use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::NodeId;
 use crate::kafka::api::Message;
 use crate::kafka::effects::{Effect, Effects, List, Token};
@@ -54,6 +55,13 @@ impl DeferredAnswers {
         for deferred in self.queue.drain(..) {
             fx.reply(deferred.token, refused(&deferred.message));
             fx.pools.free(deferred.message);
+        }
+    }
+
+    /// Adds who waits, and for how much more to be committed.
+    pub(super) fn fingerprint(&self, committed: i64, into: &mut Fingerprint) {
+        for deferred in &self.queue {
+            into.add((deferred.token.from, deferred.offset - committed));
         }
     }
 

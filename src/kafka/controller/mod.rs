@@ -26,7 +26,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::base::broker_set::BrokerSet;
-use crate::base::config::{ClusterConfig, Defect, TopicConfig};
+use crate::base::config::{ClusterConfig, Defect};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
@@ -108,12 +108,8 @@ pub struct Controller {
     committed: Registry,
     /// How many records that are.
     committed_end: i64,
-    /// By [`BrokerId::index`]. Of the active controller: what follows from all its records.
-    brokers: Vec<BrokerRegistration>,
-    /// By id, likewise.
-    partitions: Vec<PartitionRegistration>,
-    /// Settings of topics as they are now, by [`TopicId`](crate::base::ids::TopicId).
-    topics: Vec<TopicConfig>,
+    /// Of the active controller: what follows from all its records, those not committed yet included.
+    decided: Registry,
     /// The formed cluster has been announced as events.
     announced: bool,
     /// The epoch under which it is the active controller. In memory only, with all that follows.
@@ -137,12 +133,10 @@ impl Controller {
         Self {
             number,
             sessions: Sessions::new(slots, config.brokers.broker_session_timeout),
-            topics: committed.topics.clone(),
             config,
             committed_end: raft.end(),
             raft,
-            brokers: committed.brokers.clone(),
-            partitions: committed.partitions.clone(),
+            decided: committed.clone(),
             committed,
             announced: false,
             active: None,
@@ -240,29 +234,21 @@ impl Controller {
     /// Adds everything that decides the controller's future.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.number, self.active));
-        for broker in &self.brokers {
-            into.add(broker);
-        }
-        for partition in &self.partitions {
-            into.add((partition.leader, partition.leader_epoch, partition.partition_epoch));
-            into.add((partition.isr, partition.elr, partition.last_known_leader));
-            into.add((partition.replicas, partition.adding, partition.removing));
-        }
-        for topic in &self.topics {
-            into.add((topic.min_insync_replicas, topic.unclean_leader_election));
-        }
+        self.decided.fingerprint(into);
+        self.committed.fingerprint(into);
+        self.deferred.fingerprint(self.committed_end, into);
         self.raft.fingerprint(now, into);
         self.sessions.fingerprint(now, into);
     }
 
     fn broker_ids(&self) -> impl Iterator<Item = BrokerId> + use<> {
-        (1..self.brokers.len()).map(|n| BrokerId(n as u8))
+        (1..self.decided.brokers.len()).map(|n| BrokerId(n as u8))
     }
 
     /// Brokers that may lead and join ISRs: not fenced, not in controlled shutdown.
     fn active(&self) -> BrokerSet {
         let active = |b: &BrokerId| {
-            let registration = &self.brokers[b.index()];
+            let registration = &self.decided.brokers[b.index()];
             !registration.fenced && !registration.shutting_down
         };
         self.broker_ids().filter(active).collect()
@@ -321,9 +307,7 @@ impl Controller {
     }
 
     fn go_back_to_committed(&mut self) {
-        self.brokers.clone_from(&self.committed.brokers);
-        self.partitions.clone_from(&self.committed.partitions);
-        self.topics.clone_from(&self.committed.topics);
+        self.decided.clone_from(&self.committed);
     }
 
     /// Applies what is committed by now, and tells it if no other controller has.
@@ -353,7 +337,7 @@ impl Controller {
         let Some(broker) = token.from.broker() else { return };
         match message {
             Message::BrokerRegistration { .. } => {
-                let answer = self.register(now, broker, message, fx);
+                let answer = self.register(broker, message, fx);
                 fx.reply(token, answer);
             }
             Message::BrokerHeartbeat { .. } => {
@@ -369,19 +353,13 @@ impl Controller {
     }
 
     /// A broker registers: refused while a session of another incarnation is valid; an unclean shutdown costs the ELR.
-    fn register(
-        &mut self,
-        _now: Time,
-        broker: BrokerId,
-        message: Message,
-        fx: &mut Effects,
-    ) -> Message {
+    fn register(&mut self, broker: BrokerId, message: Message, fx: &mut Effects) -> Message {
         let Message::BrokerRegistration { incarnation, clean_epoch, .. } = message else {
             unreachable!("the caller matched it");
         };
         let answer =
             |error, broker_epoch| Message::BrokerRegistrationResponse { error, broker_epoch };
-        let before = self.brokers[broker.index()];
+        let before = self.decided.brokers[broker.index()];
         if before.incarnation == incarnation && before.epoch >= 0 {
             return answer(ErrorCode::None, before.epoch);
         }
@@ -410,7 +388,7 @@ impl Controller {
         else {
             unreachable!("the caller matched it");
         };
-        let before = self.brokers[broker.index()];
+        let before = self.decided.brokers[broker.index()];
         if before.epoch != broker_epoch {
             return Message::BrokerHeartbeatResponse {
                 error: ErrorCode::StaleBrokerEpoch,
@@ -435,7 +413,7 @@ impl Controller {
         } else if want_shut_down && !before.shutting_down {
             self.begin_controlled_shutdown(broker, fx);
         }
-        let is_fenced = self.brokers[broker.index()].fenced;
+        let is_fenced = self.decided.brokers[broker.index()].fenced;
         if is_fenced {
             self.sessions.forget(broker);
         } else {
@@ -448,7 +426,7 @@ impl Controller {
     /// A broker in controlled shutdown may go when every active broker has applied the records that moved its leaders.
     fn may_shut_down(&self, broker: BrokerId) -> bool {
         let moved_at = self.sessions.shutdown_offset(broker);
-        !self.brokers[broker.index()].shutting_down
+        !self.decided.brokers[broker.index()].shutting_down
             || self.active().iter().all(|b| self.sessions.metadata_offset(b) >= moved_at)
     }
 
@@ -464,9 +442,10 @@ impl Controller {
         if let MetadataRecord::Partition(partition) = &mut record
             && fx.defect == Defect::LeaderEpochKept
         {
-            partition.leader_epoch = self.partitions[partition.partition.index()].leader_epoch;
+            partition.leader_epoch =
+                self.decided.partitions[partition.partition.index()].leader_epoch;
         }
-        registry::replay(record, &mut self.brokers, &mut self.partitions, &mut self.topics);
+        self.decided.replay(record);
         self.raft.append(record, fx);
         self.apply_committed(fx);
     }

@@ -56,7 +56,7 @@ impl Controller {
 
     /// True when `broker` leads any partition.
     pub(super) fn leads_any(&self, broker: BrokerId) -> bool {
-        self.partitions.iter().any(|p| p.leader == Some(broker))
+        self.decided.partitions.iter().any(|p| p.leader == Some(broker))
     }
 
     /// The change that the settings of the partition's topic ask for.
@@ -67,7 +67,7 @@ impl Controller {
         fx: &Effects,
     ) -> PartitionChange {
         let topic = fx.names.partitions[partition.partition.index()].topic;
-        let settings = &self.topics[topic.index()];
+        let settings = &self.decided.topics[topic.index()];
         let unclean = settings.unclean_leader_election;
         let replicas = partition.replicas.as_slice().len();
         PartitionChange {
@@ -91,8 +91,8 @@ impl Controller {
         fx: &mut Effects,
     ) {
         let gone = change.remove.union(change.unclean);
-        for at in 0..self.partitions.len() {
-            let before = self.partitions[at];
+        for at in 0..self.decided.partitions.len() {
+            let before = self.decided.partitions[at];
             if !concerned(&before) {
                 continue;
             }
@@ -116,7 +116,7 @@ impl Controller {
         changes: List<IsrChange>,
         fx: &mut Effects,
     ) -> Message {
-        if self.brokers[leader.index()].epoch != broker_epoch {
+        if self.decided.brokers[leader.index()].epoch != broker_epoch {
             let error = ErrorCode::StaleBrokerEpoch;
             return Message::AlterPartitionResponse { error, results: List::EMPTY };
         }
@@ -135,7 +135,7 @@ impl Controller {
         change: &IsrChange,
         fx: &mut Effects,
     ) -> IsrResult {
-        let before = self.partitions[change.partition.index()];
+        let before = self.decided.partitions[change.partition.index()];
         let mut error = self.validate(leader, &before, change);
         let mut now = before;
         if error == ErrorCode::None
@@ -176,7 +176,7 @@ impl Controller {
             return ErrorCode::InvalidUpdateVersion;
         }
         let stale = |(member, epoch): (BrokerId, &i32)| {
-            *epoch != -1 && self.brokers[member.index()].epoch != i64::from(*epoch)
+            *epoch != -1 && self.decided.brokers[member.index()].epoch != i64::from(*epoch)
         };
         if !change.isr.is_subset(self.active()) || change.isr.iter().zip(&change.epochs).any(stale)
         {

@@ -2,6 +2,7 @@
 
 use crate::base::broker_set::BrokerSet;
 use crate::base::config::TopicConfig;
+use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, TopicId};
 use crate::event::{EventKind, TopicSetting};
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
@@ -28,9 +29,45 @@ impl Registry {
         Self { brokers: vec![NOBODY; slots], partitions: Vec::new(), topics }
     }
 
-    /// Applies the next record.
+    /// Applies the next record: the only place where registrations change.
     pub(super) fn replay(&mut self, record: MetadataRecord) {
-        replay(record, &mut self.brokers, &mut self.partitions, &mut self.topics);
+        match record {
+            MetadataRecord::LeaderChange { .. } => {}
+            MetadataRecord::RegisterBroker { broker, incarnation, epoch } => {
+                let (fenced, shutting_down) = (true, false);
+                self.brokers[broker.index()] =
+                    BrokerRegistration { epoch, incarnation, fenced, shutting_down };
+            }
+            MetadataRecord::FenceBroker { broker, fenced, shutting_down } => {
+                let registration = &mut self.brokers[broker.index()];
+                registration.fenced = fenced;
+                registration.shutting_down = shutting_down;
+            }
+            MetadataRecord::TopicConfig { topic, config } => self.topics[topic.index()] = config,
+            MetadataRecord::Partition(partition) => {
+                let at = partition.partition.index();
+                if at == self.partitions.len() {
+                    self.partitions.push(partition);
+                } else {
+                    self.partitions[at] = partition;
+                }
+            }
+        }
+    }
+
+    /// Adds everything that decides what follows.
+    pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
+        for broker in &self.brokers {
+            into.add(broker);
+        }
+        for partition in &self.partitions {
+            into.add((partition.leader, partition.leader_epoch, partition.partition_epoch));
+            into.add((partition.isr, partition.elr, partition.last_known_leader));
+            into.add((partition.replicas, partition.adding, partition.removing));
+        }
+        for topic in &self.topics {
+            into.add((topic.min_insync_replicas, topic.unclean_leader_election));
+        }
     }
 
     /// Tells what the next record says, as it is committed.
@@ -91,37 +128,6 @@ impl Registry {
     pub(super) fn unfenced(&self) -> BrokerSet {
         let ids = (1..self.brokers.len()).map(|n| BrokerId(n as u8));
         ids.filter(|b| !self.brokers[b.index()].fenced).collect()
-    }
-}
-
-/// The only place where registrations change.
-pub(super) fn replay(
-    record: MetadataRecord,
-    brokers: &mut [BrokerRegistration],
-    partitions: &mut Vec<PartitionRegistration>,
-    topics: &mut [TopicConfig],
-) {
-    match record {
-        MetadataRecord::LeaderChange { .. } => {}
-        MetadataRecord::RegisterBroker { broker, incarnation, epoch } => {
-            let (fenced, shutting_down) = (true, false);
-            brokers[broker.index()] =
-                BrokerRegistration { epoch, incarnation, fenced, shutting_down };
-        }
-        MetadataRecord::FenceBroker { broker, fenced, shutting_down } => {
-            let registration = &mut brokers[broker.index()];
-            registration.fenced = fenced;
-            registration.shutting_down = shutting_down;
-        }
-        MetadataRecord::TopicConfig { topic, config } => topics[topic.index()] = config,
-        MetadataRecord::Partition(partition) => {
-            let at = partition.partition.index();
-            if at == partitions.len() {
-                partitions.push(partition);
-            } else {
-                partitions[at] = partition;
-            }
-        }
     }
 }
 

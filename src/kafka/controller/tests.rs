@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::broker_set::{MAX_REPLICAS, ReplicaList};
 use crate::base::chooser::Chooser;
+use crate::base::config::TopicConfig;
 use crate::base::ids::{NodeId, TopicId};
 use crate::base::names::{Partition, Topic};
 use crate::kafka::api::IsrChange;

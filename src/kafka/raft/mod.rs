@@ -267,7 +267,7 @@ impl RaftClient {
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.id, self.disk.election));
         into.add(self.ram.high_watermark.map(|offset| self.end() - offset));
-        into.add(std::mem::discriminant(&self.ram.state));
+        self.ram.state.fingerprint(now, self.end(), into);
         into.add(self.next_deadline(now).map(|at| at.since(now)));
         for waiting in &self.ram.waiting {
             waiting.fingerprint(now, self.end(), into);

@@ -1,5 +1,6 @@
 //! In which state a voter is: `QuorumState` with its `EpochState`s, and whom it may vote for.
 
+use crate::base::fingerprint::Fingerprint;
 use crate::base::time::{Duration, Time};
 
 /// What a voter writes to its `quorum-state` file before it acts on it.
@@ -124,6 +125,38 @@ pub(super) enum EpochState {
     Leader(Leader),
     /// It led this epoch and will not any more.
     Resigned { unacked: Voters, successors: [u8; 4], until: Time },
+}
+
+impl EpochState {
+    /// Adds what decides the future; ends of logs relative to the voter's own.
+    pub(super) fn fingerprint(&self, now: Time, end: i64, into: &mut Fingerprint) {
+        into.add(std::mem::discriminant(self));
+        match self {
+            Self::Formed | Self::Down => {}
+            Self::Unattached { until } => into.add_time(now, *until),
+            Self::Prospective { votes, until } | Self::Candidate { votes, until } => {
+                into.add(votes);
+                into.add_time(now, *until);
+            }
+            Self::Follower { leader, until, has_fetched } => {
+                into.add((leader, has_fetched));
+                into.add_time(now, *until);
+            }
+            Self::Leader(leader) => {
+                into.add((leader.fetched, end - leader.epoch_start));
+                for replica in &leader.replicas {
+                    into.add(replica.end.map(|theirs| end - theirs));
+                    into.add(replica.fetched_at.map(|at| now.since(at)));
+                }
+                into.add_time(now, leader.check_quorum);
+                into.add_time(now, leader.begin_epoch);
+            }
+            Self::Resigned { unacked, successors, until } => {
+                into.add((unacked, successors));
+                into.add_time(now, *until);
+            }
+        }
+    }
 }
 
 /// May a voter in this state vote for `candidate`? `up_to_date`: the candidate's log is at least as long as its own.

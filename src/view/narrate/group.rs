@@ -35,8 +35,9 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             format!("{} gives {name} to {who} in generation {generation}.", group(id))
         }
         EventKind::OffsetCommitted { group: id, partition, offset } => {
+            // No genitive: a group may be called "readers".
             format!(
-                "{}'s committed offset of {} is {offset}.",
+                "{} has committed offset {offset} of {}.",
                 group(id),
                 scene.partition(partition)
             )
