@@ -26,6 +26,7 @@ use crate::event::{EventKind, LeaveReason};
 use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
 use crate::kafka::group::classic::{ClassicGroup, Parked};
+use crate::kafka::group::kind::Group;
 use crate::kafka::group::offsets::{Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest};
 use crate::kafka::group::writes::{After, Pending};
@@ -49,7 +50,7 @@ pub struct GroupCoordinator {
     pub(super) config: Arc<ClusterConfig>,
     /// The `__consumer_offsets` partitions this broker leads, with the epoch it was elected under.
     pub(super) led: BTreeMap<PartitionId, LeaderEpoch>,
-    pub(super) groups: BTreeMap<GroupId, ClassicGroup>,
+    pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) offsets: Offsets,
     /// In the order of their tickets.
     pub(super) pending: VecDeque<Pending>,
@@ -99,7 +100,7 @@ impl GroupCoordinator {
             Message::JoinGroup { .. } => self.join(out, token, message),
             Message::SyncGroup { member, generation, assignment, .. } => {
                 let rows: Vec<MemberPartition> = out.fx.pools.get(assignment).to_vec();
-                let outcome = self.with_group(out, group, |g, cx| {
+                let outcome = self.with_classic(out, group, |g, cx| {
                     g.sync(cx, (token, member), generation, &rows);
                 });
                 if outcome.is_none() {
@@ -110,7 +111,7 @@ impl GroupCoordinator {
                 let heartbeat = |g: &mut ClassicGroup, cx: &mut Context<'_>| {
                     g.heartbeat(cx, member, generation)
                 };
-                match self.with_group(out, group, heartbeat) {
+                match self.with_classic(out, group, heartbeat) {
                     Some(Ok(error)) => self.answer_in_order(out, group, token, (error, false)),
                     Some(Err(error)) => out.fx.reply(token, refusal(message, error)),
                     None => out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId)),
@@ -119,7 +120,7 @@ impl GroupCoordinator {
             Message::LeaveGroup { member, poll_timeout, .. } => {
                 let reason =
                     if poll_timeout { LeaveReason::PollTimeout } else { LeaveReason::Left };
-                match self.with_group(out, group, |g, cx| g.leave(cx, member, reason)) {
+                match self.with_classic(out, group, |g, cx| g.leave(cx, member, reason)) {
                     Some(error) => self.answer_in_order(out, group, token, (error, true)),
                     None => out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId)),
                 }
@@ -152,7 +153,7 @@ impl GroupCoordinator {
         if is_new && member != MemberId::UNKNOWN {
             return out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId));
         }
-        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
+        self.groups.entry(group).or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
         let request = JoinRequest {
             token,
             member,
@@ -165,7 +166,7 @@ impl GroupCoordinator {
             protocols,
             subscription: out.fx.pools.get(subscription).to_vec(),
         };
-        self.with_group(out, group, |g, cx| {
+        self.with_classic(out, group, |g, cx| {
             g.join(cx, request);
             if is_new && cx.write.is_none() {
                 // The group exists from here on, for the next coordinator too.
@@ -187,27 +188,28 @@ impl GroupCoordinator {
         let group = GroupId(timer.number);
         match timer.kind {
             TimerKind::GroupJoin => {
-                self.with_group(out, group, ClassicGroup::join_timeout);
+                self.with_classic(out, group, ClassicGroup::join_timeout);
             }
             TimerKind::GroupSync => {
-                self.with_group(out, group, ClassicGroup::sync_timeout);
+                self.with_classic(out, group, ClassicGroup::sync_timeout);
             }
             TimerKind::GroupSession => {
-                self.with_group(out, group, ClassicGroup::session_timeout);
+                self.with_classic(out, group, ClassicGroup::session_timeout);
             }
             TimerKind::GroupCommit => self.write_timeout(now, group, out.fx),
             _ => unreachable!("not a timer of the group coordinator: {timer:?}"),
         }
     }
 
-    /// Lets `act` handle something on `group`, and writes the record it leaves. `None` when there is no such group.
-    pub(super) fn with_group<T>(
+    /// Lets `act` handle something on a classic group, and writes the record it leaves. `None` when there is no such
+    /// group, or one of another protocol: for the requests of this one, nobody there is a member.
+    pub(super) fn with_classic<T>(
         &mut self,
         out: &mut Output<'_>,
         id: GroupId,
         act: impl FnOnce(&mut ClassicGroup, &mut Context<'_>) -> T,
     ) -> Option<T> {
-        let group = self.groups.get_mut(&id)?;
+        let group = self.groups.get_mut(&id)?.classic_mut()?;
         let mut write = None;
         let config = &self.config.brokers;
         let mut cx = Context { now: out.now, config, fx: &mut *out.fx, write: &mut write };
@@ -225,8 +227,8 @@ impl GroupCoordinator {
         if let Err(error) = validate_commit(self.groups.get(&group), member, generation) {
             return out.fx.reply(token, Message::OffsetCommitResponse { error });
         }
-        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
-        self.with_group(out, group, |g, cx| g.heard_of(cx, member));
+        self.groups.entry(group).or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
+        self.with_classic(out, group, |g, cx| g.heard_of(cx, member));
         let offsets: Vec<PartitionOffset> = out.fx.pools.get(offsets).to_vec();
         if offsets.is_empty() {
             return out.fx.reply(token, Message::OffsetCommitResponse { error: ErrorCode::None });
@@ -302,14 +304,16 @@ impl GroupCoordinator {
             for n in 0..fx.batches[batch].count {
                 match fx.batches.record(batch, n).body {
                     RecordBody::OffsetCommit { group, partition, offset } => {
-                        self.groups.entry(group).or_insert_with(|| ClassicGroup::new(group));
+                        self.groups
+                            .entry(group)
+                            .or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
                         self.offsets.set(group, partition, offset);
                     }
                     RecordBody::GroupMetadata { group, generation, snapshot } => {
                         let snapshot = fx.batches.group(snapshot);
                         let restored =
                             ClassicGroup::restored(group, Generation(generation), snapshot);
-                        self.groups.insert(group, restored);
+                        self.groups.insert(group, Group::Classic(restored));
                     }
                     RecordBody::Message(_) => {}
                 }
@@ -319,7 +323,7 @@ impl GroupCoordinator {
             fx.event(EventKind::CoordinatorLoaded { group });
             let mut appends = Vec::new();
             let out = &mut Output { now, fx, appends: &mut appends };
-            self.with_group(out, group, ClassicGroup::loaded);
+            self.with_classic(out, group, ClassicGroup::loaded);
             for (partition, offset) in self.offsets.of(group) {
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
@@ -332,7 +336,7 @@ impl GroupCoordinator {
             return;
         }
         for group in groups_of(partition, fx) {
-            if let Some(mut group) = self.groups.remove(&group) {
+            if let Some(Group::Classic(mut group)) = self.groups.remove(&group) {
                 group.unload(fx);
             }
             self.offsets.forget(group);
@@ -348,7 +352,7 @@ impl GroupCoordinator {
     }
 
     /// The group, where this broker coordinates it.
-    pub fn group(&self, group: GroupId) -> Option<&ClassicGroup> {
+    pub fn group(&self, group: GroupId) -> Option<&Group> {
         self.groups.get(&group)
     }
 

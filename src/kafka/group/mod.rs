@@ -4,6 +4,7 @@ pub mod assignor;
 pub mod classic;
 pub mod coordinator;
 pub mod hash;
+pub mod kind;
 mod offsets;
 mod rebalance;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Generation, GroupId, MemberId, Offset, PartitionId};
 use crate::event::GroupState;
 use crate::kafka::group::classic::ClassicGroup;
+use crate::kafka::group::kind::Group;
 
 /// The committed offsets of the groups whose `__consumer_offsets` partitions this broker leads.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -46,14 +47,24 @@ impl Offsets {
 /// May `member` of `generation` commit? A client that manages its partitions itself has no member id and generation
 /// -1; it may as long as the group has no members.
 pub(super) fn validate_commit(
-    group: Option<&ClassicGroup>,
+    group: Option<&Group>,
     member: MemberId,
     generation: Generation,
 ) -> Result<(), ErrorCode> {
-    let Some(group) = group else {
+    match group {
+        Some(Group::Classic(group)) => validate_classic_commit(group, member, generation),
         // Without a group there is nobody the commit could disturb.
-        return if generation < Generation(0) { Ok(()) } else { Err(ErrorCode::GroupIdNotFound) };
-    };
+        None if generation < Generation(0) => Ok(()),
+        None => Err(ErrorCode::GroupIdNotFound),
+    }
+}
+
+/// `ClassicGroup.validateOffsetCommit`.
+fn validate_classic_commit(
+    group: &ClassicGroup,
+    member: MemberId,
+    generation: Generation,
+) -> Result<(), ErrorCode> {
     if generation < Generation(0) && group.state == GroupState::Empty {
         return Ok(());
     }

@@ -347,7 +347,7 @@ fn the_planted_bugs_are_there() {
     rig.fx.defect = Defect::ExpiredMemberKept;
     rig.pass(10_000);
     rig.expect(&["-a1 SessionTimeout", "-b2 SessionTimeout"]);
-    assert_eq!(rig.coordinator.group(GROUP).unwrap().members().len(), 2);
+    assert_eq!(rig.group().members().len(), 2);
 }
 
 #[test]
@@ -389,21 +389,21 @@ fn who_knows_no_assignor_of_the_group_is_refused_and_the_votes_decide() {
     join(&mut rig, 0, A, &[Range, Sticky]);
     rig.pass(3_000);
     rig.said.clear();
-    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(Range));
+    assert_eq!(rig.group().protocol(), Some(Range));
     join(&mut rig, 2, MemberId::UNKNOWN, &[RoundRobin]);
     rig.expect(&["c: INCONSISTENT_GROUP_PROTOCOL as nobody"]);
     join(&mut rig, 1, MemberId::UNKNOWN, &[CooperativeSticky, Sticky]);
     rig.expect(&["b: MEMBER_ID_REQUIRED as b2"]);
     join(&mut rig, 1, B, &[CooperativeSticky, Sticky]);
     join(&mut rig, 0, A, &[Range, Sticky]);
-    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(Sticky), "all know only it");
+    assert_eq!(rig.group().protocol(), Some(Sticky), "all know only it");
 }
 
 #[test]
 fn a_new_coordinator_knows_the_assignor_of_the_group() {
     let mut rig = Rig::stable();
     rig.fail_over();
-    assert_eq!(rig.coordinator.group(GROUP).unwrap().protocol(), Some(AssignorName::Range));
+    assert_eq!(rig.group().protocol(), Some(AssignorName::Range));
 }
 
 #[test]

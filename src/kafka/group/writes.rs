@@ -12,6 +12,7 @@ use crate::kafka::api::Message;
 use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
+use crate::kafka::group::kind::Group;
 use crate::kafka::group::rebalance::GroupWrite;
 
 /// What happens when a write is replicated.
@@ -195,7 +196,7 @@ impl GroupCoordinator {
     ) {
         let mut appends = Vec::new();
         let out = &mut Output { now, fx, appends: &mut appends };
-        self.with_group(out, group, |g, cx| g.assignment_written(cx, generation, outcome));
+        self.with_classic(out, group, |g, cx| g.assignment_written(cx, generation, outcome));
         assert!(appends.is_empty(), "a group that waited for its assignment has members");
     }
 
@@ -226,7 +227,7 @@ impl GroupCoordinator {
     /// A connection from `peer` is closed: its requests need no answer any more.
     pub fn peer_gone(&mut self, _now: Time, peer: NodeId, _fx: &mut Effects) {
         let hang_up = |parked: &mut Parked| parked.gone |= parked.token.from == peer;
-        for group in self.groups.values_mut() {
+        for group in self.groups.values_mut().filter_map(Group::classic_mut) {
             for member in group.members.values_mut() {
                 member.awaiting_join.as_mut().into_iter().for_each(hang_up);
                 member.awaiting_sync.as_mut().into_iter().for_each(hang_up);

@@ -18,7 +18,9 @@ use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, GroupState};
 use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effect, Effects, Timer, Token};
+use crate::kafka::group::classic::ClassicGroup;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
+use crate::kafka::group::kind::Group;
 
 pub(super) const GROUP: GroupId = GroupId(0);
 /// `__consumer_offsets-9`, where the group lives; 0 and 1 are `orders-0` and `orders-1`.
@@ -307,8 +309,12 @@ impl Rig {
         assert_eq!(std::mem::take(&mut self.said), lines);
     }
 
+    pub(super) fn group(&self) -> &ClassicGroup {
+        self.coordinator.group(GROUP).and_then(Group::classic).expect("a classic group")
+    }
+
     pub(super) fn state(&self) -> GroupState {
-        self.coordinator.group(GROUP).unwrap().state()
+        self.group().state()
     }
 }
 
