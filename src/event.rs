@@ -7,18 +7,19 @@
 mod wire;
 mod words;
 
+use crate::base::batch::TransactionState;
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
-    Offset, PartitionId, ProducerEpoch, TopicId,
+    Offset, PartitionId, ProducerEpoch, TopicId, TransactionalId,
 };
 use crate::base::time::Time;
 
 pub use wire::{Api, LossReason, WireLabel};
 pub use words::{
     AdminCall, CommitKind, ElectionType, FaultKind, GroupState, LeaveReason, PositionReason,
-    RebalanceCallback, TopicSetting,
+    RebalanceCallback, TopicSetting, TransactionCall,
 };
 
 /// One thing that happened.
@@ -56,6 +57,9 @@ pub enum EventKind {
     /// A batch will be sent again after `error`; `replaces` is another handle when its sequence was rewritten.
     Retry { batch: BatchHandle, partition: PartitionId, error: ErrorCode, replaces: BatchHandle },
 
+    /// A call of a transactional producer returned, or threw.
+    TransactionCalled { call: TransactionCall, exception: Option<Exception> },
+
     // --- replication (node: the broker) ----------------------------------------------------------------------------
     /// A batch was appended to this replica's log, by a leader or by a follower.
     Appended { partition: PartitionId, batch: BatchHandle, base_offset: Offset, leader_epoch: LeaderEpoch },
@@ -65,6 +69,9 @@ pub enum EventKind {
     AppendRefused { partition: PartitionId, batch: BatchHandle, error: ErrorCode },
     /// This replica's high watermark moved.
     HighWatermark { partition: PartitionId, offset: Offset },
+    /// This replica's last stable offset moved: `read_committed` readers see nothing from here on. Told only of
+    /// partitions that have had a transaction.
+    LastStableOffset { partition: PartitionId, offset: Offset },
     /// This replica's log start moved.
     LogStart { partition: PartitionId, offset: Offset },
     /// This replica removed everything from `to` on; `epoch` is the epoch whose end the leader named.
@@ -153,6 +160,20 @@ pub enum EventKind {
     /// This broker coordinates the group from now on. What it loaded follows at once, as if the group were new:
     /// its state, members, assignment and offsets; nothing that is not said again survived.
     CoordinatorLoaded { group: GroupId },
+
+    // --- transactions (node: the coordinating broker) ---------------------------------------------------------------
+    /// The state of a transactional id, written and replicated. Told again with the same state when another producer
+    /// id or epoch came with it.
+    TransactionChanged { id: TransactionalId, state: TransactionState, producer_id: i64, epoch: ProducerEpoch },
+    /// A partition is part of the ongoing transaction; one of `__consumer_offsets` stands for the groups in it.
+    TransactionPartition { id: TransactionalId, partition: PartitionId },
+    /// This broker coordinates the transactional id from now on. Its state and partitions follow at once, as if it were
+    /// new.
+    TransactionLoaded { id: TransactionalId },
+    /// The group coordinator stored an offset that counts once the transaction of this producer id commits.
+    OffsetPending { group: GroupId, partition: PartitionId, offset: Offset, producer_id: i64 },
+    /// The pending offsets of this producer id in this group were dropped: its transaction aborted.
+    PendingDropped { group: GroupId, producer_id: i64 },
 
     // --- faults and the script --------------------------------------------------------------------------------------
     /// A fault hit this node, or it was healed.

@@ -160,6 +160,8 @@ impl Rig {
             })
             .collect();
         let result = FetchResult {
+            last_stable_offset: Offset::NONE,
+            aborted_count: 0,
             partition: P,
             error,
             high_watermark: Offset(0),
@@ -171,7 +173,11 @@ impl Rig {
             preferred_read_replica: None,
             slice_count: slices.len() as u16,
         };
-        Message::FetchResponse { results: self.fx.keep(&[result]), slices: self.fx.keep(&slices) }
+        Message::FetchResponse {
+            results: self.fx.keep(&[result]),
+            slices: self.fx.keep(&slices),
+            aborted: List::EMPTY,
+        }
     }
 
     fn join(&mut self, member: MemberId) -> Message {
@@ -240,7 +246,7 @@ impl Rig {
                 let offsets = self.fx.keep(&[PartitionOffset { partition: P, offset: committed }]);
                 Message::OffsetFetchResponse { error, offsets }
             }
-            Message::ListOffsets { partitions } => {
+            Message::ListOffsets { partitions, .. } => {
                 let question = self.fx.pools.get(partitions)[0];
                 let offset = if question.timestamp == -2 { self.broker.log_start } else { end };
                 let leader_epoch = LeaderEpoch(0);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::config::AssignorName;
 use crate::base::ids::{
     BatchHandle, Generation, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId,
-    ProducerEpoch, Sequence, TopicId,
+    ProducerEpoch, Sequence, TopicId, TransactionalId,
 };
 use crate::base::shared_log::SharedLog;
 
@@ -35,6 +35,90 @@ pub enum RecordBody {
         /// The members and their assignment, as [`BatchTable::group`] has them.
         snapshot: GroupSnapshotId,
     },
+    /// The state of a transactional id in `__transaction_state`, written at each step of its transactions.
+    TransactionState {
+        /// Whose.
+        id: TransactionalId,
+        /// The value, as [`BatchTable::transaction`] has it.
+        snapshot: TransactionSnapshotId,
+    },
+    /// The control record that ends a transaction in one partition (`EndTransactionMarker`). It is the only record of
+    /// its batch and takes an offset.
+    EndTransactionMarker {
+        /// `COMMIT` or `ABORT`.
+        committed: bool,
+        /// The leader epoch of the coordinator's `__transaction_state` partition: older ones are fenced by it.
+        coordinator_epoch: i32,
+    },
+}
+
+/// A [`TransactionSnapshot`] in the table of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TransactionSnapshotId(pub u32);
+
+/// The value of a record in `__transaction_state` (`TransactionLogValue`): all that a new coordinator knows of a
+/// transactional id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransactionSnapshot {
+    /// Its producer id.
+    pub producer_id: i64,
+    /// The producer id before the last one; -1 for none.
+    pub previous_producer_id: i64,
+    /// The producer id that the next transaction will use when this one's epochs are used up; -1 for none.
+    pub next_producer_id: i64,
+    /// The producer epoch.
+    pub epoch: ProducerEpoch,
+    /// The epoch before the last bump of the client's own; -1 for none.
+    pub last_epoch: ProducerEpoch,
+    /// The client's `transaction.timeout.ms`.
+    pub timeout_ms: u32,
+    /// The state.
+    pub state: TransactionState,
+    /// Partitions of the transaction, those of `__consumer_offsets` included, ascending.
+    pub partitions: Vec<PartitionId>,
+    /// When the transaction began, in milliseconds since 1970; -1 outside of one.
+    pub started: i64,
+    /// When the state changed last, in milliseconds since 1970.
+    pub updated: i64,
+    /// The client's transaction version (KIP-890): 0, 1 or 2.
+    pub client_version: u8,
+}
+
+/// The state of a transactional id (`TransactionState`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TransactionState {
+    /// No transaction yet.
+    Empty,
+    /// A transaction has partitions.
+    Ongoing,
+    /// It is decided that it commits; markers are on their way.
+    PrepareCommit,
+    /// It is decided that it aborts.
+    PrepareAbort,
+    /// Every marker is written; committed.
+    CompleteCommit,
+    /// Every marker is written; aborted.
+    CompleteAbort,
+    /// The epoch was bumped to fence a producer; an abort follows.
+    PrepareEpochFence,
+    /// The id expired.
+    Dead,
+}
+
+impl TransactionState {
+    /// Kafka's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "Empty",
+            Self::Ongoing => "Ongoing",
+            Self::PrepareCommit => "PrepareCommit",
+            Self::PrepareAbort => "PrepareAbort",
+            Self::CompleteCommit => "CompleteCommit",
+            Self::CompleteAbort => "CompleteAbort",
+            Self::PrepareEpochFence => "PrepareEpochFence",
+            Self::Dead => "Dead",
+        }
+    }
 }
 
 /// A [`GroupSnapshot`] in the table of a run.
@@ -106,6 +190,18 @@ pub struct ProducerState {
     pub base_sequence: Sequence,
 }
 
+/// The attributes of a batch that say what kind it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum BatchKind {
+    /// Data outside of transactions.
+    #[default]
+    Plain,
+    /// Data of a transaction.
+    Transactional,
+    /// A control record: it ends a transaction. Applications never see it.
+    Control,
+}
+
 /// One batch: a run of records with one header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Batch {
@@ -117,8 +213,10 @@ pub struct Batch {
     pub bytes: u32,
     /// Where it was built: a producer, or the broker for records of a coordinator.
     pub origin: NodeId,
-    /// `None` for a batch without idempotence.
+    /// `None` for a batch without idempotence. The base sequence of a control batch is -1.
     pub producer: Option<ProducerState>,
+    /// Data, data of a transaction, or the end of one.
+    pub kind: BatchKind,
 }
 
 /// All batches and records of a run, append-only.
@@ -127,15 +225,30 @@ pub struct BatchTable {
     batches: SharedLog<Batch>,
     records: SharedLog<Record>,
     groups: SharedLog<Arc<GroupSnapshot>>,
+    transactions: SharedLog<Arc<TransactionSnapshot>>,
 }
 
 impl BatchTable {
-    /// Adds a batch of `records` and returns its handle.
+    /// Adds a batch of `records` outside of transactions and returns its handle.
     ///
     /// # Panics
     /// When `records` is empty: Kafka has no empty batch.
     pub fn add(
         &mut self,
+        origin: NodeId,
+        producer: Option<ProducerState>,
+        records: &[Record],
+    ) -> BatchHandle {
+        self.add_of_kind(BatchKind::Plain, origin, producer, records)
+    }
+
+    /// Adds a batch of `records` and returns its handle.
+    ///
+    /// # Panics
+    /// When `records` is empty: Kafka has no empty batch.
+    pub fn add_of_kind(
+        &mut self,
+        kind: BatchKind,
         origin: NodeId,
         producer: Option<ProducerState>,
         records: &[Record],
@@ -148,7 +261,7 @@ impl BatchTable {
             self.records.push(*record);
         }
         let count = records.len() as u32;
-        self.push(Batch { first_record, count, bytes, origin, producer })
+        self.push(Batch { first_record, count, bytes, origin, producer, kind })
     }
 
     /// Adds the records of `batch` again under another producer state: an epoch bump rewrites the sequences of what
@@ -170,6 +283,16 @@ impl BatchTable {
     /// The value of a group metadata record.
     pub fn group(&self, id: GroupSnapshotId) -> &Arc<GroupSnapshot> {
         &self.groups[id.0 as usize]
+    }
+
+    /// Keeps the value of a record in `__transaction_state`.
+    pub fn add_transaction(&mut self, snapshot: TransactionSnapshot) -> TransactionSnapshotId {
+        TransactionSnapshotId(self.transactions.push(Arc::new(snapshot)) as u32)
+    }
+
+    /// The value of a record in `__transaction_state`.
+    pub fn transaction(&self, id: TransactionSnapshotId) -> &Arc<TransactionSnapshot> {
+        &self.transactions[id.0 as usize]
     }
 
     /// The records of `batch`, in order.

@@ -71,6 +71,10 @@ pub struct ProducerConfig {
     pub adaptive_partitioning: bool,
     /// `partitioner.availability.timeout.ms`; zero: partitions are never passed over.
     pub availability_timeout: Duration,
+    /// `transactional.id`; empty without one.
+    pub transactional_id: String,
+    /// `transaction.timeout.ms`.
+    pub transaction_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -96,6 +100,8 @@ impl Default for ProducerConfig {
             partitioner_ignore_keys: false,
             adaptive_partitioning: true,
             availability_timeout: Duration::ZERO,
+            transactional_id: String::new(),
+            transaction_timeout: Duration::from_millis(60_000),
         }
     }
 }
@@ -111,6 +117,16 @@ pub enum OffsetReset {
     ByDuration(Duration),
     /// `none`: an exception.
     None,
+}
+
+/// `isolation.level` of a reader.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum IsolationLevel {
+    /// `read_uncommitted`: everything below the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// `read_committed`: what is below the last stable offset, without aborted transactions.
+    ReadCommitted,
 }
 
 /// A client-side assignor of the classic protocol.
@@ -235,6 +251,8 @@ pub struct ConsumerConfig {
     pub assignors: Assignors,
     /// `client.rack`; empty when it says none.
     pub client_rack: String,
+    /// `isolation.level`.
+    pub isolation: IsolationLevel,
 }
 
 impl Default for ConsumerConfig {
@@ -265,6 +283,7 @@ impl Default for ConsumerConfig {
                 None,
             ]),
             client_rack: String::new(),
+            isolation: IsolationLevel::ReadUncommitted,
         }
     }
 }
@@ -336,6 +355,22 @@ pub struct BrokerConfig {
     pub offsets_topic_replication: u32,
     /// `offsets.commit.timeout.ms`.
     pub offsets_commit_timeout: Duration,
+    /// `transaction.state.log.num.partitions`.
+    pub transaction_topic_partitions: u32,
+    /// `transaction.state.log.replication.factor`.
+    pub transaction_topic_replication: u32,
+    /// `transaction.state.log.min.isr`.
+    pub transaction_topic_min_isr: u32,
+    /// `transaction.max.timeout.ms`.
+    pub transaction_max_timeout: Duration,
+    /// `transaction.abort.timed.out.transaction.cleanup.interval.ms`.
+    pub transaction_abort_interval: Duration,
+    /// `transactional.id.expiration.ms`.
+    pub transactional_id_expiration: Duration,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration: Duration,
+    /// `transaction.partition.verification.enable`.
+    pub transaction_partition_verification: bool,
     /// `log.flush.scheduler.interval.ms`: how often logs are looked at for `flush.ms`; by default never.
     pub log_flush_scheduler_interval: Duration,
     /// `num.partitions`.
@@ -372,6 +407,14 @@ impl Default for BrokerConfig {
             offsets_topic_partitions: 50,
             offsets_topic_replication: 3,
             offsets_commit_timeout: Duration::from_millis(5_000),
+            transaction_topic_partitions: 50,
+            transaction_topic_replication: 3,
+            transaction_topic_min_isr: 2,
+            transaction_max_timeout: Duration::from_millis(900_000),
+            transaction_abort_interval: Duration::from_millis(10_000),
+            transactional_id_expiration: Duration::from_millis(604_800_000),
+            producer_id_expiration: Duration::from_millis(86_400_000),
+            transaction_partition_verification: true,
             log_flush_scheduler_interval: Duration(u64::MAX),
             num_partitions: 1,
             default_replication_factor: 1,

@@ -88,6 +88,26 @@ error_codes! {
     DuplicateSequenceNumber = "DUPLICATE_SEQUENCE_NUMBER", "DuplicateSequenceException", false;
     /// The producer's epoch is old.
     InvalidProducerEpoch = "INVALID_PRODUCER_EPOCH", "InvalidProducerEpochException", false;
+    /// The transaction is in a state in which that is not possible.
+    InvalidTxnState = "INVALID_TXN_STATE", "InvalidTxnStateException", false;
+    /// The producer id does not belong to the transactional id.
+    InvalidProducerIdMapping = "INVALID_PRODUCER_ID_MAPPING", "InvalidPidMappingException", false;
+    /// `transaction.timeout.ms` is larger than the broker's `transaction.max.timeout.ms`.
+    InvalidTransactionTimeout = "INVALID_TRANSACTION_TIMEOUT", "InvalidTxnTimeoutException", false;
+    /// Another request about this transactional id is under way.
+    ConcurrentTransactions = "CONCURRENT_TRANSACTIONS", "ConcurrentTransactionsException", true;
+    /// A marker comes from a coordinator that was replaced.
+    TransactionCoordinatorFenced = "TRANSACTION_COORDINATOR_FENCED", "TransactionCoordinatorFencedException", false;
+    /// Not attempted, because something beside it failed.
+    OperationNotAttempted = "OPERATION_NOT_ATTEMPTED", "OperationNotAttemptedException", false;
+    /// Another producer with this transactional id has a newer epoch.
+    ProducerFenced = "PRODUCER_FENCED", "ProducerFencedException", false;
+    /// The coordinator does not know this transactional id.
+    TransactionalIdNotFound = "TRANSACTIONAL_ID_NOT_FOUND", "TransactionalIdNotFoundException", false;
+    /// The transaction can only be aborted; the producer can go on after that.
+    TransactionAbortable = "TRANSACTION_ABORTABLE", "TransactionAbortableException", false;
+    /// An open transaction has offsets for the partition.
+    UnstableOffsetCommit = "UNSTABLE_OFFSET_COMMIT", "UnstableOffsetCommitException", true;
     /// The broker has no state for the producer id.
     UnknownProducerId = "UNKNOWN_PRODUCER_ID", "UnknownProducerIdException", false;
     /// The leader epoch in the request is old.

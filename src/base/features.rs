@@ -6,11 +6,13 @@
 pub struct Features {
     /// `eligible.leader.replicas.version` is 1 (KIP-966).
     pub eligible_leader_replicas: bool,
+    /// `transaction.version` (KIP-890): 0, 1 (the epoch is not bumped by each transaction) or 2.
+    pub transaction_version: u8,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Self { eligible_leader_replicas: true }
+        Self { eligible_leader_replicas: true, transaction_version: 2 }
     }
 }
 

@@ -36,6 +36,10 @@ dense_id! {
     GroupId(u16)
 }
 dense_id! {
+    /// A `transactional.id`, in order of the ids.
+    TransactionalId(u16)
+}
+dense_id! {
     /// A rack that has brokers, in order of the names.
     RackId(u8)
 }

@@ -5,6 +5,7 @@
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{
     BrokerId, EventSeq, GroupId, KeyId, MemberId, NodeId, PartitionId, RackId, TopicId,
+    TransactionalId,
 };
 
 /// One topic.
@@ -12,10 +13,10 @@ use crate::base::ids::{
 pub struct Topic {
     /// Its name.
     pub name: String,
-    /// Its partitions by index. Of `__consumer_offsets` only the partitions that groups of the run hash to exist
-    /// here, so position and index differ there: use [`Partition::index`].
+    /// Its partitions by index. Of internal topics only the partitions that groups and transactional ids of the
+    /// run hash to exist here, so position and index differ there: use [`Partition::index`].
     pub partitions: Vec<PartitionId>,
-    /// True for `__consumer_offsets`.
+    /// True for `__consumer_offsets` and `__transaction_state`.
     pub internal: bool,
     /// Kafka's partition count: what a key hash is taken modulo of. Equals `partitions.len()` but for internal topics.
     pub partition_count: u32,
@@ -65,6 +66,10 @@ pub struct Names {
     pub groups: Vec<String>,
     /// The `__consumer_offsets` partition of each group (Kafka's hash), by id.
     pub group_partitions: Vec<PartitionId>,
+    /// Every `transactional.id` of the run, by id, in ascending order.
+    pub transactional_ids: Vec<String>,
+    /// The `__transaction_state` partition of each (Kafka's hash), by id.
+    pub transaction_partitions: Vec<PartitionId>,
     /// Record keys by id, as bytes.
     pub keys: Vec<Vec<u8>>,
     /// Names of messages that have one of their own, sorted by id; all others are `m0`, `m1`, …
@@ -114,6 +119,11 @@ impl Names {
     /// The group's name.
     pub fn group(&self, id: GroupId) -> &str {
         self.groups.get(id.index()).map_or("?", String::as_str)
+    }
+
+    /// The `transactional.id` as people write it.
+    pub fn transactional_id(&self, id: TransactionalId) -> &str {
+        self.transactional_ids.get(id.index()).map_or("?", String::as_str)
     }
 
     /// The rack called `name`, if a broker is in it.

@@ -46,11 +46,21 @@ pub enum Api {
     BeginQuorumEpoch,
     /// `EndQuorumEpoch`.
     EndQuorumEpoch,
+    /// `AddPartitionsToTxn`, of a client or of the leader of a partition.
+    AddPartitionsToTxn,
+    /// `AddOffsetsToTxn`.
+    AddOffsetsToTxn,
+    /// `TxnOffsetCommit`.
+    TxnOffsetCommit,
+    /// `EndTxn`.
+    EndTxn,
+    /// `WriteTxnMarkers`.
+    WriteTxnMarkers,
 }
 
 impl Api {
     /// Every API, in the order of declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -71,6 +81,11 @@ impl Api {
         Self::Vote,
         Self::BeginQuorumEpoch,
         Self::EndQuorumEpoch,
+        Self::AddPartitionsToTxn,
+        Self::AddOffsetsToTxn,
+        Self::TxnOffsetCommit,
+        Self::EndTxn,
+        Self::WriteTxnMarkers,
     ];
 
     /// Kafka's name (`ApiKeys`).
@@ -96,6 +111,11 @@ impl Api {
             Self::Vote => "Vote",
             Self::BeginQuorumEpoch => "BeginQuorumEpoch",
             Self::EndQuorumEpoch => "EndQuorumEpoch",
+            Self::AddPartitionsToTxn => "AddPartitionsToTxn",
+            Self::AddOffsetsToTxn => "AddOffsetsToTxn",
+            Self::TxnOffsetCommit => "TxnOffsetCommit",
+            Self::EndTxn => "EndTxn",
+            Self::WriteTxnMarkers => "WriteTxnMarkers",
         }
     }
 }

@@ -168,3 +168,31 @@ pub enum PositionReason {
     /// `auto.offset.reset=by_duration:…`.
     ResetByDuration,
 }
+
+/// A call of a transactional producer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TransactionCall {
+    /// `initTransactions()`.
+    InitTransactions,
+    /// `beginTransaction()`.
+    BeginTransaction,
+    /// `sendOffsetsToTransaction(offsets, groupMetadata)`.
+    SendOffsetsToTransaction,
+    /// `commitTransaction()`.
+    CommitTransaction,
+    /// `abortTransaction()`.
+    AbortTransaction,
+}
+
+impl TransactionCall {
+    /// As Java spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InitTransactions => "initTransactions",
+            Self::BeginTransaction => "beginTransaction",
+            Self::SendOffsetsToTransaction => "sendOffsetsToTransaction",
+            Self::CommitTransaction => "commitTransaction",
+            Self::AbortTransaction => "abortTransaction",
+        }
+    }
+}

@@ -5,11 +5,11 @@
 
 use crate::base::batch::Subscribed;
 use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
-use crate::base::config::{AssignorName, Assignors, TopicConfig};
+use crate::base::config::{AssignorName, Assignors, IsolationLevel, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
-    ProducerEpoch, RackId, TopicId,
+    ProducerEpoch, RackId, TopicId, TransactionalId,
 };
 use crate::kafka::effects::List;
 
@@ -23,28 +23,37 @@ pub enum Message {
     Metadata,
     /// `brokers`: those that are registered and not fenced, as this broker's metadata has it.
     MetadataResponse { brokers: BrokerSet, partitions: List<PartitionMetadata> },
-    /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`.
-    Produce { acks: i8, timeout_ms: u32, batches: List<ProduceBatch> },
+    /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`. `transactional` is its id when the batches
+    /// are of a transaction; `adds` says that the client speaks transaction version 2 (Produce v12): the leader adds
+    /// its partitions to the transaction.
+    Produce {
+        acks: i8, timeout_ms: u32, transactional: Option<TransactionalId>, adds: bool, batches: List<ProduceBatch>,
+    },
     /// Not sent under `acks=0`.
     ProduceResponse { results: List<ProduceResult> },
     /// `replica` names the fetching follower, `replica_epoch` its broker epoch (KIP-903, `ReplicaState`); `None` and -1
     /// for a consumer. `rack` is a consumer's (KIP-392); `None` also for one that no broker is in.
     Fetch {
         replica: Option<BrokerId>, rack: Option<RackId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32,
-        max_bytes: u32, partitions: List<FetchPartition>,
+        max_bytes: u32, isolation: IsolationLevel, partitions: List<FetchPartition>,
     },
-    /// `results` and `slices` are parallel: each result takes its next `slice_count` slices.
-    FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice> },
+    /// Each result takes its next `slice_count` slices and, for a `read_committed` reader, its next `aborted_count`
+    /// aborted transactions.
+    FetchResponse { results: List<FetchResult>, slices: List<FetchedSlice>, aborted: List<AbortedTransaction> },
     /// Earliest (-2), latest (-1) or first record since a time of partitions, for a client.
-    ListOffsets { partitions: List<ListOffsetsPartition> },
+    ListOffsets { isolation: IsolationLevel, partitions: List<ListOffsetsPartition> },
     /// Answers in the order of the question.
     ListOffsetsResponse { results: List<ListOffsetsResult> },
     /// Where does `epoch` end? Asked by a consumer that validates its position.
     OffsetForLeaderEpoch { partition: PartitionId, current_leader_epoch: LeaderEpoch, epoch: LeaderEpoch },
     /// `epoch` is the largest known epoch ≤ the one asked for; `end` where it ends.
     OffsetForLeaderEpochResponse { partition: PartitionId, error: ErrorCode, epoch: LeaderEpoch, end: Offset },
-    /// A plain idempotent producer asks for a producer id (any broker answers), or for an epoch bump of its own.
-    InitProducerId { producer_id: i64, epoch: ProducerEpoch },
+    /// Without `transactional`: a plain idempotent producer asks for a producer id; any broker answers. With it: the
+    /// transaction coordinator ends what an earlier producer left open and gives out the next epoch; `producer_id` and
+    /// `epoch` are what the client has, or -1.
+    InitProducerId {
+        transactional: Option<TransactionalId>, timeout_ms: u32, producer_id: i64, epoch: ProducerEpoch,
+    },
     /// A producer id and epoch.
     InitProducerIdResponse { error: ErrorCode, producer_id: i64, epoch: ProducerEpoch },
 
@@ -83,6 +92,37 @@ pub enum Message {
     OffsetFetch { group: GroupId, partitions: List<PartitionId> },
     /// Offset -1 where nothing is committed.
     OffsetFetchResponse { error: ErrorCode, offsets: List<PartitionOffset> },
+
+    // --- transactions -----------------------------------------------------------------------------------------------
+    /// Who coordinates this transactional id? (`FindCoordinator` of key type `TRANSACTION`; the same answer.)
+    FindTransactionCoordinator { id: TransactionalId },
+    /// A client of transaction version 1 adds partitions before it writes to them (v3), or the leader of a partition
+    /// asks the coordinator about one (v4, v5): `verify_only` whether it is in the transaction, else to add it.
+    AddPartitionsToTxn {
+        id: TransactionalId, producer_id: i64, epoch: ProducerEpoch, verify_only: bool, partitions: List<PartitionId>,
+    },
+    /// One error for all: the simulator has no topic-level authorization that could tell partitions apart.
+    AddPartitionsToTxnResponse { error: ErrorCode },
+    /// A client of transaction version 1 adds the offsets of a group.
+    AddOffsetsToTxn { id: TransactionalId, producer_id: i64, epoch: ProducerEpoch, group: GroupId },
+    /// Its answer.
+    AddOffsetsToTxnResponse { error: ErrorCode },
+    /// Offsets of a group that count once the transaction commits; to the group's coordinator. `adds` says that the
+    /// client speaks transaction version 2 (v5): the group coordinator adds its partition to the transaction.
+    TxnOffsetCommit {
+        id: TransactionalId, producer_id: i64, epoch: ProducerEpoch, group: GroupId, adds: bool, member: MemberId,
+        generation: Generation, offsets: List<PartitionOffset>,
+    },
+    /// One error for the whole.
+    TxnOffsetCommitResponse { error: ErrorCode },
+    /// `bumps` says that the client speaks transaction version 2 (v5) and takes the next epoch from the answer.
+    EndTxn { id: TransactionalId, producer_id: i64, epoch: ProducerEpoch, committed: bool, bumps: bool },
+    /// The producer id and epoch for the next transaction; -1 with an error or without `bumps`.
+    EndTxnResponse { error: ErrorCode, producer_id: i64, epoch: ProducerEpoch },
+    /// A transaction coordinator ends transactions in partitions that the receiver leads.
+    WriteTxnMarkers { markers: List<TxnMarker> },
+    /// The outcome of each.
+    WriteTxnMarkersResponse { results: List<TxnMarkerResult> },
 
     // --- brokers and controllers ------------------------------------------------------------------------------------
     /// `incarnation` is new at each start; `clean_epoch` is the broker epoch of the last clean shutdown, or -1;
@@ -205,6 +245,47 @@ pub struct FetchResult {
     pub preferred_read_replica: Option<BrokerId>,
     /// How many entries of the response's slices belong to this partition.
     pub slice_count: u16,
+    /// The leader's last stable offset.
+    pub last_stable_offset: Offset,
+    /// How many of the response's aborted transactions belong to this partition.
+    pub aborted_count: u16,
+}
+
+/// A transaction that was aborted and has records in what a `read_committed` reader is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AbortedTransaction {
+    /// Whose.
+    pub producer_id: i64,
+    /// The offset of its first record in the partition.
+    pub first_offset: Offset,
+}
+
+/// The end of a transaction in one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxnMarker {
+    /// Where.
+    pub partition: PartitionId,
+    /// Whose.
+    pub producer_id: i64,
+    /// The epoch the marker carries.
+    pub epoch: ProducerEpoch,
+    /// `COMMIT` or `ABORT`.
+    pub committed: bool,
+    /// The leader epoch of the coordinator's `__transaction_state` partition.
+    pub coordinator_epoch: i32,
+    /// The transaction version it is written under: from 2 on the epoch must be newer than the data's.
+    pub version: u8,
+}
+
+/// The outcome for a [`TxnMarker`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxnMarkerResult {
+    /// Where.
+    pub partition: PartitionId,
+    /// Whose.
+    pub producer_id: i64,
+    /// The outcome.
+    pub error: ErrorCode,
 }
 
 /// One batch in a fetch response. Kafka always returns whole batches; a consumer drops what is below its position.

@@ -12,9 +12,9 @@ use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
-    FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult, ListOffsetsPartition,
-    ListOffsetsResult, MemberPartition, MemberRow, Message, MetadataRecord, PartitionMetadata,
-    PartitionOffset, ProduceBatch, ProduceResult,
+    AbortedTransaction, FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult,
+    ListOffsetsPartition, ListOffsetsResult, MemberPartition, MemberRow, Message, MetadataRecord,
+    PartitionMetadata, PartitionOffset, ProduceBatch, ProduceResult, TxnMarker, TxnMarkerResult,
 };
 
 /// What comes to a machine.
@@ -131,6 +131,15 @@ pub enum TimerKind {
     CoordinatorRetry,
     /// `max.poll.interval.ms`.
     PollInterval,
+    // transaction coordinator
+    /// The look for timed-out transactions, every `transaction.abort.timed.out.transaction.cleanup.interval.ms`.
+    TransactionAbort,
+    /// The look for expired transactional ids.
+    TransactionalIdExpiration,
+    /// Markers to broker `number` are to be sent again.
+    TransactionMarkers,
+    /// Requests of a leader to the coordinators of transactions are to be sent again, or time out.
+    AddPartitionsToTxn,
     // applications
     /// A step of an application's loop is over.
     Work,
@@ -245,6 +254,9 @@ pools! {
     isr_changes: IsrChange;
     isr_results: IsrResult;
     metadata_records: MetadataRecord;
+    aborted_transactions: AbortedTransaction;
+    txn_markers: TxnMarker;
+    txn_marker_results: TxnMarkerResult;
 }
 
 impl Pools {
@@ -270,19 +282,24 @@ impl Pools {
             Message::Produce { batches, .. } => copy(self, batches),
             Message::ProduceResponse { results } => copy(self, results),
             Message::Fetch { partitions, .. } => copy(self, partitions),
-            Message::FetchResponse { results, slices } => {
+            Message::FetchResponse { results, slices, aborted } => {
                 copy(self, results);
                 copy(self, slices);
+                copy(self, aborted);
             }
-            Message::ListOffsets { partitions } => copy(self, partitions),
+            Message::ListOffsets { partitions, .. } => copy(self, partitions),
             Message::ListOffsetsResponse { results } => copy(self, results),
             Message::JoinGroup { subscription, .. } => copy(self, subscription),
             Message::JoinGroupResponse { members, .. } => copy(self, members),
             Message::SyncGroup { assignment, .. } => copy(self, assignment),
             Message::SyncGroupResponse { assignment, .. } => copy(self, assignment),
             Message::OffsetCommit { offsets, .. }
+            | Message::TxnOffsetCommit { offsets, .. }
             | Message::OffsetFetchResponse { offsets, .. } => copy(self, offsets),
-            Message::OffsetFetch { partitions, .. } => copy(self, partitions),
+            Message::OffsetFetch { partitions, .. }
+            | Message::AddPartitionsToTxn { partitions, .. } => copy(self, partitions),
+            Message::WriteTxnMarkers { markers } => copy(self, markers),
+            Message::WriteTxnMarkersResponse { results } => copy(self, results),
             Message::AlterPartition { changes, .. } => copy(self, changes),
             Message::AlterPartitionResponse { results, .. } => copy(self, results),
             Message::MetadataFetchResponse { records, .. } => copy(self, records),
@@ -301,19 +318,24 @@ impl Pools {
             Message::Produce { batches, .. } => give(self, batches),
             Message::ProduceResponse { results } => give(self, results),
             Message::Fetch { partitions, .. } => give(self, partitions),
-            Message::FetchResponse { results, slices } => {
+            Message::FetchResponse { results, slices, aborted } => {
                 give(self, results);
                 give(self, slices);
+                give(self, aborted);
             }
-            Message::ListOffsets { partitions } => give(self, partitions),
+            Message::ListOffsets { partitions, .. } => give(self, partitions),
             Message::ListOffsetsResponse { results } => give(self, results),
             Message::JoinGroup { subscription, .. } => give(self, subscription),
             Message::JoinGroupResponse { members, .. } => give(self, members),
             Message::SyncGroup { assignment, .. } => give(self, assignment),
             Message::SyncGroupResponse { assignment, .. } => give(self, assignment),
             Message::OffsetCommit { offsets, .. }
+            | Message::TxnOffsetCommit { offsets, .. }
             | Message::OffsetFetchResponse { offsets, .. } => give(self, offsets),
-            Message::OffsetFetch { partitions, .. } => give(self, partitions),
+            Message::OffsetFetch { partitions, .. }
+            | Message::AddPartitionsToTxn { partitions, .. } => give(self, partitions),
+            Message::WriteTxnMarkers { markers } => give(self, markers),
+            Message::WriteTxnMarkersResponse { results } => give(self, results),
             Message::AlterPartition { changes, .. } => give(self, changes),
             Message::AlterPartitionResponse { results, .. } => give(self, results),
             Message::MetadataFetchResponse { records, .. } => give(self, records),

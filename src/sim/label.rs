@@ -36,7 +36,9 @@ fn api_of(message: &Message) -> (Api, bool) {
         Message::OffsetForLeaderEpochResponse { .. } => (Api::OffsetForLeaderEpoch, true),
         Message::InitProducerId { .. } => (Api::InitProducerId, false),
         Message::InitProducerIdResponse { .. } => (Api::InitProducerId, true),
-        Message::FindCoordinator { .. } => (Api::FindCoordinator, false),
+        Message::FindCoordinator { .. } | Message::FindTransactionCoordinator { .. } => {
+            (Api::FindCoordinator, false)
+        }
         Message::FindCoordinatorResponse { .. } => (Api::FindCoordinator, true),
         Message::JoinGroup { .. } => (Api::JoinGroup, false),
         Message::JoinGroupResponse { .. } => (Api::JoinGroup, true),
@@ -66,6 +68,16 @@ fn api_of(message: &Message) -> (Api, bool) {
         Message::BeginQuorumEpochResponse { .. } => (Api::BeginQuorumEpoch, true),
         Message::EndQuorumEpoch { .. } => (Api::EndQuorumEpoch, false),
         Message::EndQuorumEpochResponse { .. } => (Api::EndQuorumEpoch, true),
+        Message::AddPartitionsToTxn { .. } => (Api::AddPartitionsToTxn, false),
+        Message::AddPartitionsToTxnResponse { .. } => (Api::AddPartitionsToTxn, true),
+        Message::AddOffsetsToTxn { .. } => (Api::AddOffsetsToTxn, false),
+        Message::AddOffsetsToTxnResponse { .. } => (Api::AddOffsetsToTxn, true),
+        Message::TxnOffsetCommit { .. } => (Api::TxnOffsetCommit, false),
+        Message::TxnOffsetCommitResponse { .. } => (Api::TxnOffsetCommit, true),
+        Message::EndTxn { .. } => (Api::EndTxn, false),
+        Message::EndTxnResponse { .. } => (Api::EndTxn, true),
+        Message::WriteTxnMarkers { .. } => (Api::WriteTxnMarkers, false),
+        Message::WriteTxnMarkersResponse { .. } => (Api::WriteTxnMarkers, true),
     }
 }
 
@@ -90,16 +102,33 @@ fn detail(message: &Message, pools: &Pools, label: &mut WireLabel) {
                 (label.partition, label.offset) = (Some(first.partition), narrow(first.offset));
             }
         }
-        Message::FetchResponse { results, slices } => fetch_response(pools, results, slices, label),
+        Message::FetchResponse { results, slices, .. } => {
+            fetch_response(pools, results, slices, label);
+        }
         Message::ListOffsetsResponse { results } => {
             if let Some(first) = pools.get(results).first() {
                 (label.partition, label.error) = (Some(first.partition), first.error);
                 label.offset = narrow(first.offset);
             }
         }
-        Message::OffsetCommit { offsets, .. } | Message::OffsetFetchResponse { offsets, .. } => {
+        Message::OffsetCommit { offsets, .. }
+        | Message::TxnOffsetCommit { offsets, .. }
+        | Message::OffsetFetchResponse { offsets, .. } => {
             if let Some(first) = pools.get(offsets).first() {
                 (label.partition, label.offset) = (Some(first.partition), narrow(first.offset));
+            }
+        }
+        Message::AddPartitionsToTxn { partitions, .. } => {
+            label.partition = pools.get(partitions).first().copied();
+        }
+        Message::WriteTxnMarkers { markers } => {
+            label.partition = pools.get(markers).first().map(|marker| marker.partition);
+        }
+        Message::WriteTxnMarkersResponse { results } => {
+            let results = pools.get(results);
+            let worst = results.iter().find(|r| r.error != ErrorCode::None).or(results.first());
+            if let Some(result) = worst {
+                (label.partition, label.error) = (Some(result.partition), result.error);
             }
         }
         Message::OffsetForLeaderEpoch { partition, .. } => label.partition = Some(partition),
@@ -148,6 +177,10 @@ fn plain_error(message: &Message) -> Option<ErrorCode> {
         | Message::LeaveGroupResponse { error }
         | Message::OffsetCommitResponse { error }
         | Message::OffsetFetchResponse { error, .. }
+        | Message::AddPartitionsToTxnResponse { error }
+        | Message::AddOffsetsToTxnResponse { error }
+        | Message::TxnOffsetCommitResponse { error }
+        | Message::EndTxnResponse { error, .. }
         | Message::BrokerRegistrationResponse { error, .. }
         | Message::BrokerHeartbeatResponse { error, .. }
         | Message::AlterPartitionResponse { error, .. }
@@ -196,9 +229,13 @@ pub(super) fn error_answer(
         Message::Fetch { partitions, .. } => {
             let results: Vec<_> =
                 pools.get(partitions).iter().map(|p| fetch_result(p.partition, error)).collect();
-            Message::FetchResponse { results: pools.add(&results), slices: List::EMPTY }
+            Message::FetchResponse {
+                results: pools.add(&results),
+                slices: List::EMPTY,
+                aborted: List::EMPTY,
+            }
         }
-        Message::ListOffsets { partitions } => {
+        Message::ListOffsets { partitions, .. } => {
             let leader_epoch = LeaderEpoch::NONE;
             let results: Vec<_> = pools
                 .get(partitions)
@@ -218,10 +255,10 @@ pub(super) fn error_answer(
             epoch: LeaderEpoch::NONE,
             end: none,
         },
-        Message::InitProducerId { producer_id, epoch } => {
+        Message::InitProducerId { producer_id, epoch, .. } => {
             Message::InitProducerIdResponse { error, producer_id, epoch }
         }
-        Message::FindCoordinator { .. } => {
+        Message::FindCoordinator { .. } | Message::FindTransactionCoordinator { .. } => {
             Message::FindCoordinatorResponse { error, coordinator: None }
         }
         Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
@@ -237,6 +274,12 @@ pub(super) fn error_answer(
         Message::LeaveGroup { .. } => Message::LeaveGroupResponse { error },
         Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
         Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
+        Message::AddPartitionsToTxn { .. } => Message::AddPartitionsToTxnResponse { error },
+        Message::AddOffsetsToTxn { .. } => Message::AddOffsetsToTxnResponse { error },
+        Message::TxnOffsetCommit { .. } => Message::TxnOffsetCommitResponse { error },
+        Message::EndTxn { producer_id, epoch, .. } => {
+            Message::EndTxnResponse { error, producer_id, epoch }
+        }
         Message::AlterPartition { .. } => {
             Message::AlterPartitionResponse { error, results: List::EMPTY }
         }
@@ -260,9 +303,19 @@ pub(super) fn change_answer(answer: Message, error: ErrorCode, pools: &mut Pools
             let changed: Vec<_> =
                 pools.get(results).iter().map(|r| fetch_result(r.partition, error)).collect();
             pools.free(answer);
-            Message::FetchResponse { results: pools.add(&changed), slices: List::EMPTY }
+            Message::FetchResponse {
+                results: pools.add(&changed),
+                slices: List::EMPTY,
+                aborted: List::EMPTY,
+            }
         }
         Message::OffsetCommitResponse { .. } => Message::OffsetCommitResponse { error },
+        Message::AddPartitionsToTxnResponse { .. } => Message::AddPartitionsToTxnResponse { error },
+        Message::AddOffsetsToTxnResponse { .. } => Message::AddOffsetsToTxnResponse { error },
+        Message::TxnOffsetCommitResponse { .. } => Message::TxnOffsetCommitResponse { error },
+        Message::EndTxnResponse { producer_id, epoch, .. } => {
+            Message::EndTxnResponse { error, producer_id, epoch }
+        }
         Message::HeartbeatResponse { .. } => Message::HeartbeatResponse { error },
         Message::LeaveGroupResponse { .. } => Message::LeaveGroupResponse { error },
         other => other,
@@ -286,5 +339,7 @@ fn fetch_result(partition: PartitionId, error: ErrorCode) -> FetchResult {
         leader_epoch: LeaderEpoch::NONE,
         preferred_read_replica: None,
         slice_count: 0,
+        last_stable_offset: Offset::NONE,
+        aborted_count: 0,
     }
 }

@@ -119,6 +119,9 @@ words! {
     crate::event::LeaveReason: |v| *v as u64;
     crate::event::PositionReason: |v| *v as u64;
     crate::event::AdminCall: |v| name_word(v.name());
+    crate::event::TransactionCall: |v| name_word(v.name());
+    crate::base::batch::TransactionState: |v| name_word(v.name());
+    crate::base::ids::TransactionalId: |v| u64::from(v.0);
     TopicId: |v| u64::from(v.0);
     ReplicaList: |v| v.as_slice().iter().fold(0, |word, broker| mix(word, u64::from(broker.0)));
     TopicSetting: |v| match v {
@@ -233,4 +236,11 @@ encodings! {
     62: TopicConfigured { topic, setting };
     63: AdminCalled { call, exception };
     64: IsrKnown { partition, isr };
+    70: TransactionCalled { call, exception };
+    71: LastStableOffset { partition, offset };
+    72: TransactionChanged { id, state, producer_id, epoch };
+    73: TransactionPartition { id, partition };
+    74: TransactionLoaded { id };
+    75: OffsetPending { group, partition, offset, producer_id };
+    76: PendingDropped { group, producer_id };
 }

@@ -41,7 +41,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn kind(&self, kind: &EventKind) -> (&'static str, Fields) {
         let found = self.producer(kind).or_else(|| self.broker(kind));
-        let found = found.or_else(|| self.administered(kind));
+        let found = found.or_else(|| self.administered(kind)).or_else(|| self.transaction(kind));
         let found = found.or_else(|| self.consumer(kind)).or_else(|| self.group(kind));
         found.unwrap_or_else(|| self.script(kind))
     }
@@ -105,6 +105,42 @@ impl Writer<'_> {
                 fields.push(("error", error.name().into()));
                 fields.push(("rewritten", (replaces != batch).into()));
                 ("Retry", fields)
+            }
+            _ => return None,
+        })
+    }
+
+    fn transaction(&self, kind: &EventKind) -> Option<(&'static str, Fields)> {
+        let id = |id| ("transactional_id", Value::from(self.names.transactional_id(id)));
+        Some(match *kind {
+            EventKind::TransactionCalled { call, exception } => {
+                let exception = json!(exception.map(Exception::name));
+                let call = call.name().into();
+                ("TransactionCalled", vec![("call", call), ("exception", exception)])
+            }
+            EventKind::LastStableOffset { partition, offset } => {
+                let fields = vec![self.partition(partition), ("offset", offset.0.into())];
+                ("LastStableOffset", fields)
+            }
+            EventKind::TransactionChanged { id: of, state, producer_id, epoch } => {
+                let mut fields = vec![id(of), ("state", state.name().into())];
+                fields.push(("producer_id", producer_id.into()));
+                fields.push(("epoch", epoch.0.into()));
+                ("TransactionChanged", fields)
+            }
+            EventKind::TransactionPartition { id: of, partition } => {
+                ("TransactionPartition", vec![id(of), self.partition(partition)])
+            }
+            EventKind::TransactionLoaded { id: of } => ("TransactionLoaded", vec![id(of)]),
+            EventKind::OffsetPending { group, partition, offset, producer_id } => {
+                let mut fields = vec![self.group_name(group), self.partition(partition)];
+                fields.push(("offset", offset.0.into()));
+                fields.push(("producer_id", producer_id.into()));
+                ("OffsetPending", fields)
+            }
+            EventKind::PendingDropped { group, producer_id } => {
+                let fields = vec![self.group_name(group), ("producer_id", producer_id.into())];
+                ("PendingDropped", fields)
             }
             _ => return None,
         })

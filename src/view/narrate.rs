@@ -9,6 +9,7 @@ mod group;
 mod producer;
 mod replication;
 mod script;
+mod transaction;
 
 use crate::base::batch::BatchTable;
 use crate::base::config::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
@@ -145,6 +146,9 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::CommitAnswered { exception: None, .. }
         | EventKind::CallbackPartition { .. }
         | EventKind::CoordinatorLoaded { .. }
+        | EventKind::TransactionLoaded { .. }
+        | EventKind::TransactionPartition { .. }
+        | EventKind::LastStableOffset { .. }
         | EventKind::GroupChanged { state: GroupState::CompletingRebalance, .. } => Detail,
         // A cluster is formed in this way; only later it is news.
         EventKind::BrokerUnfenced { .. } if event.at == Time::ZERO => Detail,
@@ -182,7 +186,8 @@ pub fn sentence(scene: &Scene<'_>, event: &Event) -> String {
         .or_else(|| replication::sentence(scene, event))
         .or_else(|| controller::sentence(scene, event))
         .or_else(|| consumer::sentence(scene, event))
-        .or_else(|| group::sentence(scene, event));
+        .or_else(|| group::sentence(scene, event))
+        .or_else(|| transaction::sentence(scene, event));
     text.unwrap_or_else(|| script::sentence(scene, event))
 }
 

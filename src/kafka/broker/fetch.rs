@@ -17,7 +17,7 @@ use crate::base::time::{Duration, Time};
 use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::purgatory::{DelayedFetch, FetchParams};
-use crate::kafka::effects::{Effects, Token};
+use crate::kafka::effects::{Effects, List, Token};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
 use crate::kafka::replica_selector::{can_serve, rack_aware};
@@ -42,6 +42,7 @@ impl Broker {
             max_wait_ms,
             min_bytes,
             max_bytes,
+            isolation: _,
             partitions,
         } = message
         else {
@@ -117,6 +118,8 @@ impl Broker {
             leader_epoch: LeaderEpoch::NONE,
             preferred_read_replica: None,
             slice_count: 0,
+            last_stable_offset: Offset::NONE,
+            aborted_count: 0,
         };
         let served = self.serving(ask.partition, ask.current_leader_epoch, replica.is_some(), fx);
         match served.and_then(|served| self.is_current(replica).map(|()| served)) {
@@ -307,7 +310,7 @@ impl Broker {
     fn answer_fetch(&mut self, token: Token, fx: &mut Effects) {
         let results = fx.keep(&self.ram.fetched);
         let slices = fx.keep(&self.ram.slices);
-        fx.reply(token, Message::FetchResponse { results, slices });
+        fx.reply(token, Message::FetchResponse { results, slices, aborted: List::EMPTY });
     }
 }
 
@@ -386,6 +389,7 @@ mod tests {
             replica: Some(BrokerId(2)),
             rack: None,
             replica_epoch: epoch,
+            isolation: crate::base::config::IsolationLevel::ReadUncommitted,
             max_wait_ms: 0,
             min_bytes: 1,
             max_bytes: 1_000,

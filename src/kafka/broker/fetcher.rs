@@ -4,6 +4,7 @@
 //! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at
 //! once (Kafka asks with `ListOffsets` first).
 
+use crate::base::config::IsolationLevel;
 use crate::base::era::Era;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
@@ -100,6 +101,7 @@ impl Broker {
             max_wait_ms: self.config.brokers.replica_fetch_wait_max.as_millis() as u32,
             min_bytes: 1,
             max_bytes: RESPONSE_MAX_BYTES,
+            isolation: IsolationLevel::ReadUncommitted,
             partitions: fx.keep(&fetcher.sent),
         };
         fetcher.in_flight = Some(fx.request(NodeId::Broker(leader), message));

@@ -299,11 +299,11 @@ impl Broker {
     /// `KafkaApis.handle`.
     fn handle(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
         match message {
-            Message::Produce { acks, timeout_ms, batches } => {
+            Message::Produce { acks, timeout_ms, batches, .. } => {
                 self.produce(now, token, (acks, timeout_ms), batches, fx);
             }
             Message::Fetch { .. } => self.fetch(now, token, message, fx),
-            Message::ListOffsets { partitions } => self.list_offsets(token, partitions, fx),
+            Message::ListOffsets { partitions, .. } => self.list_offsets(token, partitions, fx),
             Message::Metadata => self.metadata(token, fx),
             Message::OffsetForLeaderEpoch { .. } => self.offset_for_epoch(token, message, fx),
             Message::InitProducerId { .. } => self.init_producer_id(token, fx),
@@ -340,7 +340,7 @@ impl Broker {
             Message::MetadataFetchResponse { .. } => {
                 self.observed(now, from, correlation, message, fx);
             }
-            Message::FetchResponse { results, slices } => {
+            Message::FetchResponse { results, slices, .. } => {
                 if let Some(leader) = from.broker() {
                     self.fetched(now, leader, correlation, (results, slices), fx);
                 }

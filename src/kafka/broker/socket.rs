@@ -159,7 +159,13 @@ mod tests {
     }
 
     fn produce(acks: i8) -> Message {
-        Message::Produce { acks, timeout_ms: 0, batches: List::EMPTY }
+        Message::Produce {
+            acks,
+            timeout_ms: 0,
+            transactional: None,
+            adds: false,
+            batches: List::EMPTY,
+        }
     }
 
     fn offset_fetch() -> Message {

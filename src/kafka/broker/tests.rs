@@ -7,7 +7,7 @@ use super::*;
 use crate::base::batch::{ProducerState, Record, RecordBody};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::chooser::Chooser;
-use crate::base::config::{BrokerConfig, Defect};
+use crate::base::config::{BrokerConfig, Defect, IsolationLevel};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, KeyId, LeaderEpoch, MessageId, Offset, ProducerEpoch, Sequence, TopicId,
@@ -233,7 +233,8 @@ impl Rig {
 
     fn produce_batch(&mut self, to: BrokerId, acks: i8, batch: BatchHandle) -> u32 {
         let batches = self.fx.keep(&[ProduceBatch { partition: P0, batch }]);
-        self.ask(to, Message::Produce { acks, timeout_ms: 30_000, batches })
+        let (transactional, adds) = (None, false);
+        self.ask(to, Message::Produce { acks, timeout_ms: 30_000, transactional, adds, batches })
     }
 
     fn produce(&mut self, to: BrokerId, acks: i8, records: u32) -> u32 {
@@ -489,6 +490,7 @@ fn consumers_read_below_the_high_watermark_and_positions_are_checked() {
         let partitions = rig.fx.keep(&[ask]);
         let (max_wait_ms, min_bytes, max_bytes) = (100, 1, 1_000_000);
         let message = Message::Fetch {
+            isolation: IsolationLevel::ReadUncommitted,
             replica: None,
             rack: None,
             replica_epoch: -1,
@@ -525,7 +527,10 @@ fn a_new_leader_does_not_say_where_the_log_ends_before_it_knows() {
             timestamp: -1,
         };
         let partitions = rig.fx.keep(&[ask]);
-        let asked = rig.ask(b(2), Message::ListOffsets { partitions });
+        let asked = rig.ask(
+            b(2),
+            Message::ListOffsets { isolation: IsolationLevel::ReadUncommitted, partitions },
+        );
         rig.run(MILLISECONDS_10);
         match rig.answer(asked) {
             Some(Message::ListOffsetsResponse { results }) => rig.fx.pools.get(results)[0],
@@ -572,7 +577,9 @@ fn producer_ids_are_unique_in_the_cluster_and_across_restarts() {
     let mut ids = Vec::new();
     for n in [1, 2, 3, 1, 2] {
         let epoch = ProducerEpoch(-1);
-        let asked = rig.ask(b(n), Message::InitProducerId { producer_id: -1, epoch });
+        let (transactional, timeout_ms) = (None, 0);
+        let message = Message::InitProducerId { transactional, timeout_ms, producer_id: -1, epoch };
+        let asked = rig.ask(b(n), message);
         rig.run(MILLISECONDS_10);
         match rig.answer(asked) {
             Some(Message::InitProducerIdResponse { producer_id, .. }) => ids.push(producer_id),

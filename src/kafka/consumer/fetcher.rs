@@ -193,6 +193,7 @@ impl Consumer {
             max_wait_ms: self.config.fetch_max_wait.as_millis() as u32,
             min_bytes: self.config.fetch_min_bytes,
             max_bytes: self.config.fetch_max_bytes,
+            isolation: self.config.isolation,
             partitions: fx.keep(partitions),
         };
         let timeout = self.config.request_timeout;
@@ -204,7 +205,7 @@ impl Consumer {
 
     /// The answer of a leader goes into the buffer.
     pub(super) fn fetched(&mut self, broker: BrokerId, message: Message, fx: &Effects) {
-        let Message::FetchResponse { results, slices } = message else {
+        let Message::FetchResponse { results, slices, .. } = message else {
             unreachable!("Fetch is answered by its own response");
         };
         let Some(at) = self.fetcher.in_flight.iter().position(|f| f.broker == broker) else {

@@ -113,7 +113,8 @@ impl Consumer {
             }
             let id = self.new_id();
             lookup.open.push(id);
-            let message = Message::ListOffsets { partitions: fx.keep(&questions) };
+            let isolation = self.config.isolation;
+            let message = Message::ListOffsets { isolation, partitions: fx.keep(&questions) };
             let timeout = self.config.request_timeout;
             self.network.send(now, broker, (message, Request::ListOffsets(id)), timeout, fx);
         }

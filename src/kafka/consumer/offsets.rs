@@ -246,7 +246,8 @@ impl Consumer {
             self.subscriptions.put_off(&partitions, now + timeout);
             let id = self.new_id();
             self.offsets.listing.push((id, partitions));
-            let message = Message::ListOffsets { partitions: fx.keep(&questions) };
+            let isolation = self.config.isolation;
+            let message = Message::ListOffsets { isolation, partitions: fx.keep(&questions) };
             self.network.send(now, broker, (message, Request::ListOffsets(id)), timeout, fx);
         }
     }

@@ -315,7 +315,9 @@ impl GroupCoordinator {
                             ClassicGroup::restored(group, Generation(generation), snapshot);
                         self.groups.insert(group, Group::Classic(restored));
                     }
-                    RecordBody::Message(_) => {}
+                    RecordBody::Message(_)
+                    | RecordBody::TransactionState { .. }
+                    | RecordBody::EndTransactionMarker { .. } => {}
                 }
             }
         }

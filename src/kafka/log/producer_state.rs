@@ -158,14 +158,21 @@ fn next_sequence(last: Sequence) -> Sequence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::batch::ProducerState;
+    use crate::base::batch::{BatchKind, ProducerState};
     use crate::base::ids::NodeId;
 
     fn batch(epoch: i16, first: i32, count: u32) -> Batch {
         let producer =
             ProducerState { id: 7, epoch: ProducerEpoch(epoch), base_sequence: Sequence(first) };
         let origin = NodeId::Producer(0);
-        Batch { first_record: 0, count, bytes: 100, origin, producer: Some(producer) }
+        Batch {
+            first_record: 0,
+            count,
+            bytes: 100,
+            origin,
+            producer: Some(producer),
+            kind: BatchKind::Plain,
+        }
     }
 
     const OUT_OF_ORDER: Admission = Admission::Refuse(ErrorCode::OutOfOrderSequenceNumber);

@@ -157,7 +157,12 @@ impl Sender {
         };
         if self.client.ready(now, broker, fx) {
             transactions.init = InitState::InFlight;
-            let message = Message::InitProducerId { producer_id: -1, epoch: ProducerEpoch(-1) };
+            let message = Message::InitProducerId {
+                transactional: None,
+                timeout_ms: 0,
+                producer_id: -1,
+                epoch: ProducerEpoch(-1),
+            };
             let request = (message, Payload::InitProducerId);
             self.client.send(now, broker, request, self.request_timeout, fx);
         }
@@ -260,7 +265,8 @@ impl Sender {
             Acks::All => -1,
         };
         let timeout_ms = self.request_timeout.as_millis() as u32;
-        let message = Message::Produce { acks, timeout_ms, batches };
+        let message =
+            Message::Produce { acks, timeout_ms, transactional: None, adds: false, batches };
         if self.acks == Acks::None {
             // Written to the socket is all that `acks=0` waits for.
             self.client.send_one_way(broker, message, fx);

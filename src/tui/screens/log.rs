@@ -135,6 +135,9 @@ fn kind(run: &World, batch: BatchHandle) -> &'static str {
         RecordBody::Message(_) => "data",
         RecordBody::OffsetCommit { .. } => "offsets",
         RecordBody::GroupMetadata { .. } => "group",
+        RecordBody::TransactionState { .. } => "txn",
+        RecordBody::EndTransactionMarker { committed: true, .. } => "COMMIT",
+        RecordBody::EndTransactionMarker { committed: false, .. } => "ABORT",
     }
 }
 

@@ -70,6 +70,12 @@ fn contents(scene: &Scene<'_>, batch: BatchHandle) -> String {
         RecordBody::GroupMetadata { group, generation, .. } => {
             format!("generation {generation} of {}", scene.names().group(group))
         }
+        RecordBody::TransactionState { id, snapshot } => {
+            let state = scene.batches.transaction(snapshot).state.name();
+            format!("{state} of {}", scene.names().transactional_id(id))
+        }
+        RecordBody::EndTransactionMarker { committed: true, .. } => "a COMMIT marker".to_owned(),
+        RecordBody::EndTransactionMarker { committed: false, .. } => "an ABORT marker".to_owned(),
     }
 }
 
