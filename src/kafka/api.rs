@@ -23,9 +23,9 @@ pub enum Message {
     Metadata,
     /// `brokers`: those that are registered and not fenced, as this broker's metadata has it.
     MetadataResponse { brokers: BrokerSet, partitions: List<PartitionMetadata> },
-    /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`. `transactional` is its id when the batches
-    /// are of a transaction; `adds` says that the client speaks transaction version 2 (Produce v12): the leader adds
-    /// its partitions to the transaction.
+    /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`. `transactional` is its id when the
+    /// batches are of a transaction; `adds` says that the client speaks transaction version 2 (Produce v12): the leader
+    /// adds its partitions to the transaction.
     Produce {
         acks: i8, timeout_ms: u32, transactional: Option<TransactionalId>, adds: bool, batches: List<ProduceBatch>,
     },
