@@ -1,14 +1,16 @@
 //! Whom a consumer fetches from (KIP-392), as stories in the scenario language: what `RackAwareReplicaSelector`, the
 //! leader and the consumer make of racks, counted on the wire.
 
-use std::sync::Arc;
+#[path = "common/tell.rs"]
+mod tell;
 
 use highwater::base::error::ErrorCode;
 use highwater::base::ids::{BrokerId, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::event::{Api, EventKind};
-use highwater::scenario::verdict::judge;
-use highwater::scenario::{Limits, Outcome, Run, load};
+use highwater::scenario::Run;
+
+use tell::tell;
 
 const SELECTOR: &str =
     r#""replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector","#;
@@ -26,21 +28,6 @@ fn story(selector: &str, config: &str, script: &str, expect: &str) -> String {
             expect: {{"default": [{expect}]}},
         )"#
     )
-}
-
-fn tell(text: &str) -> Vec<Run> {
-    let loaded = load("story.ron", text.as_bytes(), &Limits::default());
-    let scenario = Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
-    let run = |seed| {
-        let mut run = Run::new(&scenario, "default", seed, &Limits::default()).expect("a variant");
-        run.finish();
-        assert_eq!(*run.outcome(), Outcome::Completed, "seed {seed} at {}", run.now());
-        let unmet = judge(&run).into_iter().find(|judged| !judged.met);
-        let told = unmet.map(|judged| format!("{} but {}", judged.expectation, judged.found));
-        assert_eq!(told, None, "seed {seed}");
-        run
-    };
-    (1..=5).map(run).collect()
 }
 
 /// When A asked which broker.

@@ -1,11 +1,12 @@
 //! Small stories in the scenario language whose outcome follows from Kafka's source: what survives on disks, what
 //! consumers see during failover, and what their calls return.
 
-use std::sync::Arc;
+#[path = "common/tell.rs"]
+mod tell;
 
 use highwater::base::time::{Duration, Time};
-use highwater::scenario::verdict::judge;
-use highwater::scenario::{Limits, Outcome, Run, load};
+
+use tell::tell;
 
 /// Three brokers with the recordings' short sessions, an idle `prod`, and whatever else the text declares.
 fn story(topics: &str, more: &str, script: &str, expect: &str) -> String {
@@ -23,22 +24,6 @@ fn story(topics: &str, more: &str, script: &str, expect: &str) -> String {
             expect: {{"default": [{expect}]}},
         )"#
     )
-}
-
-/// Runs the story with some seeds; everything it expects must be found.
-fn tell(text: &str) -> Vec<Run> {
-    let loaded = load("story.ron", text.as_bytes(), &Limits::default());
-    let scenario = Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
-    let run = |seed| {
-        let mut run = Run::new(&scenario, "default", seed, &Limits::default()).expect("a variant");
-        run.finish();
-        assert_eq!(*run.outcome(), Outcome::Completed, "seed {seed} at {}", run.now());
-        let unmet = judge(&run).into_iter().find(|judged| !judged.met);
-        let told = unmet.map(|judged| format!("{} but {}", judged.expectation, judged.found));
-        assert_eq!(told, None, "seed {seed}");
-        run
-    };
-    (1..=5).map(run).collect()
 }
 
 const ALL: &str = r#""t": (replicas: [[1, 2, 3]], config: {"min.insync.replicas": 1})"#;

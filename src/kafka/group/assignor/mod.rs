@@ -14,6 +14,8 @@ pub mod range;
 pub mod round_robin;
 pub mod sticky;
 pub mod target;
+#[cfg(test)]
+mod written;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -176,28 +176,10 @@ impl<'a> TopicAssignment<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::group::assignor::written::{self, Written};
 
-    /// `a:t1,t2 b:t1` over `t1=3 t2=2` gives `a:t1-0,t1-1,… b:…`.
-    fn check(members: &[(&str, Option<&str>, &[&str])], topics: &[(&str, u32)], expected: &str) {
-        let members: Vec<_> = members
-            .iter()
-            .map(|(id, instance, topics)| Member {
-                id,
-                instance: *instance,
-                topics: topics.to_vec(),
-                ..Member::default()
-            })
-            .collect();
-        let topics = topics.iter().map(|(name, n)| (*name, Topic::of(*n))).collect();
-        let result = assign(&members, &topics);
-        let words: Vec<String> = result
-            .iter()
-            .map(|(id, own)| {
-                let own: Vec<String> = own.iter().map(|(t, p)| format!("{t}-{p}")).collect();
-                format!("{id}:{}", own.join(","))
-            })
-            .collect();
-        assert_eq!(words.join(" "), expected);
+    fn check(members: &[Written<'static>], topics: &[(&'static str, u32)], expected: &str) {
+        written::check(assign, members, topics, expected);
     }
 
     #[test]
@@ -243,14 +225,7 @@ mod tests {
             racks: racks.iter().map(|racks| racks.to_vec()).collect(),
         };
         let topics = topics.iter().map(|(name, racks)| (*name, topic(racks))).collect();
-        let words: Vec<String> = assign(&members, &topics)
-            .iter()
-            .map(|(id, own)| {
-                let own: Vec<String> = own.iter().map(|(t, p)| format!("{t}-{p}")).collect();
-                format!("{id}:{}", own.join(","))
-            })
-            .collect();
-        words.join(" ")
+        written::words(&assign(&members, &topics))
     }
 
     #[test]

@@ -33,28 +33,10 @@ pub fn assign<'a>(members: &[Member<'a>], topics: &Topics<'a>) -> Assignment<'a>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::group::assignor::Topic;
+    use crate::kafka::group::assignor::written::{self, Written};
 
-    /// The assignment in words: `a:t0-0 b:t0-1`.
-    fn check(members: &[(&str, Option<&str>, &[&str])], topics: &[(&str, u32)], expected: &str) {
-        let members: Vec<_> = members
-            .iter()
-            .map(|(id, instance, topics)| Member {
-                id,
-                instance: *instance,
-                topics: topics.to_vec(),
-                ..Member::default()
-            })
-            .collect();
-        let topics = topics.iter().map(|(name, n)| (*name, Topic::of(*n))).collect();
-        let words: Vec<String> = assign(&members, &topics)
-            .iter()
-            .map(|(id, own)| {
-                let own: Vec<String> = own.iter().map(|(t, p)| format!("{t}-{p}")).collect();
-                format!("{id}:{}", own.join(","))
-            })
-            .collect();
-        assert_eq!(words.join(" "), expected);
+    fn check(members: &[Written<'static>], topics: &[(&'static str, u32)], expected: &str) {
+        written::check(assign, members, topics, expected);
     }
 
     #[test]
