@@ -104,6 +104,7 @@ impl Case {
             group: Some(GroupId(0)),
             subscription: Subscription::Topics(vec![TopicId(0)]),
             steps,
+            on_revoked: None,
             starts: n == 0,
         };
         let spec = WorldSpec {

@@ -39,6 +39,15 @@ pub enum CommitMode {
     Async,
 }
 
+/// What the application's rebalance listener does in `onPartitionsRevoked` (and so in `onPartitionsLost`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnRevoked {
+    /// Commits everything `poll()` has returned, processed or not.
+    Commit(CommitMode),
+    /// Commits, a partition, the lowest offset whose record is not processed, when that has changed.
+    CommitFinished(CommitMode),
+}
+
 /// One step of an application's loop. The steps run in order, again and again; each works on the batch the last `Poll`
 /// of the round returned, and does nothing when that was empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

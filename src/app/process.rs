@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::app::unfinished::Unfinished;
 use crate::app::workers::Workers;
-use crate::app::{CommitMode, HandCall, HandReturn, LoopStep, Subscription};
+use crate::app::{CommitMode, HandCall, HandReturn, LoopStep, OnRevoked, Subscription};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Offset, PartitionId};
 use crate::base::time::{Duration, Time};
@@ -53,6 +53,7 @@ pub struct ConsumerProcess {
     consumer: Consumer,
     subscription: Subscription,
     steps: Vec<LoopStep>,
+    on_revoked: Option<OnRevoked>,
     doing: Doing,
     /// The step of the loop that is next or under way.
     at: usize,
@@ -83,6 +84,7 @@ impl ConsumerProcess {
             consumer,
             subscription,
             steps,
+            on_revoked: None,
             doing: Doing::Nothing,
             at: 0,
             batch: Vec::new(),
@@ -95,6 +97,14 @@ impl ConsumerProcess {
             hand_since: Time::ZERO,
             last: HandReturn::default(),
         }
+    }
+
+    /// The application commits when partitions are taken away.
+    #[must_use]
+    pub fn with_listener(mut self, on_revoked: OnRevoked) -> Self {
+        self.consumer = self.consumer.with_listener();
+        self.on_revoked = Some(on_revoked);
+        self
     }
 
     /// Something came to the process.
@@ -194,6 +204,10 @@ impl ConsumerProcess {
     fn proceed(&mut self, now: Time, fx: &mut Effects) {
         loop {
             let before = (self.doing, self.at, self.hand.is_some());
+            if self.consumer.is_calling_back() {
+                self.revoked(now, fx);
+                continue;
+            }
             if let Some(returned) = self.consumer.take_returned() {
                 self.returned(now, returned, fx);
                 continue;
@@ -211,6 +225,15 @@ impl ConsumerProcess {
                 return;
             }
         }
+    }
+
+    /// The listener is called.
+    fn revoked(&mut self, now: Time, fx: &mut Effects) {
+        let (mode, offsets) = match self.on_revoked.expect("it is called because it is there") {
+            OnRevoked::Commit(mode) => (mode, None),
+            OnRevoked::CommitFinished(mode) => (mode, Some(self.finished_offsets())),
+        };
+        self.consumer.commit_in_callback(now, mode == CommitMode::Sync, offsets, fx);
     }
 
     fn close(&mut self, now: Time, fx: &mut Effects) -> Doing {

@@ -132,6 +132,8 @@ pub enum Subscribed {
     Generation(Generation),
     /// It subscribes to this topic.
     Topic(TopicId),
+    /// It owns this partition and keeps it for now (cooperative protocol, KIP-429).
+    Owned(PartitionId),
     /// The sticky assignor's user data: since which generation it had what follows.
     HadSince(Generation),
     /// The sticky assignor's user data: this partition, in the assignor's order.

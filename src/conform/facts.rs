@@ -18,8 +18,8 @@ use crate::view::cluster::ClusterView;
 
 /// Every key that an entry of `allowed` may have.
 #[rustfmt::skip]
-pub const KEYS: [&str; 13] = [
-    "acked", "failed", "failed_classes", "logs", "snapshots", "calls", "observed", "committed", "processed",
+pub const KEYS: [&str; 14] = [
+    "acked", "failed", "failed_classes", "logs", "snapshots", "calls", "observed", "sizes", "committed", "processed",
     "assignments", "lost", "duplicated", "reordered",
 ];
 
@@ -111,6 +111,7 @@ impl<'a> Facts<'a> {
                 "failed_classes" => self.failed_classes(expected),
                 "logs" => self.logs(expected),
                 "snapshots" | "observed" | "calls" => self.observations(key, expected),
+                "sizes" => self.sizes(expected),
                 "committed" => Ok(self.committed(expected)),
                 "processed" => self.processed(expected),
                 "assignments" => self.assignments(expected),
@@ -209,6 +210,27 @@ impl<'a> Facts<'a> {
             }
         }
         Ok(Pair { expected, got: Value::Object(got), partial })
+    }
+
+    /// What was observed, with the number of partitions in place of each list of them. Of a group the numbers of all
+    /// members, the largest first, whoever they are.
+    fn sizes(&self, expected: &Value) -> Result<Pair, Outcome> {
+        let mut pair = self.observations("sizes", expected)?;
+        for fact in pair.got.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            *fact = match &*fact {
+                Value::Object(members) => {
+                    let mut sizes: Vec<u64> = members.values().map(size).collect();
+                    sizes.sort_unstable_by(|a, b| b.cmp(a));
+                    json!(sizes)
+                }
+                Value::Array(callbacks) if callbacks.iter().all(Value::is_array) => {
+                    let sized = |row: &Value| json!([row[0], size(&row[1])]);
+                    callbacks.iter().map(sized).collect()
+                }
+                list => json!(size(list)),
+            };
+        }
+        Ok(pair)
     }
 
     /// `{group: {"t-0": offset}}`; -1, null and a missing key are all "none".
@@ -317,6 +339,13 @@ impl<'a> Facts<'a> {
             }
             return Ok(Pair::of(expected, json!(by)));
         }
+        if let Some(range) = expected.as_str() {
+            let mut times: BTreeMap<MessageId, u32> = BTreeMap::new();
+            for (_, message) in &self.processed {
+                *times.entry(*message).or_default() += 1;
+            }
+            return many(range, times.values().filter(|times| **times > 1).count());
+        }
         let expected: BTreeSet<String> =
             list(expected, "duplicated: [ids] or {id: [consumers]}")?.iter().map(text).collect();
         let counted = expected.iter().any(|id| id.contains(" x"));
@@ -395,6 +424,10 @@ impl Pair {
         }
         pair
     }
+}
+
+fn size(list: &Value) -> u64 {
+    list.as_array().map_or(0, |list| list.len() as u64)
 }
 
 fn text(value: &Value) -> String {

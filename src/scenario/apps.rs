@@ -1,11 +1,13 @@
 //! From the words of a file to what applications do: subscriptions, loop steps, calls by hand.
 
-use crate::app::{CommitMode, HandCall, LoopStep as AppStep, Subscription};
+use crate::app::{
+    CommitMode, HandCall, LoopStep as AppStep, OnRevoked as AppOnRevoked, Subscription,
+};
 use crate::base::ids::{Offset, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
-use crate::scenario::schema::{Consumer, LoopStep};
+use crate::scenario::schema::{Consumer, LoopStep, OnRevoked};
 use crate::scenario::state::State;
 use crate::scenario::step::{AskOffsets, CommitHow, Step};
 use crate::sim::world::ConsumerSpec;
@@ -56,6 +58,14 @@ pub(super) fn loop_step(step: &LoopStep) -> AppStep {
         LoopStep::CommitFinished(how) => AppStep::CommitFinished(mode(*how)),
         LoopStep::CommitLast(how) => AppStep::CommitLast(mode(*how)),
         LoopStep::Pause(time) => AppStep::Pause(time.0),
+    }
+}
+
+/// What its listener does.
+pub(super) fn on_revoked(then: OnRevoked) -> AppOnRevoked {
+    match then {
+        OnRevoked::Commit(how) => AppOnRevoked::Commit(mode(how)),
+        OnRevoked::CommitFinished(how) => AppOnRevoked::CommitFinished(mode(how)),
     }
 }
 

@@ -82,6 +82,7 @@ pub fn build(
             group: consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str())),
             subscription: apps::subscription(&names, consumer),
             steps: consumer.steps.iter().map(apps::loop_step).collect(),
+            on_revoked: consumer.on_revoked.map(apps::on_revoked),
             starts: consumer.start == StartAt::AtOnce,
         });
     }

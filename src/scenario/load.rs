@@ -378,7 +378,7 @@ impl<'a> Loader<'a> {
     }
 
     fn consumer(&mut self, path: &str, piece: Piece<'a>) -> Option<Consumer> {
-        let known = ["group", "topics", "partitions", "config", "loop", "start"];
+        let known = ["group", "topics", "partitions", "config", "loop", "on_revoked", "start"];
         let fields = self.fields(path, piece, "Consumer", &known)?;
         let get = |name: &str| fields.get(name).copied();
         Some(Consumer {
@@ -389,12 +389,13 @@ impl<'a> Loader<'a> {
             steps: get("loop")
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),
+            on_revoked: get("on_revoked").and_then(|p| self.read(path, p)),
             start: get("start").and_then(|p| self.read(path, p)).unwrap_or_default(),
         })
     }
 
     fn group(&mut self, path: &str, piece: Piece<'a>) -> Option<Group> {
-        let known = ["members", "topics", "config", "loop", "start"];
+        let known = ["members", "topics", "config", "loop", "on_revoked", "start"];
         let fields = self.fields(path, piece, "Group", &known)?;
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
@@ -412,6 +413,7 @@ impl<'a> Loader<'a> {
             steps: get("loop")
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),
+            on_revoked: get("on_revoked").and_then(|p| self.read(path, p)),
             start: get("start").and_then(|p| self.read::<StartAt>(path, p)).unwrap_or_default(),
         })
     }
@@ -453,6 +455,9 @@ impl<'a> Loader<'a> {
                 ("script", _) => Some(Override::Steps(self.list(&place, value, &Step::Heal))),
                 ("consumers" | "groups", "loop") => {
                     Some(Override::Loop(self.list(&place, value, &LoopStep::Poll)))
+                }
+                ("consumers" | "groups", "on_revoked") => {
+                    self.read(&place, value).map(Override::OnRevoked)
                 }
                 ("groups", "members") => self.members(&place, value).map(Override::Members),
                 ("topics", "partitions" | "replication") => {

@@ -117,6 +117,12 @@ impl Scenario {
                 ("consumers", Override::Loop(steps)) => {
                     change(&mut resolved.consumers, name, |c| c.steps.clone_from(steps));
                 }
+                ("consumers", Override::OnRevoked(then)) => {
+                    change(&mut resolved.consumers, name, |c| c.on_revoked = *then);
+                }
+                ("groups", Override::OnRevoked(then)) => {
+                    change(&mut groups, name, |g| g.on_revoked = *then);
+                }
                 ("groups", Override::Setting(value)) => {
                     change(&mut groups, name, |g| set(&mut g.config, rest, value));
                 }
@@ -169,12 +175,16 @@ fn spell_out(resolved: &mut Resolved, groups: &Ordered<crate::scenario::schema::
             }
         };
         for member in names {
+            let mut config = group.config.clone();
+            let instance = config.0.iter_mut().filter(|(key, _)| key == "group.instance.id");
+            instance.for_each(|(_, value)| value.0 = value.0.replace("{member}", &member));
             let consumer = Consumer {
                 group: Label::new(name).ok(),
                 topics: group.topics.clone(),
                 partitions: Vec::new(),
-                config: group.config.clone(),
+                config,
                 steps: group.steps.clone(),
+                on_revoked: group.on_revoked,
                 start: group.start,
             };
             resolved.consumers.0.push((member, consumer));

@@ -138,6 +138,9 @@ pub struct Consumer {
     /// What its application does again and again. Empty: the script calls it by hand.
     #[serde(rename = "loop", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<LoopStep>,
+    /// What its application does when partitions are taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_revoked: Option<OnRevoked>,
     /// When its process starts.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
@@ -174,6 +177,9 @@ pub struct Group {
     /// What the application of each does again and again.
     #[serde(rename = "loop", skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<LoopStep>,
+    /// What its application does when partitions are taken away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_revoked: Option<OnRevoked>,
     /// When they start.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
@@ -216,6 +222,15 @@ pub enum LoopStep {
     Pause(Span),
 }
 
+/// What an application does in `onPartitionsRevoked`, and so in `onPartitionsLost`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum OnRevoked {
+    /// Commits the positions.
+    Commit(CommitHow),
+    /// Commits, a partition, the lowest offset whose record is not finished.
+    CommitFinished(CommitHow),
+}
+
 /// How messages travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -246,6 +261,8 @@ pub enum Override {
     Setting(Setting),
     /// `consumers.NAME.loop`, `groups.NAME.loop`: the loop.
     Loop(Vec<LoopStep>),
+    /// `consumers.NAME.on_revoked`, `groups.NAME.on_revoked`: what happens then; `None` for nothing.
+    OnRevoked(Option<OnRevoked>),
     /// `groups.NAME.members`: how many or who.
     Members(Members),
     /// `topics.NAME.partitions`, `topics.NAME.replication`: how many.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::app::{ConsumerProcess, LoopStep, Subscription};
+use crate::app::{ConsumerProcess, LoopStep, OnRevoked, Subscription};
 use crate::base::config::{ClusterConfig, ConsumerConfig, Defect, ProducerConfig};
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
@@ -52,6 +52,8 @@ pub struct ConsumerSpec {
     pub subscription: Subscription,
     /// Its application; empty when a script makes every call.
     pub steps: Vec<LoopStep>,
+    /// What it does when partitions are taken away.
+    pub on_revoked: Option<OnRevoked>,
     /// True when it starts at time 0.
     pub starts: bool,
 }
@@ -125,7 +127,12 @@ fn producer(spec: &WorldSpec, n: u16) -> Producer {
 }
 
 fn consumer(spec: &WorldSpec, n: u16) -> ConsumerProcess {
-    let ConsumerSpec { config, group, subscription, steps, .. } = &spec.consumers[usize::from(n)];
+    let ConsumerSpec { config, group, subscription, steps, on_revoked, .. } =
+        &spec.consumers[usize::from(n)];
     let consumer = Consumer::new(config.clone(), *group);
-    ConsumerProcess::new(consumer, subscription.clone(), steps.clone())
+    let process = ConsumerProcess::new(consumer, subscription.clone(), steps.clone());
+    match on_revoked {
+        Some(on_revoked) => process.with_listener(*on_revoked),
+        None => process,
+    }
 }

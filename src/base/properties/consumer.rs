@@ -3,8 +3,8 @@
 use crate::base::config::{AssignorName, Assignors, ConsumerConfig, OffsetReset};
 use crate::base::properties::value::{boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
-    Support, known, obeyed,
+    Configurable, Findings, Given, Kind, Problem, PropertyError, Row, Set, Settings, Support,
+    known, obeyed,
 };
 use crate::base::time::Duration;
 
@@ -143,8 +143,7 @@ fn iso_duration(text: &str) -> Result<Duration, String> {
     if parts == 0 { Err(wrong()) } else { Ok(Duration(micros)) }
 }
 
-/// Classes, by full or simple name, each once. A list that begins with `CooperativeStickyAssignor` would choose it
-/// wherever all members agree.
+/// Classes, by full or simple name, each once.
 fn set_assignors(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
     let mut assignors = Assignors::default();
     for name in value.split(',').map(str::trim) {
@@ -155,10 +154,6 @@ fn set_assignors(config: &mut ConsumerConfig, value: &str) -> Result<(), String>
             return Err(format!("must be class names out of {}", known.join(", ")));
         };
         assignors = assignors.and(known).ok_or_else(|| format!("names {name} more than once"))?;
-    }
-    if assignors.iter().next() == Some(AssignorName::CooperativeSticky) {
-        let reason = "cooperative rebalances come later; CooperativeStickyAssignor cannot be the first of the list";
-        return Err(format!("{NOT_MODELLED}{reason}"));
     }
     config.assignors = assignors;
     Ok(())
@@ -226,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn assignors_by_full_or_simple_class_name_each_once_and_not_cooperative_first() {
+    fn assignors_by_full_or_simple_class_name_each_once() {
         use AssignorName::{CooperativeSticky, Range, RoundRobin, Sticky};
         let package = "org.apache.kafka.clients.consumer.";
         let load = |strategy: &str| {
@@ -240,13 +235,12 @@ mod tests {
                 &[Range, CooperativeSticky],
             ),
             ("StickyAssignor,RangeAssignor".to_owned(), &[Sticky, Range]),
+            ("CooperativeStickyAssignor".to_owned(), &[CooperativeSticky]),
         ] {
             let (config, _) = load(&strategy).unwrap();
             assert_eq!(config.assignors.iter().collect::<Vec<_>>(), expected, "{strategy}");
         }
         for (strategy, expected) in [
-            ("CooperativeStickyAssignor", "not modelled yet"),
-            ("CooperativeStickyAssignor,RangeAssignor", "not modelled yet"),
             ("RangeAssignor,RangeAssignor", "more than once"),
             ("range", "ConfigException"),
             ("", "ConfigException"),

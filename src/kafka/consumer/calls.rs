@@ -23,6 +23,7 @@ pub(super) enum Call {
     Committed { partition: PartitionId, deadline: Time },
     Position { partition: PartitionId, deadline: Time },
     LogBounds(LogBounds),
+    Unsubscribe,
     Close(Close),
 }
 
@@ -48,6 +49,8 @@ enum Closing {
     Commit(SyncCommit),
     /// Asynchronous commits that still look for the coordinator.
     Lookups,
+    /// The callback about what is given up.
+    Leaving,
     /// What was sent to the coordinator is answered.
     Answers,
 }
@@ -65,7 +68,9 @@ impl Call {
                 Closing::Commit(_) => (5, close.deadline),
                 Closing::Lookups => (6, close.deadline),
                 Closing::Answers => (7, close.deadline),
+                Closing::Leaving => (9, close.deadline),
             },
+            Self::Unsubscribe => (10, Time::NEVER),
         };
         into.add(kind);
         into.add_time(now, deadline);
@@ -90,9 +95,9 @@ impl Consumer {
         let within =
             |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
-            ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
+            ConsumerCall::Subscribe(topics) => self.subscribe(topics, fx),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
-            ConsumerCall::Unsubscribe => Ok(Some(self.unsubscribe(now, fx))),
+            ConsumerCall::Unsubscribe => Ok(self.unsubscribe(fx)),
             ConsumerCall::Poll { timeout, quiet } => {
                 if self.subscriptions.kind == SubscriptionType::None {
                     return Err(Exception::IllegalState);
@@ -132,10 +137,10 @@ impl Consumer {
         }
     }
 
-    fn subscribe(&mut self, now: Time, mut topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
+    fn subscribe(&mut self, mut topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
         self.group.ok_or(Exception::InvalidGroupId)?;
         if topics.is_empty() {
-            return Ok(Some(self.unsubscribe(now, fx)));
+            return Ok(self.unsubscribe(fx));
         }
         if self.subscriptions.kind == SubscriptionType::Partitions {
             return Err(Exception::IllegalState);
@@ -154,7 +159,7 @@ impl Consumer {
 
     fn assign(&mut self, now: Time, partitions: &[PartitionId], fx: &mut Effects) -> Outcome {
         if partitions.is_empty() {
-            return Ok(Some(self.unsubscribe(now, fx)));
+            return Ok(self.unsubscribe(fx));
         }
         if self.subscriptions.kind == SubscriptionType::Topics {
             return Err(Exception::IllegalState);
@@ -167,10 +172,18 @@ impl Consumer {
         Ok(Some(Returned::Done))
     }
 
-    fn unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Returned {
+    fn unsubscribe(&mut self, fx: &mut Effects) -> Option<Returned> {
         self.fetcher.retain(|_| false);
         if self.group.is_some() {
             self.leave_prepare(fx);
+        }
+        self.call = Some(Call::Unsubscribe);
+        None
+    }
+
+    /// The callback of `unsubscribe()` has returned.
+    fn advance_unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Returned {
+        if self.group.is_some() {
             self.leave_group(now, false, fx);
         }
         self.subscriptions.clear();
@@ -209,8 +222,14 @@ impl Consumer {
 
     /// Lets the blocked call go on as far as it can.
     pub(super) fn advance(&mut self, now: Time, fx: &mut Effects) {
-        let Some(mut call) = self.call.take() else { return };
+        if self.call.is_none() || self.is_calling_back() {
+            return;
+        }
         self.wake = Time::NEVER;
+        if self.listener.is_running() && !self.advance_listener(now, fx) {
+            return;
+        }
+        let Some(mut call) = self.call.take() else { return };
         let outcome = match &mut call {
             Call::Poll(poll) => self.advance_poll(now, poll, fx),
             Call::Commit(commit) => match self.commit_sync(now, commit, fx) {
@@ -225,6 +244,7 @@ impl Consumer {
                 self.advance_position(now, *partition, *deadline, fx)
             }
             Call::LogBounds(lookup) => self.advance_log_bounds(now, lookup, fx),
+            Call::Unsubscribe => Ok(Some(self.advance_unsubscribe(now, fx))),
             Call::Close(close) => Ok(self.advance_close(now, close, fx)),
         };
         match outcome {
@@ -245,6 +265,9 @@ impl Consumer {
         }
         poll.fetching = false;
         let progress = self.update_assignment(now, fx)?;
+        if self.listener.is_running() {
+            return Ok(None);
+        }
         if let Progress::Blocked(until) = progress
             && !expired
         {
@@ -373,6 +396,15 @@ impl Consumer {
             self.heartbeat.stop();
             if self.group.is_some() {
                 self.leave_prepare(fx);
+            }
+            close.stage = Closing::Leaving;
+            if self.listener.is_running() {
+                return None;
+            }
+        }
+        if let Closing::Leaving = close.stage {
+            if self.group.is_some() {
+                self.drop_assignment();
                 self.leave_group(now, false, fx);
             }
             close.stage = Closing::Answers;

@@ -11,7 +11,7 @@ use crate::base::ids::Offset;
 use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind};
 use crate::kafka::api::{Message, PartitionOffset};
-use crate::kafka::consumer::coordinator::MemberState;
+use crate::kafka::consumer::membership::MemberState;
 use crate::kafka::consumer::positions::SubscriptionType;
 use crate::kafka::consumer::{Consumer, GroupRequest, Identity, is_retriable, wire};
 use crate::kafka::effects::Effects;

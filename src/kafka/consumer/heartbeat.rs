@@ -9,7 +9,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::Message;
 use crate::kafka::backoff::ExponentialBackoff;
-use crate::kafka::consumer::coordinator::MemberState;
+use crate::kafka::consumer::membership::MemberState;
 use crate::kafka::consumer::{Consumer, GroupRequest, Identity};
 use crate::kafka::effects::Effects;
 

@@ -7,15 +7,15 @@
 //! reaches; what happens at any time (answers, heartbeats) in functions that every step reaches.
 //!
 //! * [`positions`]: what is read and where it stands (`SubscriptionState`);
-//! * [`finding`]: where the coordinator is; [`coordinator`]: joining and leaving the group (`AbstractCoordinator`,
-//!   `ConsumerCoordinator`);
+//! * [`finding`]: where the coordinator is; [`coordinator`], [`joining`], [`membership`]: joining and leaving the group
+//!   (`AbstractCoordinator`, `ConsumerCoordinator`); [`listener`]: the application's callbacks;
 //! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic;
 //! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation;
 //!   [`log_bounds`]: `beginningOffsets` and `endOffsets`.
 //!
 //! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
 //! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no static
-//! membership, cooperative protocol, pattern subscription, pause, wakeup, isolation level or interceptors.
+//! membership, pattern subscription, pause, wakeup, isolation level or interceptors.
 
 mod calls;
 mod commits;
@@ -23,7 +23,10 @@ mod coordinator;
 mod fetcher;
 mod finding;
 mod heartbeat;
+mod joining;
+mod listener;
 mod log_bounds;
+mod membership;
 mod offsets;
 mod positions;
 
@@ -42,10 +45,11 @@ use crate::kafka::network_client::{Answer, NetworkClient, NetworkConfig};
 
 use calls::Call;
 use commits::Commits;
-use coordinator::Membership;
 use fetcher::Fetcher;
 use finding::Coordinator;
 use heartbeat::Heartbeat;
+use listener::Listener;
+use membership::Membership;
 use offsets::OffsetLookups;
 use positions::{FetchPosition, SubscriptionState};
 
@@ -211,6 +215,7 @@ pub struct Consumer {
     subscriptions: SubscriptionState,
     coordinator: Coordinator,
     membership: Membership,
+    listener: Listener,
     heartbeat: Heartbeat,
     commits: Commits,
     fetcher: Fetcher,
@@ -236,6 +241,7 @@ impl Consumer {
             subscriptions: SubscriptionState::new(config.auto_offset_reset),
             coordinator: Coordinator::default(),
             membership: Membership::default(),
+            listener: Listener::default(),
             heartbeat: Heartbeat::default(),
             commits: Commits::default(),
             fetcher: Fetcher::default(),
@@ -341,6 +347,7 @@ impl Consumer {
         self.subscriptions.fingerprint(now, into);
         self.coordinator.fingerprint(now, into);
         self.membership.fingerprint(now, into);
+        self.listener.fingerprint(now, into);
         self.heartbeat.fingerprint(now, into);
         self.commits.fingerprint(now, into);
         self.fetcher.fingerprint(into);

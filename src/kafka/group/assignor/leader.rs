@@ -57,7 +57,7 @@ pub fn assign(
     assignment
 }
 
-/// What one member said, by names. Only the sticky assignor is told what the member had.
+/// What one member said, by names: to the sticky assignor what it had, to the others what it owns.
 fn subscription<'a>(
     assignor: AssignorName,
     id: &'a str,
@@ -65,23 +65,23 @@ fn subscription<'a>(
     names: &'a Names,
 ) -> Member<'a> {
     let mut member = Member { id, generation: NO_GENERATION, ..Member::default() };
-    let mut since = NO_GENERATION;
+    let (mut since, mut had) = (NO_GENERATION, Vec::new());
+    let partition =
+        |id: PartitionId| (names.topic_of(id).name.as_str(), names.partitions[id.index()].index);
     for said in says {
         match said {
             Subscribed::Generation(generation) => member.generation = generation.0,
             Subscribed::Topic(topic) => member.topics.push(&names.topics[topic.index()].name),
             Subscribed::HadSince(generation) => since = generation.0,
-            Subscribed::Had(partition) => {
-                let number = names.partitions[partition.index()].index;
-                member.owned.push((&names.topic_of(partition).name, number));
-            }
+            Subscribed::Owned(id) => member.owned.push(partition(id)),
+            Subscribed::Had(id) => had.push(partition(id)),
         }
     }
     if assignor == AssignorName::Sticky {
-        member.owned = sticky::user_data(&member.owned);
+        member.owned = sticky::user_data(&had);
         member.owned_generation = since;
     } else {
-        member.owned.clear();
+        member.owned = cooperative_sticky::subscription(&member.owned);
         member.owned_generation = member.generation;
     }
     member

@@ -1,0 +1,196 @@
+//! Stories of classic groups: who gives what up when, which callbacks run in which order, and what a member that is
+//! late, fenced or replaced is told. Each expectation is a rule of Kafka's coordinators.
+
+use std::sync::Arc;
+
+use highwater::base::ids::EventSeq;
+use highwater::check::{Judge, JudgeSetup};
+use highwater::scenario::verdict::judge;
+use highwater::scenario::{Limits, Outcome, Run, load};
+
+const CLUSTER: &str = r#"cluster: (brokers: 1, controllers: 1, config: {
+    "offsets.topic.num.partitions": 1, "offsets.topic.replication.factor": 1,
+    "group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000})"#;
+const FAST: &str =
+    r#""auto.offset.reset": "earliest", "session.timeout.ms": 3000, "heartbeat.interval.ms": 300"#;
+const COOPERATIVE: &str = r#""partition.assignment.strategy": "CooperativeStickyAssignor""#;
+const FOUR: &str = r#"topics: {"t": (replicas: [[1], [1], [1], [1]])}"#;
+
+/// Runs a story under some seeds; every expectation has to be met, and no guarantee broken.
+fn holds(body: &str) {
+    let text = format!("(title: {{\"en\": \"t\"}}, {CLUSTER}, {body})");
+    let scenario = load("story", text.as_bytes(), &Limits::default());
+    let scenario = Arc::new(scenario.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
+    for variant in scenario.variant_names() {
+        for seed in 1..=5 {
+            let mut run =
+                Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
+            run.finish();
+            assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
+            let simulation = run.simulation();
+            let mut watch = Judge::new(Arc::clone(simulation.names()), JudgeSetup::default());
+            for (seq, event) in simulation.trace().events().iter().enumerate() {
+                watch.observe(EventSeq(seq as u32), event, simulation.batches());
+            }
+            assert!(watch.broken_invariants().is_empty(), "{:?}", watch.broken_invariants());
+            let judged = judge(&run);
+            assert!(!judged.is_empty(), "nothing is expected of {variant}");
+            for judged in judged {
+                let (wanted, found) = (judged.expectation, judged.found);
+                assert!(judged.met, "{variant}, seed {seed}: {wanted} but {found}");
+            }
+        }
+    }
+}
+
+/// `["onPartitionsAssigned", ["t-0", …]]`, in the words of a fact.
+fn callback(kind: &str, partitions: &[u32]) -> String {
+    let names: Vec<String> = partitions.iter().map(|n| format!("\"t-{n}\"")).collect();
+    format!("[\"onPartitions{kind}\", [{}]]", names.join(", "))
+}
+
+#[test]
+fn a_cooperative_member_keeps_what_does_not_move_and_joins_twice() {
+    let first = callback("Assigned", &[0, 1, 2, 3]);
+    let cooperative = [
+        first.clone(),
+        callback("Revoked", &[2, 3]),
+        callback("Assigned", &[]),
+        callback("Assigned", &[]),
+    ];
+    let eager = |gets: &[u32]| {
+        [first.clone(), callback("Revoked", &[0, 1, 2, 3]), callback("Assigned", gets)].join(", ")
+    };
+    let [cooperative, range, sticky] = [cooperative.join(", "), eager(&[0, 1]), eager(&[0, 2])];
+    // One assignor that is not cooperative makes the member eager, wherever it stands in the list.
+    holds(&format!(
+        r#"{FOUR}, groups: {{"g": (members: ["A", "B"], topics: ["t"], config: {{{FAST}}}, loop: [Poll],
+            start: ByScript)}},
+        script: [Start(Client("A")), Await(Members("g", 1)), Start(Client("B")),
+            Await(All([Members("g", 2), Assigned("B")])), Sleep("2s"), Observe("callbacks", Callbacks("A")),
+            Observe("B", Callbacks("B"))],
+        variants: {{
+            "cooperative": {{"groups.g.partition.assignment.strategy": "CooperativeStickyAssignor"}},
+            "default": {{}},
+            "both": {{"groups.g.partition.assignment.strategy": "CooperativeStickyAssignor,RangeAssignor"}},
+        }},
+        expect: {{
+            "cooperative": [Observed("callbacks", [{cooperative}]), Observed("B", [{}, {}])],
+            "default": [Observed("callbacks", [{range}]), Observed("B", [{}])],
+            "both": [Observed("callbacks", [{sticky}]), Observed("B", [{}])],
+        }}"#,
+        callback("Assigned", &[]),
+        callback("Assigned", &[2, 3]),
+        callback("Assigned", &[2, 3]),
+        callback("Assigned", &[1, 3]),
+    ));
+}
+
+#[test]
+fn a_group_goes_over_to_the_cooperative_protocol_by_two_rolling_restarts() {
+    let member = |name: &str, strategy: &str, start: &str| {
+        format!(
+            r#""{name}": (group: "g", topics: ["t"], loop: [Poll], start: {start},
+                config: {{{FAST}, "partition.assignment.strategy": "{strategy}"}})"#
+        )
+    };
+    let (range, both, one) =
+        ("RangeAssignor", "CooperativeStickyAssignor,RangeAssignor", "CooperativeStickyAssignor");
+    let consumers = [
+        member("A", range, "AtOnce"),
+        member("B", range, "AtOnce"),
+        member("A2", both, "ByScript"),
+        member("B2", both, "ByScript"),
+        member("A3", one, "ByScript"),
+        member("B3", one, "ByScript"),
+        member("C", one, "ByScript"),
+    ];
+    let eager = [
+        callback("Assigned", &[0, 1]),
+        callback("Revoked", &[0, 1]),
+        callback("Assigned", &[0, 2]),
+        callback("Revoked", &[0, 2]),
+    ];
+    // B2 goes, B3 comes, and C takes one of its two partitions: nobody takes anything from A3.
+    let nothing = callback("Assigned", &[]);
+    let cooperative =
+        [&callback("Assigned", &[0, 2]), &nothing, &nothing, &nothing].map(String::clone);
+    holds(&format!(
+        r#"{FOUR}, consumers: {{{}}}, script: [Await(Members("g", 2)),
+            Close("A"), Start(Client("A2")), Await(Members("g", 2)),
+            Close("B"), Start(Client("B2")), Await(Members("g", 2)),
+            Close("A2"), Start(Client("A3")), Await(Members("g", 2)),
+            Close("B2"), Start(Client("B3")), Await(Members("g", 2)), Sleep("3s"), Start(Client("C")),
+            Await(All([Members("g", 3), Assigned("C")])), Sleep("1s"),
+            Observe("A2", Callbacks("A2")), Observe("A3", Callbacks("A3"))],
+        expect: {{"default": [Observed("A2", [{}]), Observed("A3", [{}])]}}"#,
+        consumers.join(", "),
+        eager.join(", "),
+        cooperative.join(", "),
+    ));
+}
+
+#[test]
+fn a_listener_that_commits_what_is_finished_costs_no_record_at_a_rebalance() {
+    holds(&format!(
+        r#"{FOUR}, producers: {{"p": ()}}, consumers: {{
+            "A": (group: "g", topics: ["t"], config: {{{FAST}, "enable.auto.commit": false, "max.poll.records": 5}}),
+            "B": (group: "g", topics: ["t"], config: {{{FAST}, "enable.auto.commit": false}}, start: ByScript,
+                loop: [Poll, Work("1ms"), Commit(Sync)])}},
+        script: [Send(from: "p", to: "t", partition: 3, count: 10), Await(Completed("p")),
+            Poll(consumer: "A", records: 5), Process(consumer: "A", count: 3), Start(Client("B")), Sleep("1s"),
+            Poll(consumer: "A", timeout: "1s"), Observe("threw", Exception("A")),
+            Await(Assigned("B")), Process(consumer: "A"), Await(Processed("B", 5)), Sleep("1s")],
+        variants: {{
+            "nothing": {{}},
+            "the positions": {{"consumers.A.on_revoked": Commit(Sync)}},
+            "what is finished": {{"consumers.A.on_revoked": CommitFinished(Sync)}},
+            "without waiting": {{"consumers.A.on_revoked": CommitFinished(Async)}},
+        }},
+        expect: {{
+            "nothing": [Repeated(5)],
+            "the positions": [Observed("threw", None), Repeated(0)],
+            "what is finished": [Observed("threw", None), Repeated(2)],
+            "without waiting": [Observed("threw", None), Repeated(2)],
+        }}"#
+    ));
+}
+
+#[test]
+fn what_is_lost_cannot_be_committed_in_the_callback() {
+    let callbacks = [
+        callback("Assigned", &[0, 1, 2, 3]),
+        callback("Lost", &[0, 1, 2, 3]),
+        callback("Assigned", &[0, 1, 2, 3]),
+    ];
+    holds(&format!(
+        r#"{FOUR}, producers: {{"p": ()}}, consumers: {{"A": (group: "g", topics: ["t"], on_revoked: Commit(Sync),
+            config: {{{FAST}, "enable.auto.commit": false, "max.poll.interval.ms": 4000}})}},
+        script: [Send(from: "p", to: "t", partition: 0, count: 5), Await(Completed("p")),
+            Poll(consumer: "A", records: 5),
+            Sleep("5s"), Observe("state", GroupState("g")), Poll(consumer: "A", timeout: "2s"),
+            Observe("threw", Exception("A")),
+            Observe("callbacks", Callbacks("A")), Observe("committed", Committed("g"))],
+        expect: {{"default": [Observed("state", "Empty"), Observed("threw", "CommitFailedException"),
+            Observed("committed", {{}}), Observed("callbacks", [{}])]}}"#,
+        callbacks.join(", ")
+    ));
+}
+
+#[test]
+fn in_a_cooperative_rebalance_records_still_come_and_commits_do_not_go() {
+    holds(&format!(
+        r#"{FOUR}, producers: {{"p": ()}}, consumers: {{
+            "A": (group: "g", topics: ["t"], config: {{{FAST}, {COOPERATIVE}, "enable.auto.commit": false}}),
+            "B": (group: "g", topics: ["t"], config: {{{FAST}, {COOPERATIVE}}}),
+            "C": (group: "g", topics: ["t"], config: {{{FAST}, {COOPERATIVE}}}, loop: [Poll], start: ByScript)}},
+        script: [At("1s", [Poll(consumer: "B", timeout: "6s")]), Poll(consumer: "A", timeout: "7s"),
+            Await(Members("g", 2)),
+            Start(Client("C")), Sleep("1s"), Poll(consumer: "A", timeout: "100ms"),
+            Send(from: "p", to: "t", partition: 0, count: 3), Await(Completed("p")),
+            Poll(consumer: "A", records: 3, within: "2s"), Observe("polled", Polled("A")),
+            Commit(consumer: "A"), Observe("threw", Exception("A"))],
+        expect: {{"default": [Observed("polled", ["m0", "m1", "m2"]),
+            Observed("threw", "RebalanceInProgressException")]}}"#
+    ));
+}
