@@ -63,6 +63,10 @@ pub struct ProducerConfig {
     pub max_request_size: u32,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
+    /// `metadata.recovery.strategy`: true for `rebootstrap`.
+    pub rebootstrap: bool,
+    /// `metadata.recovery.rebootstrap.trigger.ms`.
+    pub rebootstrap_trigger: Duration,
     /// `partitioner.class`.
     pub partitioner: Partitioner,
     /// `partitioner.ignore.keys`.
@@ -96,6 +100,8 @@ impl Default for ProducerConfig {
             max_block: Duration::from_millis(60_000),
             max_request_size: 1_048_576,
             metadata_max_age: Duration::from_millis(300_000),
+            rebootstrap: true,
+            rebootstrap_trigger: Duration::from_millis(300_000),
             partitioner: Partitioner::BuiltIn,
             partitioner_ignore_keys: false,
             adaptive_partitioning: true,
@@ -247,6 +253,10 @@ pub struct ConsumerConfig {
     pub reconnect_backoff_max: Duration,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
+    /// `metadata.recovery.strategy`: true for `rebootstrap`.
+    pub rebootstrap: bool,
+    /// `metadata.recovery.rebootstrap.trigger.ms`.
+    pub rebootstrap_trigger: Duration,
     /// `partition.assignment.strategy`, in order of preference.
     pub assignors: Assignors,
     /// `client.rack`; empty when it says none.
@@ -276,6 +286,8 @@ impl Default for ConsumerConfig {
             reconnect_backoff: Duration::from_millis(50),
             reconnect_backoff_max: Duration::from_millis(1_000),
             metadata_max_age: Duration::from_millis(300_000),
+            rebootstrap: true,
+            rebootstrap_trigger: Duration::from_millis(300_000),
             assignors: Assignors([
                 Some(AssignorName::Range),
                 Some(AssignorName::CooperativeSticky),

@@ -33,6 +33,8 @@ pub struct ClientMetadata {
     all: BrokerSet,
     brokers: BrokerSet,
     partitions: Vec<KnownPartition>,
+    /// The last epoch seen of each partition, which a rebootstrap does not forget (`lastSeenLeaderEpochs`).
+    last_seen: Vec<LeaderEpoch>,
     version: u32,
     requests: u32,
     answered: u32,
@@ -44,6 +46,8 @@ pub struct ClientMetadata {
     failures: u32,
     equivalent_responses: u32,
     last_success: Option<Time>,
+    /// Since when no broker has answered, though an update was due (`metadataAttemptStartMs`).
+    attempt_started: Option<Time>,
     /// Not before this moment: the back-off after the last answer or failure.
     allowed_at: Time,
 }
@@ -56,6 +60,7 @@ impl ClientMetadata {
             all,
             brokers: all,
             partitions: Vec::new(),
+            last_seen: Vec::new(),
             version: 0,
             requests: 0,
             answered: 0,
@@ -66,6 +71,7 @@ impl ClientMetadata {
             failures: 0,
             equivalent_responses: 0,
             last_success: None,
+            attempt_started: None,
             allowed_at: Time::ZERO,
         }
     }
@@ -175,6 +181,7 @@ impl ClientMetadata {
         self.answered = self.requests;
         self.in_progress = false;
         self.needed = false;
+        self.attempt_started = None;
         self.failures = 0;
         self.last_success = Some(now);
         self.equivalent_responses = if news { 0 } else { self.equivalent_responses + 1 };
@@ -197,10 +204,24 @@ impl ClientMetadata {
         newer
     }
 
-    /// Forgets the brokers and falls back on `bootstrap.servers` (KIP-899, `metadata.recovery.strategy=rebootstrap`).
-    pub fn rebootstrap(&mut self) {
+    /// Forgets brokers and partitions and falls back on `bootstrap.servers` (KIP-899, KIP-1102,
+    /// `metadata.recovery.strategy=rebootstrap`): nobody leads anything any more, and the next `send()` of a producer
+    /// waits for metadata as its first one did.
+    pub fn rebootstrap(&mut self, now: Time) {
         self.brokers = self.all;
+        self.partitions.clear();
         self.needed = true;
+        self.attempt_started = Some(now);
+    }
+
+    /// An attempt to bring the metadata up to date begins, unless one is under way.
+    pub fn attempt(&mut self, now: Time) {
+        self.attempt_started.get_or_insert(now);
+    }
+
+    /// When the attempt that is under way began.
+    pub fn attempt_started(&self) -> Option<Time> {
+        self.attempt_started
     }
 
     fn learn(
@@ -212,18 +233,26 @@ impl ClientMetadata {
         if self.partitions.len() <= partition.index() {
             self.partitions.resize(partition.index() + 1, KnownPartition::UNKNOWN);
         }
+        if self.last_seen.len() <= partition.index() {
+            self.last_seen.resize(partition.index() + 1, LeaderEpoch::NONE);
+        }
         let known = &mut self.partitions[partition.index()];
+        let last_seen = &mut self.last_seen[partition.index()];
         let new = KnownPartition { leader, leader_epoch };
-        let news = leader_epoch >= known.leader_epoch && *known != new;
+        let news = leader_epoch >= *last_seen && *known != new;
         if news {
             *known = new;
+            *last_seen = leader_epoch;
         }
         news
     }
 
     /// Adds this cache to a fingerprint.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.brokers, &self.partitions, self.needed, self.in_progress));
+        into.add((self.brokers, &self.partitions, &self.last_seen, self.needed, self.in_progress));
+        if let Some(at) = self.attempt_started {
+            into.add_time(now, at);
+        }
         into.add((self.failures, self.equivalent_responses, self.version.min(1)));
         into.add_time(now, self.allowed_at.max(now));
         if let Some(at) = self.last_success {
@@ -265,6 +294,19 @@ mod tests {
         assert!(!metadata.update_leader(P, BrokerId(3), LeaderEpoch(6)), "not newer");
         assert!(metadata.update_leader(P, BrokerId(3), LeaderEpoch(7)));
         assert_eq!(metadata.leader(P), Some(BrokerId(3)));
+    }
+
+    #[test]
+    fn who_falls_back_on_bootstrap_servers_forgets_who_leads_but_not_what_is_old() {
+        let (mut metadata, mut fx) = metadata();
+        let one: BrokerSet = [BrokerId(2)].into_iter().collect();
+        metadata.update(Time::ZERO, one, &answer(Some(2), 5), &mut fx);
+        metadata.rebootstrap(Time::ZERO);
+        assert_eq!((metadata.partition(P), metadata.brokers().len()), (None, 3));
+        metadata.update(Time::ZERO, one, &answer(Some(2), 4), &mut fx);
+        assert_eq!(metadata.partition(P), None, "an older epoch is not believed, before or after");
+        metadata.update(Time::ZERO, one, &answer(Some(2), 5), &mut fx);
+        assert_eq!(metadata.leader(P), Some(BrokerId(2)));
     }
 
     #[test]

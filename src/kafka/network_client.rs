@@ -39,6 +39,8 @@ pub struct NetworkConfig {
     pub retry_backoff_max: Duration,
     /// `metadata.max.age.ms`.
     pub metadata_max_age: Duration,
+    /// `metadata.recovery.strategy=rebootstrap`, and `metadata.recovery.rebootstrap.trigger.ms`.
+    pub rebootstrap: Option<Duration>,
 }
 
 impl From<&ProducerConfig> for NetworkConfig {
@@ -51,6 +53,7 @@ impl From<&ProducerConfig> for NetworkConfig {
             retry_backoff: config.retry_backoff,
             retry_backoff_max: config.retry_backoff_max,
             metadata_max_age: config.metadata_max_age,
+            rebootstrap: config.rebootstrap.then_some(config.rebootstrap_trigger),
         }
     }
 }
@@ -66,6 +69,7 @@ impl From<&ConsumerConfig> for NetworkConfig {
             retry_backoff: config.retry_backoff,
             retry_backoff_max: config.retry_backoff_max,
             metadata_max_age: config.metadata_max_age,
+            rebootstrap: config.rebootstrap.then_some(config.rebootstrap_trigger),
         }
     }
 }
@@ -219,9 +223,10 @@ impl<P> NetworkClient<P> {
         if !self.metadata.is_update_due(now) {
             return;
         }
+        self.metadata.attempt(now);
         let mut node = self.least_loaded_node(now, fx);
-        if node.is_none() && !self.any_ready() {
-            self.metadata.rebootstrap();
+        if node.is_none() && !self.any_ready() && self.config.rebootstrap.is_some() {
+            self.metadata.rebootstrap(now);
             node = self.least_loaded_node(now, fx);
         }
         let Some(broker) = node else { return };
@@ -297,12 +302,18 @@ impl<P> NetworkClient<P> {
     /// requests on them, connection by connection, oldest first.
     pub fn expire(&mut self, now: Time, fx: &mut Effects) -> Vec<P> {
         let mut lost = Vec::new();
+        let rebootstraps = self.rebootstrap_at().is_some_and(|at| at < now);
         for n in 1..self.connections.len() {
-            if self.connections[n].in_flight.iter().any(|request| request.deadline <= now) {
+            let connection = &self.connections[n];
+            let silent = connection.in_flight.iter().any(|request| request.deadline <= now);
+            if silent || (rebootstraps && connection.state != ConnectionState::Disconnected) {
                 let peer = NodeId::Broker(BrokerId(n as u8));
                 fx.disconnect(peer);
                 lost.append(&mut self.disconnected(now, peer, fx));
             }
+        }
+        if rebootstraps {
+            self.metadata.rebootstrap(now);
         }
         lost
     }
@@ -310,7 +321,14 @@ impl<P> NetworkClient<P> {
     /// When [`NetworkClient::expire`] and [`NetworkClient::poll`] should be called again at the latest.
     pub fn next_deadline(&self, now: Time) -> Time {
         let requests = self.connections.iter().flat_map(|c| &c.in_flight).map(|r| r.deadline);
-        requests.min().unwrap_or(Time::NEVER).min(self.next_metadata_attempt(now))
+        let rebootstrap = self.rebootstrap_at().map_or(Time::NEVER, |at| at + CLOCK_TICK);
+        let next = requests.min().unwrap_or(Time::NEVER).min(rebootstrap);
+        next.min(self.next_metadata_attempt(now))
+    }
+
+    /// When the client gives its connections up, because for so long no broker has told it anything (KIP-1102).
+    fn rebootstrap_at(&self) -> Option<Time> {
+        Some(self.metadata.attempt_started()? + self.config.rebootstrap?)
     }
 
     fn next_metadata_attempt(&self, now: Time) -> Time {

@@ -13,7 +13,8 @@ impl Script<'_, '_, '_> {
                     self.topic(topic);
                 }
             }
-            Step::Unsubscribe(name) | Step::CloseWithin(name, _) => self.consumer(name),
+            Step::Unsubscribe(name) => self.consumer(name),
+            Step::CloseWithin(name, _) => self.client(name),
             Step::Assign(name, partitions) => {
                 self.consumer(name);
                 for p in partitions {

@@ -174,7 +174,7 @@ impl Script<'_, '_, '_> {
         }
     }
 
-    fn client(&mut self, name: &str) {
+    pub(super) fn client(&mut self, name: &str) {
         if self.known.complete {
             let known = [self.known.producers.clone(), self.known.consumers.clone()].concat();
             self.one_of("client", name, &known);

@@ -122,7 +122,10 @@ impl Run {
             Step::Send(send) => self.send(send, op),
             Step::Flush(name) => self.flush(n, name),
             Step::Close(name) if self.state.producer(name).is_some() => {
-                self.close_producer(n, name);
+                self.close_producer(n, name, None);
+            }
+            Step::CloseWithin(name, span) if self.state.producer(name).is_some() => {
+                self.close_producer(n, name, Some(span.0));
             }
             Step::Observe(name, probe) => self.observe(name, probe, written.number),
             Step::Ask(question) => {
@@ -219,11 +222,11 @@ impl Run {
         }
     }
 
-    fn close_producer(&mut self, n: usize, name: &str) {
+    fn close_producer(&mut self, n: usize, name: &str, timeout: Option<Duration>) {
         let Some(producer) = self.state.producer(name) else { return };
         let node = NodeId::Producer(producer);
         if self.state.runs(node) {
-            self.state.sim.apply(&Command::CloseProducer { producer });
+            self.state.sim.apply(&Command::CloseProducer { producer, timeout });
             self.strands[n].wait = Wait::Closed(node);
         }
     }

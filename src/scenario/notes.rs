@@ -3,7 +3,7 @@
 
 use crate::base::batch::BatchTable;
 use crate::base::error::Exception;
-use crate::base::ids::{MessageId, NodeId, PartitionId};
+use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
 use crate::base::names::Names;
 use crate::event::{CommitKind, Event, EventKind, FaultKind, RebalanceCallback};
 
@@ -48,6 +48,8 @@ pub struct Notes {
     pub consumers: Vec<ConsumerNotes>,
     /// What the last call of each producer threw, its constructor included.
     pub producers: Vec<Option<Exception>>,
+    /// What the application of each producer was told, in the order of the callbacks.
+    pub told: Vec<Vec<(MessageId, Result<Offset, Exception>)>>,
     /// What the administrator's last call threw.
     pub admin: Option<Exception>,
 }
@@ -58,6 +60,7 @@ impl Notes {
         Self {
             consumers: vec![ConsumerNotes::default(); names.consumers.len()],
             producers: vec![None; names.producers.len()],
+            told: vec![Vec::new(); names.producers.len()],
             admin: None,
         }
     }
@@ -67,10 +70,11 @@ impl Notes {
         if let EventKind::AdminCalled { exception, .. } = event.kind {
             self.admin = exception;
         }
-        if let (NodeId::Producer(n), EventKind::Threw { exception }) = (event.node, event.kind) {
-            self.producers[usize::from(n)] = Some(exception);
-        }
-        let NodeId::Consumer(n) = event.node else { return };
+        let n = match event.node {
+            NodeId::Producer(n) => return self.producer_event(usize::from(n), event, batches),
+            NodeId::Consumer(n) => n,
+            _ => return,
+        };
         let notes = &mut self.consumers[usize::from(n)];
         let messages = |batch, first: u16, count: u16| {
             (first..first + count).filter_map(move |i| {
@@ -113,6 +117,26 @@ impl Notes {
             EventKind::Fault { kind: FaultKind::Start } => {
                 notes.polled_by_process = 0;
                 notes.processed_by_process = 0;
+            }
+            _ => {}
+        }
+    }
+
+    fn producer_event(&mut self, n: usize, event: &Event, batches: &BatchTable) {
+        let told = &mut self.told[n];
+        match event.kind {
+            EventKind::Threw { exception } => self.producers[n] = Some(exception),
+            EventKind::SendFailed { message, exception } => told.push((message, Err(exception))),
+            EventKind::BatchFailed { batch, exception, .. } => {
+                told.extend(batches.messages(batch).map(|message| (message, Err(exception))));
+            }
+            EventKind::Acknowledged { batch, base_offset, .. } => {
+                let offset = |n: usize| match base_offset {
+                    Offset::NONE => base_offset,
+                    base => Offset(base.0 + n as i64),
+                };
+                let messages = batches.messages(batch).enumerate();
+                told.extend(messages.map(|(n, message)| (message, Ok(offset(n)))));
             }
             _ => {}
         }

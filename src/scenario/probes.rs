@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::error::Exception;
 use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
 use crate::event::RebalanceCallback;
 use crate::kafka::api::PartitionOffset;
@@ -99,6 +100,11 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         let exception = state.notes.producers[usize::from(n)];
         return Some(exception.map_or(Fact::None, |exception| text(exception.name())));
     }
+    if let Probe::Callbacks(name) = probe
+        && let Some(n) = state.producer(name)
+    {
+        return Some(producer_callbacks(state, n));
+    }
     let (Probe::Position(name)
     | Probe::Polled(name)
     | Probe::Processed(name)
@@ -135,6 +141,19 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         ),
         _ => notes.exception.map_or(Fact::None, |exception| text(exception.name())),
     })
+}
+
+/// What a producer's callbacks were told, in order.
+fn producer_callbacks(state: &State, producer: u16) -> Fact {
+    let told = state.notes.told[usize::from(producer)].iter();
+    let row = |(message, outcome): &(MessageId, Result<Offset, Exception>)| {
+        let outcome = match outcome {
+            Ok(offset) => number(offset.0),
+            Err(exception) => text(exception.name()),
+        };
+        Fact::List(vec![text(state.names().message(*message)), outcome])
+    };
+    Fact::List(told.map(row).collect())
 }
 
 /// The active controller, or its epoch.

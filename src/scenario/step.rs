@@ -123,7 +123,7 @@ pub enum Step {
     BeginningOffsets(AskOffsets),
     /// `endOffsets(partitions, timeout)`.
     EndOffsets(AskOffsets),
-    /// `close(timeout)`.
+    /// `close(timeout)` of a producer or consumer: takes until it returns.
     CloseWithin(String, Span),
 
     // --- administrators -------------------------------------------------------------------------------------------

@@ -81,10 +81,12 @@ pub enum Command {
         /// Which producer.
         producer: u16,
     },
-    /// `close()`.
+    /// `close()`, or `close(timeout)`.
     CloseProducer {
         /// Which producer.
         producer: u16,
+        /// How long it may take.
+        timeout: Option<Duration>,
     },
     /// An administrator's call.
     Administer {

@@ -55,9 +55,9 @@ impl Simulation {
                 machine.flush(self.now, &mut self.effects);
                 self.carry_out(NodeId::Producer(*producer), cause);
             }
-            Command::CloseProducer { producer } => {
+            Command::CloseProducer { producer, timeout } => {
                 let machine = &mut self.world.producers[usize::from(*producer)];
-                machine.close(self.now, &mut self.effects);
+                machine.close(self.now, *timeout, &mut self.effects);
                 self.carry_out(NodeId::Producer(*producer), cause);
             }
             Command::Administer { request } => self.administer(request),

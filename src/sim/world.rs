@@ -107,7 +107,7 @@ impl World {
     pub(super) fn stop(&mut self, node: NodeId, now: Time, fx: &mut Effects) {
         match node {
             NodeId::Broker(id) => self.brokers[id.index() - 1].stop(now, fx),
-            NodeId::Producer(n) => self.producers[usize::from(n)].close(now, fx),
+            NodeId::Producer(n) => self.producers[usize::from(n)].close(now, None, fx),
             NodeId::Consumer(n) => self.consumers[usize::from(n)].stop(now, fx),
             NodeId::Controller(n) => self.controllers[usize::from(n) - 1].stop(now, fx),
             NodeId::Script => {}

@@ -1,7 +1,7 @@
 //! Consumer settings (`ConsumerConfig`), share consumers' included.
 
 use crate::base::config::{AssignorName, Assignors, ConsumerConfig, OffsetReset};
-use crate::base::properties::value::{boolean, int, int_millis, long_millis, one_of};
+use crate::base::properties::value::{REBOOTSTRAP, boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, Problem, PropertyError, Row, Set, Settings, Support,
     known, obeyed,
@@ -61,6 +61,12 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         |c, v| long_millis(v, 0).map(|d| c.reconnect_backoff_max = d)),
     yes(["metadata.max.age.ms", "300000", "ms", "how soon new partitions are found without an error"],
         |c, v| long_millis(v, 0).map(|d| c.metadata_max_age = d)),
+    yes(["metadata.recovery.strategy", "rebootstrap", "",
+        "what a client does that can reach no broker it knows: ask bootstrap.servers again, or none"],
+        |c, v| one_of(v, REBOOTSTRAP).map(|on| c.rebootstrap = on)),
+    yes(["metadata.recovery.rebootstrap.trigger.ms", "300000", "ms",
+        "no metadata for so long: the client closes its connections and asks bootstrap.servers again"],
+        |c, v| int_millis(v, 0).map(|d| c.rebootstrap_trigger = d)),
     yes(["partition.assignment.strategy", "RangeAssignor,CooperativeStickyAssignor", "",
         "assignors in order of preference; the group takes one that all its members know"],
         set_assignors),

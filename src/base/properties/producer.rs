@@ -2,7 +2,7 @@
 
 use crate::base::config::{Acks, Partitioner, ProducerConfig};
 use crate::base::properties::value::{
-    LONG_MAX, boolean, int, int_millis, long_millis, number, one_of,
+    LONG_MAX, REBOOTSTRAP, boolean, int, int_millis, long_millis, number, one_of,
 };
 use crate::base::properties::{
     Configurable, Findings, Given, KAFKA_EXCEPTION, Kind, NOT_MODELLED, Problem, PropertyError,
@@ -62,6 +62,12 @@ const ROWS: &[Row<ProducerConfig>] = &[
         |c, v| int(v, 0).map(|n| c.max_request_size = n)),
     yes(["metadata.max.age.ms", "300000", "ms", "how soon new partitions and leaders are found without an error"],
         |c, v| long_millis(v, 0).map(|d| c.metadata_max_age = d)),
+    yes(["metadata.recovery.strategy", "rebootstrap", "",
+        "what a client does that can reach no broker it knows: ask bootstrap.servers again, or none"],
+        |c, v| one_of(v, REBOOTSTRAP).map(|on| c.rebootstrap = on)),
+    yes(["metadata.recovery.rebootstrap.trigger.ms", "300000", "ms",
+        "no metadata for so long: the client closes its connections and asks bootstrap.servers again"],
+        |c, v| int_millis(v, 0).map(|d| c.rebootstrap_trigger = d)),
     yes(["partitioner.class", "null", "",
         "null: by key, or sticky without one; RoundRobinPartitioner: one after the other"],
         set_partitioner),

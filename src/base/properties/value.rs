@@ -7,6 +7,9 @@ pub(super) const INT_MAX: u64 = i32::MAX as u64;
 /// The largest `long` of Java.
 pub(super) const LONG_MAX: u64 = i64::MAX as u64;
 
+/// `metadata.recovery.strategy`.
+pub(super) const REBOOTSTRAP: &[(&str, bool)] = &[("rebootstrap", true), ("none", false)];
+
 /// A whole number from `low` to `high`.
 pub(super) fn number(text: &str, low: u64, high: u64) -> Result<u64, String> {
     let Ok(n) = text.parse::<i128>() else {

@@ -16,12 +16,8 @@ use crate::base::time::{Duration, Time};
 use crate::kafka::backoff::ExponentialBackoff;
 use crate::kafka::client_metadata::ClientMetadata;
 use crate::kafka::effects::Effects;
-use crate::kafka::producer::batch::{BatchId, BatchStore, ProducerBatch};
+use crate::kafka::producer::batch::{BatchId, BatchStore, ESTIMATE_SLACK, ProducerBatch};
 use crate::kafka::producer::transaction_manager::TransactionManager;
-
-/// `DefaultRecord.MAX_RECORD_OVERHEAD` less the 4 bytes that a small record really has: by so much Kafka's estimate
-/// of a record's size exceeds it.
-pub(super) const ESTIMATE_SLACK: u32 = 17;
 
 /// What became of an append.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -310,13 +306,15 @@ impl RecordAccumulator {
         }
     }
 
-    /// The batch has its outcome: its memory is free.
+    /// The batch has its outcome. Its memory is free, unless a request still carries it.
     pub(super) fn complete(&mut self, id: BatchId) {
         self.landed(id);
         let batch = &mut self.batches[id];
         batch.done = true;
-        self.available_memory += u64::from(batch.allocated);
         let unsent = !batch.in_flight;
+        if unsent {
+            self.available_memory += u64::from(batch.allocated);
+        }
         let mut place = self.incomplete_place(id);
         while self.incomplete[place] != id {
             // The parts of a batch that was split share its number.
@@ -328,14 +326,16 @@ impl RecordAccumulator {
         }
     }
 
-    /// Splits a batch that the broker found too large, and puts the parts at the front of the queue. Of a batch within
-    /// `batch.size` there is one part: Kafka then tries the same again until `delivery.timeout.ms`.
+    /// Splits a batch that the broker found too large into parts of at most `batch.size`, which may be one part, and
+    /// such a part into halves, and puts the parts at the front of the queue. They count as never tried.
     pub(super) fn split_and_reenqueue(
         &mut self,
         id: BatchId,
         mut transactions: Option<&mut TransactionManager>,
     ) {
-        let mut parts = self.batches.split(id, self.batch_size);
+        let batch = &self.batches[id];
+        let size = if batch.is_part { batch.half() } else { self.batch_size };
+        let mut parts = self.batches.split(id, size);
         let partition = self.batches[id].partition;
         while let Some(part) = parts.pop() {
             let place = self.incomplete_place(id);
@@ -350,19 +350,15 @@ impl RecordAccumulator {
 
     /// The answer to a request came for a batch that had its outcome before.
     pub(super) fn forget(&mut self, id: BatchId) {
+        self.available_memory += u64::from(self.batches[id].allocated);
         self.batches.remove(id);
     }
 
-    /// Takes out what has waited longer than `delivery.timeout.ms`: first what is in flight, then what is not.
-    /// Kafka looks at the front of each queue only, and so does this.
+    /// Takes out what has waited longer than `delivery.timeout.ms`: first what is not in flight, then what is, though
+    /// it is older (`Sender.sendProducerData`). Kafka looks at the front of each queue only, and so does this.
     pub(super) fn expire(&mut self, now: Time, expired: &mut Vec<BatchId>) {
         let timeout = self.delivery_timeout;
         let over = |batch: &ProducerBatch| batch.has_expired(now, timeout);
-        for n in 0..self.flying.len() {
-            let queue = &self.queues[self.flying[n].index()];
-            let flying = queue.in_flight.iter().copied();
-            expired.extend(flying.take_while(|id| over(&self.batches[*id])));
-        }
         let mut n = 0;
         while let Some(partition) = self.active.get(n).copied() {
             let first = self.queues[partition.index()].waiting[0];
@@ -374,6 +370,19 @@ impl RecordAccumulator {
                 n += 1;
             }
         }
+        for partition in &self.flying {
+            let flying = self.queues[partition.index()].in_flight.iter().copied();
+            expired.extend(flying.take_while(|id| over(&self.batches[*id])));
+        }
+    }
+
+    /// Takes everything without an outcome out of the queues, oldest first (`abortIncompleteBatches`).
+    pub(super) fn abort(&mut self) -> Vec<BatchId> {
+        for queue in &mut self.queues {
+            queue.waiting.clear();
+        }
+        self.active.clear();
+        self.incomplete.iter().copied().collect()
     }
 
     /// When the next batch expires.

@@ -9,6 +9,10 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BatchHandle, LeaderEpoch, PartitionId, Sequence};
 use crate::base::time::{Duration, Time};
 
+/// `DefaultRecord.MAX_RECORD_OVERHEAD` less the 4 bytes that a small record really has: by so much Kafka's estimate
+/// of a record's size exceeds it.
+pub(super) const ESTIMATE_SLACK: u32 = 17;
+
 /// The place of a batch in a [`BatchStore`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct BatchId(u32);
@@ -44,6 +48,8 @@ pub(super) struct ProducerBatch {
     closed: bool,
     /// Memory taken from the buffer pool, to be given back.
     pub(super) allocated: u32,
+    /// A broker found the batch it comes from too large (`isSplitBatch`).
+    pub(super) is_part: bool,
     /// In the batch table; [`BatchHandle::NONE`] before it is first drained.
     pub(super) handle: BatchHandle,
     /// Set when it is first drained.
@@ -74,6 +80,7 @@ impl ProducerBatch {
             write_limit: allocated,
             closed: false,
             allocated,
+            is_part: false,
             handle: BatchHandle::NONE,
             producer: None,
             done: false,
@@ -103,6 +110,12 @@ impl ProducerBatch {
         self.bytes += record.bytes;
         self.last_append = now;
         true
+    }
+
+    /// The size of the parts when a part is too large again: half of it, or its largest record.
+    pub(super) fn half(&self) -> u32 {
+        let largest = self.records.iter().map(|record| record.bytes).max().unwrap_or(0);
+        (Batch::HEADER_BYTES + largest + ESTIMATE_SLACK).max(self.bytes / 2)
     }
 
     /// The records; they stay until the batch is removed from the store.
@@ -202,9 +215,10 @@ impl BatchStore {
             if last.is_some_and(|last: BatchId| self[last].try_append(record, created)) {
                 continue;
             }
-            let limit = batch_size.max(Batch::HEADER_BYTES + record.bytes);
+            let limit = batch_size.max(Batch::HEADER_BYTES + record.bytes + ESTIMATE_SLACK);
             let part = self.create(partition, created, limit);
             self[part].allocated = 0;
+            self[part].is_part = true;
             self[part].serial = serial;
             self[part].try_append(record, created);
             parts.push(part);
@@ -236,6 +250,7 @@ impl BatchStore {
         let b = &self[id];
         into.add((b.partition, b.attempts, b.backoff, b.reopened, b.count, b.bytes));
         into.add((b.closed, b.done, b.in_flight, b.leader_epoch, b.attempts_when_leader_changed));
+        into.add(b.is_part);
         into.add(b.producer.map(|p| (p.id, p.epoch, p.base_sequence)));
         for record in &b.records {
             let message = match record.body {

@@ -5,7 +5,8 @@
 //!
 //! The application has one thread: while a `send()` blocks (no metadata, no memory), later calls wait their turn and
 //! their own `max.block.ms` has not begun.
-//! Simplified: no serializers, interceptors, headers or transactions; `close()` has no time-out.
+//! Simplified: no serializers, interceptors, headers or transactions. Where `close(timeout)` gives up, Kafka fails the
+//! batches in the order of a hash set, and this in the order in which they were begun.
 
 mod accumulator;
 mod batch;
@@ -30,7 +31,8 @@ use crate::kafka::partitioner::{
     BuiltInPartitioner, PartitionLoadStats, RoundRobinPartitioner, TopicPartitions,
     partition_for_key,
 };
-use crate::kafka::producer::accumulator::{Appended, ESTIMATE_SLACK};
+use crate::kafka::producer::accumulator::Appended;
+use crate::kafka::producer::batch::ESTIMATE_SLACK;
 use crate::kafka::producer::sender::Sender;
 
 /// One call of `send()`.
@@ -55,7 +57,7 @@ pub struct SendRequest {
 enum Call {
     Send(SendRequest),
     Flush,
-    Close,
+    Close { timeout: Option<Duration> },
 }
 
 /// Why a `send()` blocks.
@@ -88,6 +90,8 @@ pub struct Producer {
     /// Of the call that blocks: until when, and what for.
     blocked: Option<(Time, Blocked)>,
     closing: bool,
+    /// `close(timeout)` gives up then.
+    close_by: Time,
     closed: bool,
     /// When the sender's timer will ring.
     timer: Time,
@@ -106,6 +110,7 @@ impl Producer {
             calls: VecDeque::new(),
             blocked: None,
             closing: false,
+            close_by: Time::NEVER,
             closed: false,
             timer: Time::NEVER,
             available: Vec::new(),
@@ -140,9 +145,10 @@ impl Producer {
         self.call(now, Call::Flush, fx);
     }
 
-    /// The application calls `close()`: the process ends when every record has its outcome.
-    pub fn close(&mut self, now: Time, fx: &mut Effects) {
-        self.call(now, Call::Close, fx);
+    /// The application calls `close()`: the process ends when every record has its outcome. With a `timeout` it ends
+    /// then at the latest, and what has no outcome fails: `KafkaException`, closed forcefully.
+    pub fn close(&mut self, now: Time, timeout: Option<Duration>, fx: &mut Effects) {
+        self.call(now, Call::Close { timeout }, fx);
     }
 
     /// True when every record sent so far has its outcome.
@@ -181,8 +187,9 @@ impl Producer {
                     self.sender.accumulator.flush();
                     wake = true;
                 }
-                Call::Close => {
+                Call::Close { timeout } => {
                     self.closing = true;
+                    self.close_by = timeout.map_or(Time::NEVER, |timeout| now + timeout);
                     self.sender.accumulator.closed = true;
                     wake = true;
                 }
@@ -206,7 +213,11 @@ impl Producer {
                 break next;
             }
         };
-        if self.closing && self.sender.is_drained() {
+        let forceful = self.closing && self.close_by <= now;
+        if forceful {
+            self.sender.abort_incomplete(fx);
+        }
+        if self.closing && (forceful || self.sender.is_drained()) {
             self.closed = true;
             self.sender.client.close(fx);
             fx.cancel_timer(TimerKind::Sender, 0);
@@ -214,7 +225,8 @@ impl Producer {
             return;
         }
         let deadline = self.blocked.map_or(Time::NEVER, |(deadline, _)| deadline);
-        self.set_timer(next.min(deadline), fx);
+        let close_by = if self.closing { self.close_by } else { Time::NEVER };
+        self.set_timer(next.min(deadline).min(close_by), fx);
     }
 
     fn set_timer(&mut self, at: Time, fx: &mut Effects) {
@@ -269,8 +281,10 @@ impl Producer {
             deadline
         } else {
             fx.event(EventKind::Sent { message, partition: None });
-            if reason == Blocked::Metadata {
-                self.sender.client.metadata_mut().request_update_for_new_topic();
+            let metadata = self.sender.client.metadata_mut();
+            let named_after = self.topics[request.topic.index()].named_after;
+            if reason == Blocked::Metadata && named_after >= Some(metadata.answered()) {
+                metadata.request_update_for_new_topic();
             }
             now + self.config.max_block
         };
@@ -447,6 +461,9 @@ impl Producer {
             into.add(topic.named_after.map(named));
         }
         into.add((self.closing, self.closed));
+        if self.closing {
+            into.add_time(now, self.close_by);
+        }
         if let Some((deadline, reason)) = self.blocked {
             into.add(reason);
             into.add_time(now, deadline);

@@ -34,6 +34,8 @@ pub(super) struct Rig {
     pub(super) timers: BTreeMap<Timer, Time>,
     /// Brokers that answer nothing but produce requests by hand.
     pub(super) silent: bool,
+    /// The epoch of the next producer id.
+    pub(super) epoch: i16,
     pub(super) wire: Vec<Sent>,
     pub(super) events: Vec<EventKind>,
     pub(super) disconnects: Vec<NodeId>,
@@ -42,6 +44,15 @@ pub(super) struct Rig {
 impl Rig {
     /// A producer of one topic whose partitions have these leaders, started, connected, with a producer id if wanted.
     pub(super) fn new(leaders: &[u8], change: impl FnOnce(&mut ProducerConfig)) -> Self {
+        Self::started(leaders, 0, change)
+    }
+
+    /// The same with default settings and this first epoch.
+    pub(super) fn with_epoch(leaders: &[u8], epoch: i16) -> Self {
+        Self::started(leaders, epoch, |_| {})
+    }
+
+    fn started(leaders: &[u8], epoch: i16, change: impl FnOnce(&mut ProducerConfig)) -> Self {
         let mut config = ProducerConfig { linger: Duration::ZERO, ..ProducerConfig::default() };
         change(&mut config);
         let partitions = (0..leaders.len() as u16).map(PartitionId).collect();
@@ -69,6 +80,7 @@ impl Rig {
             leaders: leaders.iter().map(|leader| (Some(*leader), 0)).collect(),
             timers: BTreeMap::new(),
             silent: false,
+            epoch,
             wire: Vec::new(),
             events: Vec::new(),
             disconnects: Vec::new(),
@@ -126,7 +138,7 @@ impl Rig {
             Message::InitProducerId { .. } => Message::InitProducerIdResponse {
                 error: ErrorCode::None,
                 producer_id: 1_000,
-                epoch: ProducerEpoch(0),
+                epoch: ProducerEpoch(self.epoch),
             },
             other => panic!("a producer does not send {other:?}"),
         };

@@ -224,12 +224,13 @@ impl Sender {
         let batch = &mut self.accumulator.batches[id];
         batch.close();
         let partition = batch.partition;
+        let producer = batch.producer.filter(|producer| producer.id != ProducerIdAndEpoch::NONE.id);
         if batch.handle == BatchHandle::NONE {
-            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
+            batch.handle = fx.batches.add(self.node, producer, batch.records());
             fx.event(EventKind::BatchReady { batch: batch.handle, partition });
-        } else if fx.batches[batch.handle].producer != batch.producer {
+        } else if fx.batches[batch.handle].producer != producer {
             let replaces = batch.handle;
-            batch.handle = fx.batches.rewrite(replaces, batch.producer);
+            batch.handle = fx.batches.rewrite(replaces, producer);
             let (batch, error) = (batch.handle, batch.last_error);
             fx.event(EventKind::Retry { batch, partition, error, replaces });
         }
@@ -429,20 +430,32 @@ impl Sender {
     /// Tells the application that the batch failed. `adjust` says that retries were left, so that the failure is the
     /// broker's word.
     fn fail(&mut self, id: BatchId, error: ErrorCode, adjust: bool, fx: &mut Effects) {
-        let batch = &mut self.accumulator.batches[id];
-        if batch.done {
+        if self.accumulator.batches[id].done {
             return;
         }
-        if batch.handle == BatchHandle::NONE {
-            // It expired before it was ever sent: the table knows its records from now on.
-            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
-        }
-        let (handle, partition) = (batch.handle, batch.partition);
-        fx.event(EventKind::BatchFailed { batch: handle, partition, exception: exception(error) });
+        self.say_failed(id, exception(error), fx);
         if let Some(transactions) = &mut self.transactions {
             transactions.failed(id, &self.accumulator.batches[id], error, adjust);
         }
         self.accumulator.complete(id);
+    }
+
+    fn say_failed(&mut self, id: BatchId, exception: Exception, fx: &mut Effects) {
+        let batch = &mut self.accumulator.batches[id];
+        if batch.handle == BatchHandle::NONE {
+            // It was never sent: the table knows its records from now on.
+            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
+        }
+        let (batch, partition) = (batch.handle, batch.partition);
+        fx.event(EventKind::BatchFailed { batch, partition, exception });
+    }
+
+    /// `close(timeout)` is over and something has no outcome: that is its outcome, whether the broker has it or not.
+    pub(super) fn abort_incomplete(&mut self, fx: &mut Effects) {
+        for id in self.accumulator.abort() {
+            self.say_failed(id, Exception::Kafka, fx);
+            self.accumulator.complete(id);
+        }
     }
 
     /// Errors that say that the metadata is old, and the leader that some of them name (KIP-951).

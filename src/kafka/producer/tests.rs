@@ -1,5 +1,7 @@
 //! Transcripts: what goes wrong with a request, and what the producer then sends and tells its application.
 
+mod endings;
+
 use super::*;
 use crate::base::config::Acks;
 use crate::base::error::ErrorCode;
@@ -369,6 +371,12 @@ fn a_batch_too_large_for_the_topic_is_split() {
     rig.answer(ErrorCode::MessageTooLarge, -1);
     assert_eq!(rig.on_wire(), [vec![3, 4]], "it fits batch.size, so it is one part again");
     assert_eq!(rig.sequences(), [(0, 2)]);
+    rig.answer(ErrorCode::MessageTooLarge, -1);
+    assert_eq!(rig.on_wire(), [vec![3]], "a part is halved; an idempotent producer sends in turn");
+    rig.answer(ErrorCode::None, 2);
+    assert_eq!((rig.on_wire(), rig.sequences()), (vec![vec![4]], vec![(0, 3)]));
+    rig.answer(ErrorCode::MessageTooLarge, -1);
+    assert_eq!(rig.outcomes().last().unwrap(), "m4!RecordTooLargeException", "one record is whole");
 }
 
 #[test]
@@ -402,7 +410,7 @@ fn flush_ends_lingering_and_close_waits_for_every_outcome() {
     rig.answer(ErrorCode::None, 0);
     assert!(rig.producer.is_flushed());
     rig.send(2);
-    rig.producer.close(rig.now, &mut rig.fx);
+    rig.producer.close(rig.now, None, &mut rig.fx);
     rig.settle();
     rig.pass(0);
     assert!(!rig.producer.is_closed());

@@ -3,7 +3,8 @@
 //! Kafka: `TransactionManager` without transactions, `TxnPartitionMap`, `TxnPartitionEntry` (KIP-98, KIP-360). The
 //! rule behind it all: a batch that was sent once keeps its sequence, so that the broker recognises it; only when a
 //! gap is certain is the epoch bumped, by the client itself, and what is unfinished starts at sequence 0 again.
-//! Simplified: an `UNKNOWN_PRODUCER_ID` answer carries no log start offset here and is always retried after a bump.
+//! Simplified: no answer carries a log start offset, so `UNKNOWN_PRODUCER_ID`, which brokers of 4.4 do not send, is
+//! retried as it is.
 
 use crate::base::batch::ProducerState;
 use crate::base::error::ErrorCode;
@@ -17,6 +18,11 @@ use crate::kafka::producer::batch::{BatchId, BatchStore, ProducerBatch, next_seq
 pub(super) struct ProducerIdAndEpoch {
     pub(super) id: i64,
     pub(super) epoch: ProducerEpoch,
+}
+
+impl ProducerIdAndEpoch {
+    /// `ProducerIdAndEpoch.NONE`. A batch that has it goes out without a producer id, whatever its sequence.
+    pub(super) const NONE: Self = Self { id: -1, epoch: ProducerEpoch(-1) };
 }
 
 /// The way to a producer id.
@@ -178,12 +184,7 @@ impl TransactionManager {
         let partition = batch.partition;
         let sequence = batch.base_sequence().unwrap_or(-1);
         match error {
-            ErrorCode::UnknownProducerId => {
-                if !batch.reopened {
-                    self.request_epoch_bump(partition);
-                }
-                true
-            }
+            ErrorCode::UnknownProducerId => true,
             ErrorCode::OutOfOrderSequenceNumber => {
                 let entry = self.entry(partition);
                 let gap = match entry.unresolved {
@@ -229,14 +230,15 @@ impl TransactionManager {
 
     fn bump_epoch(&mut self, batches: &mut BatchStore) {
         let Some(old) = self.producer else { return };
+        let mut producer = ProducerIdAndEpoch::NONE;
         if old.epoch.0 == i16::MAX {
-            // Epochs are used up: another producer id is asked for.
+            // Epochs are used up: another producer id is asked for. What is unfinished gets no id at all.
             self.producer = None;
             self.init = InitState::Due(Time::ZERO);
-            return;
+        } else {
+            producer = ProducerIdAndEpoch { epoch: old.epoch + 1, ..old };
+            self.producer = Some(producer);
         }
-        let producer = ProducerIdAndEpoch { epoch: old.epoch + 1, ..old };
-        self.producer = Some(producer);
         for entry in self.partitions.iter_mut().filter(|entry| entry.rewrite) {
             entry.rewrite = false;
             entry.unresolved = None;
