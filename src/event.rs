@@ -14,12 +14,13 @@ use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
     Offset, PartitionId, ProducerEpoch, TopicId, TransactionalId,
 };
+use crate::base::share::{AcknowledgeType, RecordState};
 use crate::base::time::Time;
 
 pub use wire::{Api, LossReason, WireLabel};
 pub use words::{
     AdminCall, CommitKind, ElectionType, FaultKind, GroupState, LeaveReason, PositionReason,
-    RebalanceCallback, TopicSetting, TransactionCall,
+    RebalanceCallback, SettleReason, TopicSetting, TransactionCall,
 };
 
 /// One thing that happened.
@@ -174,6 +175,32 @@ pub enum EventKind {
     OffsetPending { group: GroupId, partition: PartitionId, offset: Offset, producer_id: i64 },
     /// The pending offsets of this producer id in this group were dropped: its transaction aborted.
     PendingDropped { group: GroupId, producer_id: i64 },
+
+    // --- share groups (node: the leader of the partition, for the last four the share consumer) ---------------------
+    /// This broker serves the share partition from now on; records before `start` are done with. What it loaded follows
+    /// as [`EventKind::RecordsSettled`]; what was handed out and never acknowledged is as if it never was.
+    SharePartitionLoaded { group: GroupId, partition: PartitionId, start: Offset },
+    /// `member` has these records from now on, under a lock; `delivery` is how often they were delivered by now.
+    RecordsAcquired { group: GroupId, partition: PartitionId, member: MemberId, first: Offset, count: u32, delivery: u16 },
+    /// These records are in another state; nobody has them. It is stored, but for a time-out, which counts at once.
+    RecordsSettled {
+        group: GroupId, partition: PartitionId, first: Offset, count: u32, state: RecordState, reason: SettleReason,
+    },
+    /// `member` may keep these records for another lock duration.
+    LockRenewed { group: GroupId, partition: PartitionId, member: MemberId, first: Offset, count: u32 },
+    /// The share partition's start offset moved: everything below is done with.
+    ShareStart { group: GroupId, partition: PartitionId, offset: Offset },
+    /// A member of a share group is to read `partition`, besides others. One event a partition; what a member had
+    /// before is given again.
+    ShareAssigned { group: GroupId, member: MemberId, partition: PartitionId },
+    /// `poll()` returned these records with this delivery count; follows [`EventKind::Polled`].
+    Delivered { partition: PartitionId, first: Offset, count: u32, delivery: u16 },
+    /// The application said this of records it has.
+    AcknowledgeCalled { partition: PartitionId, first: Offset, count: u32, kind: AcknowledgeType },
+    /// Acknowledgements were sent.
+    AcknowledgeSent { partition: PartitionId, first: Offset, count: u32, kind: AcknowledgeType },
+    /// They were answered; `exception` is what the acknowledgement commit callback gets (`None`: it counts).
+    AcknowledgeAnswered { partition: PartitionId, first: Offset, count: u32, exception: Option<Exception> },
 
     // --- faults and the script --------------------------------------------------------------------------------------
     /// A fault hit this node, or it was healed.

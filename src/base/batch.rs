@@ -10,6 +10,7 @@ use crate::base::ids::{
     BatchHandle, Generation, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId,
     ProducerEpoch, Sequence, TopicId, TransactionalId,
 };
+use crate::base::share::ShareSnapshot;
 use crate::base::shared_log::SharedLog;
 
 /// What a record says.
@@ -50,7 +51,27 @@ pub enum RecordBody {
         /// The leader epoch of the coordinator's `__transaction_state` partition: older ones are fenced by it.
         coordinator_epoch: i32,
     },
+    /// The state of a share partition in `__share_group_state`.
+    ShareState {
+        /// The share group.
+        group: GroupId,
+        /// The partition it reads.
+        partition: PartitionId,
+        /// The value, as [`BatchTable::share`] has it.
+        snapshot: ShareSnapshotId,
+    },
+    /// A record that a share group gave up (KIP-1191), in a dead-letter topic. Where it is from is in its headers.
+    DeadLetter {
+        /// The message.
+        message: MessageId,
+        /// False: only its headers are there, with no key and no value.
+        copied: bool,
+    },
 }
+
+/// A [`ShareSnapshot`] in the table of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ShareSnapshotId(pub u32);
 
 /// A [`TransactionSnapshot`] in the table of a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -228,6 +249,7 @@ pub struct BatchTable {
     records: SharedLog<Record>,
     groups: SharedLog<Arc<GroupSnapshot>>,
     transactions: SharedLog<Arc<TransactionSnapshot>>,
+    shares: SharedLog<Arc<ShareSnapshot>>,
 }
 
 impl BatchTable {
@@ -295,6 +317,16 @@ impl BatchTable {
     /// The value of a record in `__transaction_state`.
     pub fn transaction(&self, id: TransactionSnapshotId) -> &Arc<TransactionSnapshot> {
         &self.transactions[id.0 as usize]
+    }
+
+    /// Keeps the value of a record of the share coordinator.
+    pub fn add_share(&mut self, snapshot: ShareSnapshot) -> ShareSnapshotId {
+        ShareSnapshotId(self.shares.push(Arc::new(snapshot)) as u32)
+    }
+
+    /// The value of a record of the share coordinator.
+    pub fn share(&self, id: ShareSnapshotId) -> &Arc<ShareSnapshot> {
+        &self.shares[id.0 as usize]
     }
 
     /// The records of `batch`, in order.

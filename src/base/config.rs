@@ -6,6 +6,7 @@
 
 use crate::base::era::Era;
 use crate::base::features::Features;
+use crate::base::share::{GroupConfig, ShareBrokerConfig};
 use crate::base::time::Duration;
 
 /// `acks` of a producer.
@@ -263,6 +264,10 @@ pub struct ConsumerConfig {
     pub client_rack: String,
     /// `isolation.level`.
     pub isolation: IsolationLevel,
+    /// `share.acknowledgement.mode=explicit`: of a share consumer, whose application acknowledges each record.
+    pub explicit_acknowledgement: bool,
+    /// `share.acquire.mode=record_limit`: of a share consumer, which gets no more than `max.poll.records` at a time.
+    pub record_limit: bool,
 }
 
 impl Default for ConsumerConfig {
@@ -296,6 +301,8 @@ impl Default for ConsumerConfig {
             ]),
             client_rack: String::new(),
             isolation: IsolationLevel::ReadUncommitted,
+            explicit_acknowledgement: false,
+            record_limit: false,
         }
     }
 }
@@ -315,6 +322,8 @@ pub struct TopicConfig {
     pub flush_messages: u64,
     /// `flush.ms`: age of the last flush at which the next look at the log flushes it.
     pub flush_ms: Duration,
+    /// `errors.deadletterqueue.group.enable`: share groups may write their dead letters to it.
+    pub takes_dead_letters: bool,
 }
 
 impl Default for TopicConfig {
@@ -326,6 +335,7 @@ impl Default for TopicConfig {
             max_message_bytes: 1_048_588,
             flush_messages: u64::MAX,
             flush_ms: Duration(u64::MAX),
+            takes_dead_letters: false,
         }
     }
 }
@@ -383,6 +393,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration: Duration,
     /// `transaction.partition.verification.enable`.
     pub transaction_partition_verification: bool,
+    /// About share groups.
+    pub share: ShareBrokerConfig,
     /// `log.flush.scheduler.interval.ms`: how often logs are looked at for `flush.ms`; by default never.
     pub log_flush_scheduler_interval: Duration,
     /// `num.partitions`.
@@ -427,6 +439,7 @@ impl Default for BrokerConfig {
             transactional_id_expiration: Duration::from_millis(604_800_000),
             producer_id_expiration: Duration::from_millis(86_400_000),
             transaction_partition_verification: true,
+            share: ShareBrokerConfig::default(),
             log_flush_scheduler_interval: Duration(u64::MAX),
             num_partitions: 1,
             default_replication_factor: 1,
@@ -449,6 +462,8 @@ pub struct ClusterConfig {
     pub era: Era,
     /// Of topics, by [`TopicId`](crate::base::ids::TopicId).
     pub topics: Vec<TopicConfig>,
+    /// Of groups, by [`GroupId`](crate::base::ids::GroupId).
+    pub groups: Vec<GroupConfig>,
 }
 
 /// A bug planted on purpose, to prove that the checkers see it. Tests set one; nothing else does.

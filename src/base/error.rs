@@ -142,6 +142,18 @@ error_codes! {
     NoReassignmentInProgress = "NO_REASSIGNMENT_IN_PROGRESS", "NoReassignmentInProgressException", false;
     /// The replicas are not possible.
     InvalidReplicaAssignment = "INVALID_REPLICA_ASSIGNMENT", "InvalidReplicaAssignmentException", false;
+    /// The request contradicts itself, or what the broker knows.
+    InvalidRequest = "INVALID_REQUEST", "InvalidRequestException", false;
+    /// The record is not in a state, or not with the member, that allows this.
+    InvalidRecordState = "INVALID_RECORD_STATE", "InvalidRecordStateException", false;
+    /// The broker has no such share session.
+    ShareSessionNotFound = "SHARE_SESSION_NOT_FOUND", "ShareSessionNotFoundException", true;
+    /// The epoch of the share session is not the next one.
+    InvalidShareSessionEpoch = "INVALID_SHARE_SESSION_EPOCH", "InvalidShareSessionEpochException", true;
+    /// The share partition's state has a newer epoch.
+    FencedStateEpoch = "FENCED_STATE_EPOCH", "FencedStateEpochException", false;
+    /// The group has members.
+    NonEmptyGroup = "NON_EMPTY_GROUP", "GroupNotEmptyException", false;
     /// `acks` is not 0, 1 or all.
     InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
 }

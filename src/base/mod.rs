@@ -11,5 +11,6 @@ pub mod fingerprint;
 pub mod ids;
 pub mod names;
 pub mod properties;
+pub mod share;
 pub mod shared_log;
 pub mod time;

@@ -70,6 +70,10 @@ pub struct Names {
     pub transactional_ids: Vec<String>,
     /// The `__transaction_state` partition of each (Kafka's hash), by id.
     pub transaction_partitions: Vec<PartitionId>,
+    /// The groups that share consumers name, in order of their ids.
+    pub share_groups: Vec<GroupId>,
+    /// The `__share_group_state` partition of each share partition, sorted.
+    pub share_homes: Vec<((GroupId, PartitionId), PartitionId)>,
     /// Record keys by id, as bytes.
     pub keys: Vec<Vec<u8>>,
     /// Names of messages that have one of their own, sorted by id; all others are `m0`, `m1`, …
@@ -145,6 +149,17 @@ impl Names {
     /// The topic a partition belongs to.
     pub fn topic_of(&self, id: PartitionId) -> &Topic {
         &self.topics[self.partitions[id.index()].topic.index()]
+    }
+
+    /// Where the state of a share partition is kept; `None` for a group that no share consumer names.
+    pub fn share_home(&self, group: GroupId, partition: PartitionId) -> Option<PartitionId> {
+        let found = self.share_homes.binary_search_by_key(&(group, partition), |(key, _)| *key);
+        found.ok().map(|at| self.share_homes[at].1)
+    }
+
+    /// True for a partition of `__share_group_state`.
+    pub fn keeps_share_state(&self, partition: PartitionId) -> bool {
+        self.share_homes.iter().any(|(_, home)| *home == partition)
     }
 
     /// The bytes of a key; `None` for the null key.

@@ -56,11 +56,21 @@ pub enum Api {
     EndTxn,
     /// `WriteTxnMarkers`.
     WriteTxnMarkers,
+    /// `ShareGroupHeartbeat`.
+    ShareGroupHeartbeat,
+    /// `ShareFetch`.
+    ShareFetch,
+    /// `ShareAcknowledge`.
+    ShareAcknowledge,
+    /// `ReadShareGroupState`.
+    ReadShareGroupState,
+    /// `WriteShareGroupState`.
+    WriteShareGroupState,
 }
 
 impl Api {
     /// Every API, in the order of declaration.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 30] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -86,6 +96,11 @@ impl Api {
         Self::TxnOffsetCommit,
         Self::EndTxn,
         Self::WriteTxnMarkers,
+        Self::ShareGroupHeartbeat,
+        Self::ShareFetch,
+        Self::ShareAcknowledge,
+        Self::ReadShareGroupState,
+        Self::WriteShareGroupState,
     ];
 
     /// Kafka's name (`ApiKeys`).
@@ -116,6 +131,11 @@ impl Api {
             Self::TxnOffsetCommit => "TxnOffsetCommit",
             Self::EndTxn => "EndTxn",
             Self::WriteTxnMarkers => "WriteTxnMarkers",
+            Self::ShareGroupHeartbeat => "ShareGroupHeartbeat",
+            Self::ShareFetch => "ShareFetch",
+            Self::ShareAcknowledge => "ShareAcknowledge",
+            Self::ReadShareGroupState => "ReadShareGroupState",
+            Self::WriteShareGroupState => "WriteShareGroupState",
         }
     }
 }

@@ -196,3 +196,18 @@ impl TransactionCall {
         }
     }
 }
+
+/// Why the state of records of a share group changed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SettleReason {
+    /// A member said so.
+    Acknowledged,
+    /// The member left, or its share session ended.
+    Released,
+    /// The acquisition lock ran out.
+    LockTimeout,
+    /// They are in the dead-letter queue, or it cannot take them.
+    DeadLettered,
+    /// The log does not have them any more.
+    Deleted,
+}

@@ -11,6 +11,7 @@ use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
     ProducerEpoch, RackId, TopicId, TransactionalId,
 };
+use crate::base::share::{AcknowledgeType, ShareStateBatch};
 use crate::kafka::effects::List;
 
 /// A request or a response.
@@ -123,6 +124,41 @@ pub enum Message {
     WriteTxnMarkers { markers: List<TxnMarker> },
     /// The outcome of each.
     WriteTxnMarkersResponse { results: List<TxnMarkerResult> },
+
+    // --- share groups (KIP-932) -------------------------------------------------------------------------------------
+    /// A member of a share group lives: `epoch` is its own, 0 joins, -1 leaves. `topics` is what it subscribes to.
+    ShareGroupHeartbeat { group: GroupId, member: MemberId, epoch: i32, topics: List<TopicId> },
+    /// `assigned`: `partitions` is its assignment now. `interval_ms`: when to say it again.
+    ShareGroupHeartbeatResponse {
+        error: ErrorCode, epoch: i32, interval_ms: u32, assigned: bool, partitions: List<PartitionId>,
+    },
+    /// Records to work on, please: `epoch` is that of the share session, 0 opens one. With what became of earlier ones.
+    ShareFetch {
+        group: GroupId, member: MemberId, epoch: i32, params: List<ShareFetchParams>, partitions: List<PartitionId>,
+        acknowledgements: List<AcknowledgementBatch>,
+    },
+    /// Each result takes its next `slice_count` slices and `acquired_count` runs of acquired records.
+    ShareFetchResponse {
+        error: ErrorCode, results: List<ShareFetchResult>, slices: List<FetchedSlice>, acquired: List<AcquiredRecords>,
+    },
+    /// What became of records, without a wish for more. Session epoch -1 ends the share session.
+    ShareAcknowledge { group: GroupId, member: MemberId, epoch: i32, acknowledgements: List<AcknowledgementBatch> },
+    /// The outcome a partition.
+    ShareAcknowledgeResponse { error: ErrorCode, results: List<ShareAcknowledgeResult> },
+    /// The leader of a partition asks the share coordinator for what is stored of a share partition.
+    ReadShareGroupState { group: GroupId, partition: PartitionId, leader_epoch: LeaderEpoch },
+    /// `start` is [`Offset::NONE`] when nothing is stored.
+    ReadShareGroupStateResponse {
+        error: ErrorCode, group: GroupId, partition: PartitionId, state_epoch: i32, start: Offset,
+        batches: List<ShareStateBatch>,
+    },
+    /// The leader of a partition has the share coordinator store a change. `start` is the start offset by now.
+    WriteShareGroupState {
+        group: GroupId, partition: PartitionId, state_epoch: i32, leader_epoch: LeaderEpoch, start: Offset,
+        batches: List<ShareStateBatch>,
+    },
+    /// Its answer.
+    WriteShareGroupStateResponse { error: ErrorCode },
 
     // --- brokers and controllers ------------------------------------------------------------------------------------
     /// `incarnation` is new at each start; `clean_epoch` is the broker epoch of the last clean shutdown, or -1;
@@ -320,6 +356,79 @@ pub struct ListOffsetsResult {
     /// The offset asked for.
     pub offset: Offset,
     /// The leader epoch of that offset.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// How much a member of a share group wants at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShareFetchParams {
+    /// `fetch.max.wait.ms`.
+    pub max_wait_ms: u32,
+    /// `fetch.min.bytes`.
+    pub min_bytes: u32,
+    /// `fetch.max.bytes`.
+    pub max_bytes: u32,
+    /// `max.poll.records`. 0: none, only acknowledge.
+    pub max_records: u32,
+    /// `max.poll.records` again: how long a run of acquired records is at least.
+    pub batch_size: u32,
+    /// `share.acquire.mode=record_limit`.
+    pub record_limit: bool,
+}
+
+/// What a member says became of consecutive records of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AcknowledgementBatch {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// The first offset.
+    pub first: Offset,
+    /// The last offset, inclusive.
+    pub last: Offset,
+    /// What.
+    pub kind: AcknowledgeType,
+}
+
+/// Records that a member has from now on, all delivered as often.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AcquiredRecords {
+    /// The first offset.
+    pub first: Offset,
+    /// The last offset, inclusive.
+    pub last: Offset,
+    /// How often they were delivered, this time included.
+    pub delivery_count: u16,
+}
+
+/// One partition of a `ShareFetch` response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShareFetchResult {
+    /// Which one.
+    pub partition: PartitionId,
+    /// The outcome of the fetch.
+    pub error: ErrorCode,
+    /// The outcome of the acknowledgements that came with it; `None` when none did.
+    pub acknowledged: Option<ErrorCode>,
+    /// The leader this broker knows of, with an error that says it moved.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// How many of the response's slices belong to this partition.
+    pub slice_count: u16,
+    /// How many of its runs of acquired records do.
+    pub acquired_count: u16,
+}
+
+/// One partition of a `ShareAcknowledge` response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShareAcknowledgeResult {
+    /// Which one.
+    pub partition: PartitionId,
+    /// The outcome.
+    pub error: ErrorCode,
+    /// The leader this broker knows of, with an error that says it moved.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
     pub leader_epoch: LeaderEpoch,
 }
 

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use crate::base::batch::{BatchTable, Subscribed};
 use crate::base::chooser::{ChoicePoint, Chooser};
 use crate::base::config::Defect;
-use crate::base::ids::{NodeId, PartitionId};
+use crate::base::ids::{NodeId, PartitionId, TopicId};
 use crate::base::names::Names;
+use crate::base::share::ShareStateBatch;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
-    AbortedTransaction, FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult,
+    AbortedTransaction, AcknowledgementBatch, AcquiredRecords, FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult,
     ListOffsetsPartition, ListOffsetsResult, MemberPartition, MemberRow, Message, MetadataRecord,
-    PartitionMetadata, PartitionOffset, ProduceBatch, ProduceResult, TxnMarker, TxnMarkerResult,
+    PartitionMetadata, PartitionOffset, ProduceBatch, ProduceResult, ShareAcknowledgeResult, ShareFetchParams, ShareFetchResult, TxnMarker, TxnMarkerResult,
 };
 
 /// What comes to a machine.
@@ -96,6 +97,12 @@ pub enum TimerKind {
     FetcherTimeout,
     /// Retry of AlterPartition.
     AlterPartitionRetry,
+    /// The earliest acquisition lock of a share partition ends.
+    ShareLock,
+    /// The earliest expiry of a delayed share fetch.
+    DelayedShareFetch,
+    /// A request of the broker's own to another broker, about share groups, is due again or has no answer.
+    ShareRequest,
     // group coordinator: number is the group
     /// The join phase of a group ends.
     GroupJoin,
@@ -105,6 +112,8 @@ pub enum TimerKind {
     GroupSession,
     /// The earliest commit that waits for replication expires.
     GroupCommit,
+    /// The earliest session of a member of a share group ends.
+    ShareSession,
     // controller
     /// The earliest broker session ends.
     BrokerSession,
@@ -257,6 +266,13 @@ pools! {
     aborted_transactions: AbortedTransaction;
     txn_markers: TxnMarker;
     txn_marker_results: TxnMarkerResult;
+    topics: TopicId;
+    share_fetch_params: ShareFetchParams;
+    acknowledgement_batches: AcknowledgementBatch;
+    acquired_records: AcquiredRecords;
+    share_fetch_results: ShareFetchResult;
+    share_acknowledge_results: ShareAcknowledgeResult;
+    share_state_batches: ShareStateBatch;
 }
 
 impl Pools {
@@ -297,9 +313,25 @@ impl Pools {
             | Message::TxnOffsetCommit { offsets, .. }
             | Message::OffsetFetchResponse { offsets, .. } => copy(self, offsets),
             Message::OffsetFetch { partitions, .. }
-            | Message::AddPartitionsToTxn { partitions, .. } => copy(self, partitions),
+            | Message::AddPartitionsToTxn { partitions, .. }
+            | Message::ShareGroupHeartbeatResponse { partitions, .. } => copy(self, partitions),
             Message::WriteTxnMarkers { markers } => copy(self, markers),
             Message::WriteTxnMarkersResponse { results } => copy(self, results),
+            Message::ShareGroupHeartbeat { topics, .. } => copy(self, topics),
+            Message::ShareFetch { params, partitions, acknowledgements, .. } => {
+                copy(self, params);
+                copy(self, partitions);
+                copy(self, acknowledgements);
+            }
+            Message::ShareFetchResponse { results, slices, acquired, .. } => {
+                copy(self, results);
+                copy(self, slices);
+                copy(self, acquired);
+            }
+            Message::ShareAcknowledge { acknowledgements, .. } => copy(self, acknowledgements),
+            Message::ShareAcknowledgeResponse { results, .. } => copy(self, results),
+            Message::ReadShareGroupStateResponse { batches, .. }
+            | Message::WriteShareGroupState { batches, .. } => copy(self, batches),
             Message::AlterPartition { changes, .. } => copy(self, changes),
             Message::AlterPartitionResponse { results, .. } => copy(self, results),
             Message::MetadataFetchResponse { records, .. } => copy(self, records),
@@ -333,9 +365,25 @@ impl Pools {
             | Message::TxnOffsetCommit { offsets, .. }
             | Message::OffsetFetchResponse { offsets, .. } => give(self, offsets),
             Message::OffsetFetch { partitions, .. }
-            | Message::AddPartitionsToTxn { partitions, .. } => give(self, partitions),
+            | Message::AddPartitionsToTxn { partitions, .. }
+            | Message::ShareGroupHeartbeatResponse { partitions, .. } => give(self, partitions),
             Message::WriteTxnMarkers { markers } => give(self, markers),
             Message::WriteTxnMarkersResponse { results } => give(self, results),
+            Message::ShareGroupHeartbeat { topics, .. } => give(self, topics),
+            Message::ShareFetch { params, partitions, acknowledgements, .. } => {
+                give(self, params);
+                give(self, partitions);
+                give(self, acknowledgements);
+            }
+            Message::ShareFetchResponse { results, slices, acquired, .. } => {
+                give(self, results);
+                give(self, slices);
+                give(self, acquired);
+            }
+            Message::ShareAcknowledge { acknowledgements, .. } => give(self, acknowledgements),
+            Message::ShareAcknowledgeResponse { results, .. } => give(self, results),
+            Message::ReadShareGroupStateResponse { batches, .. }
+            | Message::WriteShareGroupState { batches, .. } => give(self, batches),
             Message::AlterPartition { changes, .. } => give(self, changes),
             Message::AlterPartitionResponse { results, .. } => give(self, results),
             Message::MetadataFetchResponse { records, .. } => give(self, records),

@@ -20,6 +20,7 @@ pub mod producer;
 pub mod raft;
 pub mod replica;
 pub mod replica_selector;
+pub mod share;
 pub mod truncation;
 pub mod truncation_high_watermark;
 pub mod truncation_kip_101;

@@ -93,7 +93,7 @@ pub fn build(
     };
     let spec = WorldSpec {
         names: Arc::new(names),
-        config: Arc::new(ClusterConfig { brokers, features, era, topics }),
+        config: Arc::new(ClusterConfig { brokers, features, era, topics, groups: Vec::new() }),
         producers,
         by_script,
         consumers,

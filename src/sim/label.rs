@@ -1,5 +1,7 @@
 //! What a message on the wire is about: its label for screens and rules, and an error answer in a broker's place.
 
+mod share;
+
 use crate::base::batch::BatchTable;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BatchHandle, LeaderEpoch, MessageId, Offset, PartitionId};
@@ -78,6 +80,16 @@ fn api_of(message: &Message) -> (Api, bool) {
         Message::EndTxnResponse { .. } => (Api::EndTxn, true),
         Message::WriteTxnMarkers { .. } => (Api::WriteTxnMarkers, false),
         Message::WriteTxnMarkersResponse { .. } => (Api::WriteTxnMarkers, true),
+        Message::ShareGroupHeartbeat { .. } => (Api::ShareGroupHeartbeat, false),
+        Message::ShareGroupHeartbeatResponse { .. } => (Api::ShareGroupHeartbeat, true),
+        Message::ShareFetch { .. } => (Api::ShareFetch, false),
+        Message::ShareFetchResponse { .. } => (Api::ShareFetch, true),
+        Message::ShareAcknowledge { .. } => (Api::ShareAcknowledge, false),
+        Message::ShareAcknowledgeResponse { .. } => (Api::ShareAcknowledge, true),
+        Message::ReadShareGroupState { .. } => (Api::ReadShareGroupState, false),
+        Message::ReadShareGroupStateResponse { .. } => (Api::ReadShareGroupState, true),
+        Message::WriteShareGroupState { .. } => (Api::WriteShareGroupState, false),
+        Message::WriteShareGroupStateResponse { .. } => (Api::WriteShareGroupState, true),
     }
 }
 
@@ -131,7 +143,10 @@ fn detail(message: &Message, pools: &Pools, label: &mut WireLabel) {
                 (label.partition, label.error) = (Some(result.partition), result.error);
             }
         }
-        Message::OffsetForLeaderEpoch { partition, .. } => label.partition = Some(partition),
+        Message::OffsetForLeaderEpoch { partition, .. }
+        | Message::ReadShareGroupState { partition, .. }
+        | Message::ReadShareGroupStateResponse { partition, .. }
+        | Message::WriteShareGroupState { partition, .. } => label.partition = Some(partition),
         Message::OffsetForLeaderEpochResponse { partition, error, end, .. } => {
             (label.partition, label.error, label.offset) = (Some(partition), error, narrow(end));
         }
@@ -139,7 +154,7 @@ fn detail(message: &Message, pools: &Pools, label: &mut WireLabel) {
             label.partition = pools.get(changes).first().map(|change| change.partition);
         }
         Message::MetadataFetch { offset, .. } => label.offset = narrow(Offset(offset)),
-        _ => {}
+        _ => share::detail(message, pools, label),
     }
     if let Some(error) = plain_error(message) {
         label.error = error;
@@ -185,6 +200,9 @@ fn plain_error(message: &Message) -> Option<ErrorCode> {
         | Message::BrokerHeartbeatResponse { error, .. }
         | Message::AlterPartitionResponse { error, .. }
         | Message::MetadataFetchResponse { error, .. }
+        | Message::ShareGroupHeartbeatResponse { error, .. }
+        | Message::ReadShareGroupStateResponse { error, .. }
+        | Message::WriteShareGroupStateResponse { error }
         | Message::VoteResponse { error, .. }
         | Message::BeginQuorumEpochResponse { error, .. }
         | Message::EndQuorumEpochResponse { error, .. } => Some(error),
@@ -203,7 +221,9 @@ pub(super) fn carries(
     match *message {
         Message::Produce { batches, .. } => pools.get(batches).iter().any(|b| holds(b.batch)),
         Message::ProduceResponse { results } => pools.get(results).iter().any(|r| holds(r.batch)),
-        Message::FetchResponse { slices, .. } => pools.get(slices).iter().any(|s| holds(s.batch)),
+        Message::FetchResponse { slices, .. } | Message::ShareFetchResponse { slices, .. } => {
+            pools.get(slices).iter().any(|s| holds(s.batch))
+        }
         _ => false,
     }
 }
@@ -283,7 +303,7 @@ pub(super) fn error_answer(
         Message::AlterPartition { .. } => {
             Message::AlterPartitionResponse { error, results: List::EMPTY }
         }
-        _ => return None,
+        _ => return share::error_answer(message, error),
     })
 }
 

@@ -122,6 +122,9 @@ words! {
     crate::event::TransactionCall: |v| name_word(v.name());
     crate::base::batch::TransactionState: |v| name_word(v.name());
     crate::base::ids::TransactionalId: |v| u64::from(v.0);
+    crate::base::share::RecordState: |v| name_word(v.name());
+    crate::base::share::AcknowledgeType: |v| name_word(v.name());
+    crate::event::SettleReason: |v| *v as u64;
     TopicId: |v| u64::from(v.0);
     ReplicaList: |v| v.as_slice().iter().fold(0, |word, broker| mix(word, u64::from(broker.0)));
     TopicSetting: |v| match v {
@@ -243,4 +246,14 @@ encodings! {
     74: TransactionLoaded { id };
     75: OffsetPending { group, partition, offset, producer_id };
     76: PendingDropped { group, producer_id };
+    90: SharePartitionLoaded { group, partition, start };
+    91: RecordsAcquired { group, partition, member, first, count, delivery };
+    92: RecordsSettled { group, partition, first, count, state, reason };
+    93: LockRenewed { group, partition, member, first, count };
+    94: ShareStart { group, partition, offset };
+    95: ShareAssigned { group, member, partition };
+    96: Delivered { partition, first, count, delivery };
+    97: AcknowledgeCalled { partition, first, count, kind };
+    98: AcknowledgeSent { partition, first, count, kind };
+    99: AcknowledgeAnswered { partition, first, count, exception };
 }

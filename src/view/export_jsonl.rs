@@ -2,6 +2,8 @@
 //! them; a key that an event kind has is always there. The first keys are `seq`, `at`, `cause` (null for a first
 //! cause), `node`, `kind`.
 
+mod share;
+
 use serde_json::{Map, Value, json};
 
 use crate::base::batch::BatchTable;
@@ -43,6 +45,7 @@ impl Writer<'_> {
         let found = self.producer(kind).or_else(|| self.broker(kind));
         let found = found.or_else(|| self.administered(kind)).or_else(|| self.transaction(kind));
         let found = found.or_else(|| self.consumer(kind)).or_else(|| self.group(kind));
+        let found = found.or_else(|| self.share(kind));
         found.unwrap_or_else(|| self.script(kind))
     }
 

@@ -9,6 +9,7 @@ mod group;
 mod producer;
 mod replication;
 mod script;
+mod share;
 mod transaction;
 
 use crate::base::batch::BatchTable;
@@ -149,6 +150,11 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::TransactionLoaded { .. }
         | EventKind::TransactionPartition { .. }
         | EventKind::LastStableOffset { .. }
+        | EventKind::SharePartitionLoaded { .. }
+        | EventKind::ShareStart { .. }
+        | EventKind::Delivered { delivery: 1, .. }
+        | EventKind::AcknowledgeSent { .. }
+        | EventKind::AcknowledgeAnswered { exception: None, .. }
         | EventKind::GroupChanged { state: GroupState::CompletingRebalance, .. } => Detail,
         // A cluster is formed in this way; only later it is news.
         EventKind::BrokerUnfenced { .. } if event.at == Time::ZERO => Detail,
@@ -187,7 +193,8 @@ pub fn sentence(scene: &Scene<'_>, event: &Event) -> String {
         .or_else(|| controller::sentence(scene, event))
         .or_else(|| consumer::sentence(scene, event))
         .or_else(|| group::sentence(scene, event))
-        .or_else(|| transaction::sentence(scene, event));
+        .or_else(|| transaction::sentence(scene, event))
+        .or_else(|| share::sentence(scene, event));
     text.unwrap_or_else(|| script::sentence(scene, event))
 }
 

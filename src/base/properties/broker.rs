@@ -2,9 +2,9 @@
 
 use crate::base::config::{BrokerConfig, ReplicaSelector};
 use crate::base::properties::topic::forever;
-use crate::base::properties::value::{boolean, int, int_millis, long_millis};
+use crate::base::properties::value::{boolean, int, int_millis, long_millis, number};
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, Property, PropertyError, Row, Set,
+    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set,
     Support, known, obeyed,
 };
 use crate::base::time::Duration;
@@ -20,7 +20,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
 const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
 const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
-const SHARE: Support = Support::NotModelled("share groups come later");
 const TRANSACTIONS: Support = Support::NoEffect("transactions come later");
 const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
 const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
@@ -129,12 +128,36 @@ const ROWS: &[Row<BrokerConfig>] = &[
         TRANSACTIONS),
     no(["producer.id.expiration.ms", "86400000", "ms", "sequence numbers of a silent producer are forgotten after"],
         Support::NotModelled("producer state does not expire")),
-    no(["group.share.record.lock.duration.ms", "30000", "ms", "how long a share consumer may hold a record"], SHARE),
-    no(["group.share.delivery.count.limit", "5", "deliveries", "after so many a record is archived"], SHARE),
-    no(["group.share.partition.max.record.locks", "2000", "records", "records of a partition under way at once"],
-        SHARE),
-    no(["group.share.session.timeout.ms", "45000", "ms", "session of share consumers"], SHARE),
-    no(["errors.deadletterqueue.topic.name.prefix", "dlq.", "", "how the names of dead letter topics begin"], SHARE),
+    yes(["group.share.record.lock.duration.ms", "30000", "ms", "how long a share consumer may hold a record"],
+        |c, v| int_millis(v, 1).map(|d| c.share.lock = d)),
+    yes(["group.share.min.record.lock.duration.ms", "15000", "ms", "least share.record.lock.duration.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.min_lock = d)),
+    yes(["group.share.max.record.lock.duration.ms", "60000", "ms", "largest share.record.lock.duration.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.max_lock = d)),
+    yes(["group.share.delivery.count.limit", "5", "deliveries", "after so many a record is archived"],
+        |c, v| number(v, 2, 10).map(|n| c.share.deliveries = n as u16)),
+    yes(["group.share.partition.max.record.locks", "2000", "records", "records of a partition under way at once"],
+        |c, v| number(v, 100, 4_000).map(|n| c.share.max_locks = n as u32)),
+    yes(["group.share.session.timeout.ms", "45000", "ms", "session of share consumers"],
+        |c, v| int_millis(v, 1).map(|d| c.share.session_timeout = d)),
+    yes(["group.share.min.session.timeout.ms", "45000", "ms", "least share.session.timeout.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.min_session_timeout = d)),
+    yes(["group.share.max.session.timeout.ms", "60000", "ms", "largest share.session.timeout.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.max_session_timeout = d)),
+    yes(["group.share.heartbeat.interval.ms", "5000", "ms", "heartbeats of share consumers"],
+        |c, v| int_millis(v, 1).map(|d| c.share.heartbeat_interval = d)),
+    yes(["group.share.min.heartbeat.interval.ms", "5000", "ms", "least share.heartbeat.interval.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.min_heartbeat_interval = d)),
+    yes(["group.share.max.heartbeat.interval.ms", "15000", "ms", "largest share.heartbeat.interval.ms of a group"],
+        |c, v| int_millis(v, 1).map(|d| c.share.max_heartbeat_interval = d)),
+    yes(["errors.deadletterqueue.topic.name.prefix", "dlq.", "", "how the names of dead letter topics begin"],
+        |c, v| { v.trim_matches('"').clone_into(&mut c.share.dead_letter_prefix); Ok(()) }),
+    yes(["share.coordinator.state.topic.num.partitions", "50", "partitions", "of __share_group_state"],
+        |c, v| int(v, 1).map(|n| c.share.topic_partitions = n)),
+    yes(["share.coordinator.state.topic.replication.factor", "3", "replicas", "of __share_group_state"],
+        |c, v| int(v, 1).map(|n| c.share.topic_replication = n)),
+    yes(["share.coordinator.state.topic.min.isr", "2", "replicas", "min.insync.replicas of __share_group_state"],
+        |c, v| int(v, 1).map(|n| c.share.topic_min_isr = n)),
 ];
 
 /// A selector of one's own is code, which a scenario does not have.
@@ -146,27 +169,6 @@ fn set_replica_selector(config: &mut BrokerConfig, value: &str) -> Result<(), St
     config.replica_selector = ReplicaSelector::RackAware;
     Ok(())
 }
-
-const fn group(
-    name: &'static str,
-    default: &'static str,
-    unit: &'static str,
-    effect: &'static str,
-) -> Property {
-    Property { kind: Kind::Group, name, default, unit, effect, support: SHARE }
-}
-
-/// Settings of groups; all of them are about share groups.
-#[rustfmt::skip]
-pub(super) const GROUP: &[Property] = &[
-    group("share.auto.offset.reset", "latest", "", "where a new share group starts"),
-    group("share.isolation.level", "read_uncommitted", "", "read_committed: without aborted records"),
-    group("share.renew.acknowledge.enable", "true", "", "a record's lock may be renewed"),
-    group("share.delivery.count.limit", "5", "deliveries", "after so many a record is archived"),
-    group("share.record.lock.duration.ms", "30000", "ms", "how long a record may be held"),
-    group("errors.deadletterqueue.topic.name", "\"\"", "", "where archived records go; empty: nowhere"),
-    group("errors.deadletterqueue.copy.record.enable", "false", "", "whether the record itself goes there"),
-];
 
 /// `KafkaConfig.validateValues`.
 impl Configurable for BrokerConfig {

@@ -16,8 +16,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<ConsumerConfig> {
     known(Kind::Consumer, words, support)
 }
 
-const SHARE: Support = Support::NotModelled("share groups come later");
-
 #[rustfmt::skip]
 const ROWS: &[Row<ConsumerConfig>] = &[
     yes(["enable.auto.commit", "true", "",
@@ -86,9 +84,14 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         Support::Only(&["read_uncommitted"], "transactions come later")),
     no(["allow.auto.create.topics", "true", "", "a subscription to an unknown topic creates it"],
         Support::NoEffect("every topic is declared")),
-    no(["share.acknowledgement.mode", "implicit", "", "implicit: the next poll() accepts everything"], SHARE),
-    no(["share.acquire.mode", "BATCH_OPTIMIZED", "", "batch_optimized: whole batches, beyond max.poll.records"],
-        SHARE),
+    yes(["share.acknowledgement.mode", "implicit", "",
+        "of a share consumer; implicit: the next poll() accepts everything, explicit: the application says it"],
+        |c, v| one_of(&v.to_ascii_lowercase(), &[("implicit", false), ("explicit", true)])
+            .map(|explicit| c.explicit_acknowledgement = explicit)),
+    yes(["share.acquire.mode", "batch_optimized", "",
+        "of a share consumer; batch_optimized: whole batches, beyond max.poll.records; record_limit: never beyond"],
+        |c, v| one_of(&v.to_ascii_lowercase(), &[("batch_optimized", false), ("record_limit", true)])
+            .map(|limit| c.record_limit = limit)),
     no(["client.id", "\"\"", "", "the name of the client in logs and quotas; begins its member ids"],
         Support::NotModelled("a client's name in the scenario is its client.id")),
     no(["bootstrap.servers", "\"\"", "", "whom to ask for the cluster first"],
@@ -114,7 +117,7 @@ fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
 
 /// The span after `by_duration:`, as `java.time.Duration` reads it: `pt1h30m`, `p2d`, `pt0.5s`. Kafka refuses what is
 /// negative.
-fn iso_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn iso_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration like PT1H, P2D or PT30S");
     let (mut rest, mut micros, mut in_time) = (text.strip_prefix('p').ok_or_else(wrong)?, 0, false);
     let mut units =
@@ -185,6 +188,35 @@ impl Configurable for ConsumerConfig {
             let hint = "a third of session.timeout.ms is usual".to_owned();
             findings.errors.push(error.or_try(Some(hint)));
         }
+    }
+}
+
+/// What a share consumer may not be told (`ShareConsumerConfig.SHARE_GROUP_UNSUPPORTED_CONFIGS`).
+const NOT_FOR_SHARE: [&str; 9] = [
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "group.instance.id",
+    "isolation.level",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "group.protocol",
+    "group.remote.assignor",
+];
+
+impl Settings<ConsumerConfig> {
+    /// [`Settings::finish`] for a share consumer.
+    ///
+    /// # Errors
+    /// All that Kafka refuses.
+    pub fn finish_for_share(self) -> Result<(ConsumerConfig, Vec<String>), Vec<PropertyError>> {
+        let refuse = |name: &&str| {
+            let problem = Problem::Refused("ConfigException");
+            PropertyError::new(name, "", problem, "cannot be set when using a share group")
+        };
+        let refused: Vec<PropertyError> =
+            NOT_FOR_SHARE.iter().filter(|name| self.given.has(name)).map(refuse).collect();
+        if refused.is_empty() { self.finish() } else { Err(refused) }
     }
 }
 

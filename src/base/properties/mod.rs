@@ -10,6 +10,7 @@
 
 mod broker;
 mod consumer;
+mod group;
 mod producer;
 mod topic;
 mod value;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use crate::base::share::GroupConfig;
 
 /// Whose setting it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -312,7 +314,8 @@ pub fn properties() -> impl Iterator<Item = &'static Property> {
     let consumer = ConsumerConfig::ROWS.iter().map(|row| &row.property);
     let topic = TopicConfig::ROWS.iter().map(|row| &row.property);
     let broker = BrokerConfig::ROWS.iter().map(|row| &row.property);
-    producer.chain(consumer).chain(topic).chain(broker).chain(broker::GROUP)
+    let group = GroupConfig::ROWS.iter().map(|row| &row.property);
+    producer.chain(consumer).chain(topic).chain(broker).chain(group)
 }
 
 #[cfg(test)]
@@ -347,6 +350,7 @@ mod tests {
         defaults_of::<ConsumerConfig>();
         defaults_of::<TopicConfig>();
         defaults_of::<BrokerConfig>();
+        defaults_of::<GroupConfig>();
     }
 
     #[test]

@@ -54,8 +54,8 @@ const ROWS: &[Row<TopicConfig>] = &[
     no(["message.timestamp.type", "CreateTime", "", "whose clock stamps a record"], TIMESTAMPS),
     no(["message.timestamp.after.max.ms", "3600000", "ms", "records stamped further in the future are refused"],
         TIMESTAMPS),
-    no(["errors.deadletterqueue.group.enable", "false", "", "the topic may take the dead letters of share groups"],
-        Support::Only(&["false"], "share groups come later")),
+    yes(["errors.deadletterqueue.group.enable", "false", "", "the topic may take the dead letters of share groups"],
+        |c, v| boolean(v).map(|on| c.takes_dead_letters = on)),
 ];
 
 fn set_flush(config: &mut TopicConfig, value: &str) -> Result<(), String> {

@@ -3,7 +3,8 @@
 //! and does not mute.
 //!
 //! A consumer talks to its group coordinator on a connection of its own in Kafka. Here the wire has one connection a
-//! pair of nodes, so group requests have a lane of their own: a long poll never delays a heartbeat.
+//! pair of nodes, so group requests have a lane of their own: a long poll never delays a heartbeat. A broker's requests
+//! to a share coordinator, which are on a connection of their own too, take the same lane.
 //!
 //! What was in a socket when its client went away is still handled: the client will never know.
 
@@ -31,7 +32,10 @@ pub(super) fn lane(message: &Message) -> Lane {
         | Message::Heartbeat { .. }
         | Message::LeaveGroup { .. }
         | Message::OffsetCommit { .. }
-        | Message::OffsetFetch { .. } => Lane::Group,
+        | Message::OffsetFetch { .. }
+        | Message::ShareGroupHeartbeat { .. }
+        | Message::ReadShareGroupState { .. }
+        | Message::WriteShareGroupState { .. } => Lane::Group,
         _ => Lane::Data,
     }
 }

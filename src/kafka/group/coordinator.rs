@@ -317,7 +317,9 @@ impl GroupCoordinator {
                     }
                     RecordBody::Message(_)
                     | RecordBody::TransactionState { .. }
-                    | RecordBody::EndTransactionMarker { .. } => {}
+                    | RecordBody::EndTransactionMarker { .. }
+                    | RecordBody::ShareState { .. }
+                    | RecordBody::DeadLetter { .. } => {}
                 }
             }
         }

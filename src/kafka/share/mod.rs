@@ -6,7 +6,7 @@
 //!   end offset (SPEO);
 //! * [`session`]: `ShareSessionCache`, the sessions under which members fetch;
 //! * [`coordinator`]: `ShareCoordinator`, which keeps the state of share partitions in `__share_group_state`;
-//! * [`consumer`]: `KafkaShareConsumer`.
+//! * [`consumer`] is `KafkaShareConsumer`.
 
 pub mod consumer;
 pub mod coordinator;

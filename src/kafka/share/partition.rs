@@ -20,10 +20,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{GroupId, LeaderEpoch, MemberId, PartitionId};
+use crate::base::ids::{GroupId, LeaderEpoch, MemberId, Offset, PartitionId};
+use crate::base::share::{RecordState, ShareStateBatch};
 use crate::base::time::{Duration, Time};
-use crate::kafka::api::ShareStateBatch;
-use crate::kafka::share::state::{InFlightBatch, InFlightState, Limit, RecordState};
+use crate::kafka::share::state::{InFlightBatch, InFlightState, Limit};
 
 pub use acquire::Acquisition;
 
@@ -388,7 +388,6 @@ impl SharePartition {
 
 /// A run of offsets as the share coordinator is told of it.
 fn state_batch((first, last): (i64, i64), state: RecordState, count: u16) -> ShareStateBatch {
-    use crate::base::ids::Offset;
     ShareStateBatch { first: Offset(first), last: Offset(last), state, delivery_count: count }
 }
 

@@ -6,40 +6,8 @@
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::MemberId;
+use crate::base::share::RecordState;
 use crate::base::time::Time;
-
-/// The state of a record for a share group (`RecordState`).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum RecordState {
-    /// It may be handed to a member.
-    Available,
-    /// A member has it, under a lock that runs out.
-    Acquired,
-    /// A member accepted it: done.
-    Acknowledged,
-    /// It was rejected, or delivered too often, and is being copied to the dead-letter queue (KIP-1191).
-    Archiving,
-    /// It was rejected, delivered too often or deleted: done.
-    Archived,
-}
-
-impl RecordState {
-    /// True when nothing can happen to the record any more.
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Acknowledged | Self::Archived)
-    }
-
-    /// Kafka's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Available => "AVAILABLE",
-            Self::Acquired => "ACQUIRED",
-            Self::Acknowledged => "ACKNOWLEDGED",
-            Self::Archiving => "ARCHIVING",
-            Self::Archived => "ARCHIVED",
-        }
-    }
-}
 
 /// When a record has been delivered often enough, and what becomes of it then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -138,6 +138,8 @@ fn kind(run: &World, batch: BatchHandle) -> &'static str {
         RecordBody::TransactionState { .. } => "txn",
         RecordBody::EndTransactionMarker { committed: true, .. } => "COMMIT",
         RecordBody::EndTransactionMarker { committed: false, .. } => "ABORT",
+        RecordBody::ShareState { .. } => "share",
+        RecordBody::DeadLetter { .. } => "dead",
     }
 }
 

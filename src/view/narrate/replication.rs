@@ -76,6 +76,13 @@ fn contents(scene: &Scene<'_>, batch: BatchHandle) -> String {
         }
         RecordBody::EndTransactionMarker { committed: true, .. } => "a COMMIT marker".to_owned(),
         RecordBody::EndTransactionMarker { committed: false, .. } => "an ABORT marker".to_owned(),
+        RecordBody::ShareState { group, partition, .. } => {
+            let (group, partition) = (scene.names().group(group), scene.partition(partition));
+            format!("what {group} has done with {partition}")
+        }
+        RecordBody::DeadLetter { message, .. } => {
+            format!("the dead letter {}", scene.names().message(message))
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Handing records out (`SharePartition.acquire`).
 
 use crate::base::ids::{MemberId, Offset};
+use crate::base::share::RecordState;
 use crate::base::time::Time;
 use crate::kafka::api::AcquiredRecords;
 use crate::kafka::share::partition::{SharePartition, ShareRules};
-use crate::kafka::share::state::{InFlightBatch, InFlightState, RecordState};
+use crate::kafka::share::state::{InFlightBatch, InFlightState};
 
 /// Who wants records, how many, and what was read for it.
 #[derive(Clone, Copy, Debug)]

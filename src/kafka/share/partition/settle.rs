@@ -2,12 +2,13 @@
 
 use crate::base::error::ErrorCode;
 use crate::base::ids::MemberId;
+use crate::base::share::{AcknowledgeType, RecordState, ShareStateBatch};
 use crate::base::time::Time;
-use crate::kafka::api::{AcknowledgementBatch, AcknowledgeType, ShareStateBatch};
+use crate::kafka::api::AcknowledgementBatch;
 use crate::kafka::share::partition::{
     DeadLetters, SharePartition, ShareRules, Write, is_somebody, state_batch,
 };
-use crate::kafka::share::state::{InFlightState, RecordState};
+use crate::kafka::share::state::{InFlightBatch, InFlightState};
 
 /// What a request or a time-out has changed.
 #[derive(Default)]
@@ -107,7 +108,7 @@ impl SharePartition {
         let (write, start) = (self.last_write + 1, self.start);
         let mut changes = Changes::default();
         self.split_at_start(|state| state.member == member);
-        for (offset, last, state) in self.cached.values_mut().flat_map(|b| b.parts_mut()) {
+        for (offset, last, state) in self.cached.values_mut().flat_map(InFlightBatch::parts_mut) {
             if state.member != member || state.state != RecordState::Acquired {
                 continue;
             }
@@ -126,7 +127,7 @@ impl SharePartition {
         let mut changes = Changes::default();
         self.split_at_start(|state| state.lock <= now);
         let mut freed = false;
-        for (offset, last, state) in self.cached.values_mut().flat_map(|b| b.parts_mut()) {
+        for (offset, last, state) in self.cached.values_mut().flat_map(InFlightBatch::parts_mut) {
             if state.lock > now {
                 continue;
             }
