@@ -13,9 +13,11 @@ use crate::base::share::ShareStateBatch;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
-    AbortedTransaction, AcknowledgementBatch, AcquiredRecords, FetchPartition, FetchResult, FetchedSlice, IsrChange, IsrResult,
-    ListOffsetsPartition, ListOffsetsResult, MemberPartition, MemberRow, Message, MetadataRecord,
-    PartitionMetadata, PartitionOffset, ProduceBatch, ProduceResult, ShareAcknowledgeResult, ShareFetchParams, ShareFetchResult, TxnMarker, TxnMarkerResult,
+    AbortedTransaction, AcknowledgementBatch, AcquiredRecords, FetchPartition, FetchResult,
+    FetchedSlice, IsrChange, IsrResult, ListOffsetsPartition, ListOffsetsResult, MemberPartition,
+    MemberRow, Message, MetadataRecord, PartitionMetadata, PartitionOffset, ProduceBatch,
+    ProduceResult, ShareAcknowledgeResult, ShareFetchParams, ShareFetchResult, TxnMarker,
+    TxnMarkerResult,
 };
 
 /// What comes to a machine.

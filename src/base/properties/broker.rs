@@ -4,8 +4,8 @@ use crate::base::config::{BrokerConfig, ReplicaSelector};
 use crate::base::properties::topic::forever;
 use crate::base::properties::value::{boolean, int, int_millis, long_millis, number};
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set,
-    Support, known, obeyed,
+    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Support,
+    known, obeyed,
 };
 use crate::base::time::Duration;
 

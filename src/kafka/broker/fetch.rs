@@ -291,6 +291,7 @@ impl Broker {
             }
         }
         self.ram.purgatory.fetches = fetches;
+        self.wake_share_fetches(partition);
     }
 
     /// Answers the fetches that have waited long enough, with what there is.
@@ -316,7 +317,7 @@ impl Broker {
 
 /// Reads whole batches from `offset` up to `end` into `slices`, within a budget of bytes that the first batch may
 /// exceed when `at_least_one`. Returns the bytes read.
-fn read_batches(
+pub(super) fn read_batches(
     log: &UnifiedLog,
     (offset, end): (Offset, Offset),
     (budget, at_least_one): (u32, bool),

@@ -4,7 +4,7 @@
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
 //! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits ·
-//! `socket` one request at a time.
+//! `share` share groups · `socket` one request at a time.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
 //! new.
@@ -23,6 +23,7 @@ mod produce;
 mod purgatory;
 mod queries;
 mod replicas;
+mod share;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -40,12 +41,14 @@ use crate::kafka::broker::lifecycle::{Lifecycle, LifecycleState};
 use crate::kafka::broker::metadata::MetadataImage;
 use crate::kafka::broker::observer::{Observer, QuorumView};
 use crate::kafka::broker::purgatory::Purgatory;
+use crate::kafka::broker::share::Sharing;
 use crate::kafka::broker::socket::Socket;
 use crate::kafka::controller::Formation;
 use crate::kafka::effects::{Effect, Effects, Input, Timer, TimerKind, Token};
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
+use crate::kafka::share::coordinator::Asker;
 
 /// What survives a kill.
 #[derive(Clone, Debug)]
@@ -76,6 +79,7 @@ struct Ram {
     purgatory: Purgatory,
     isr_changes: IsrChanges,
     coordinator: GroupCoordinator,
+    share: Sharing,
     observer: Observer,
     /// What the clean shutdown file said at the start.
     clean_epoch: i64,
@@ -101,6 +105,7 @@ impl Ram {
             purgatory: Purgatory::new(),
             isr_changes: IsrChanges::default(),
             coordinator: GroupCoordinator::new(id, Arc::clone(config)),
+            share: Sharing::new(id),
             observer: Observer::default(),
             clean_epoch: -1,
             started: Time::ZERO,
@@ -164,12 +169,14 @@ impl Broker {
             Input::Disconnected { peer } => self.disconnected(now, peer, fx),
             Input::PeerGone { peer } => {
                 self.ram.coordinator.peer_gone(now, peer, fx);
+                self.share_peer_gone(now, peer, fx);
                 for (token, message) in self.ram.socket.gone(peer) {
                     self.handle(now, token, message, fx);
                     fx.pools.free(message);
                 }
             }
         }
+        self.share_work(now, fx);
         // Whoever got an answer may be read again.
         while let Some(effect) = fx.list.get(seen).copied() {
             seen += 1;
@@ -177,6 +184,7 @@ impl Broker {
                 Effect::Reply { token, .. } => {
                     self.ram.socket.answered(token);
                     self.read_on(now, token.connection, fx);
+                    self.share_work(now, fx);
                 }
                 Effect::Hangup { token } => self.ram.socket.close(token.connection, fx),
                 _ => {}
@@ -273,6 +281,7 @@ impl Broker {
         self.ram.purgatory.fingerprint(now, into);
         self.ram.isr_changes.fingerprint(into);
         self.ram.coordinator.fingerprint(now, into);
+        self.ram.share.fingerprint(now, into);
     }
 
     /// A request arrived. A broker that is not in service has no open port.
@@ -313,10 +322,16 @@ impl Broker {
             | Message::Heartbeat { .. }
             | Message::LeaveGroup { .. }
             | Message::OffsetCommit { .. }
-            | Message::OffsetFetch { .. } => {
+            | Message::OffsetFetch { .. }
+            | Message::ShareGroupHeartbeat { .. } => {
                 let mut appends = std::mem::take(&mut self.ram.appends);
                 self.ram.coordinator.handle(now, token, message, fx, &mut appends);
                 self.write_for_coordinator(now, appends, fx);
+            }
+            Message::ShareFetch { .. } => self.share_fetch(now, token, message, fx),
+            Message::ShareAcknowledge { .. } => self.share_acknowledge(now, token, message, fx),
+            Message::ReadShareGroupState { .. } | Message::WriteShareGroupState { .. } => {
+                self.share_coordinator_asked(now, Asker::Remote(token), message, fx);
             }
             other => unreachable!("no client or broker asks a broker for {other:?}"),
         }
@@ -348,6 +363,11 @@ impl Broker {
             Message::AlterPartitionResponse { error, results } => {
                 self.partitions_altered(now, correlation, error, results, fx);
             }
+            Message::ReadShareGroupStateResponse { .. }
+            | Message::WriteShareGroupStateResponse { .. }
+            | Message::ProduceResponse { .. } => {
+                self.share_response(now, correlation, message, fx);
+            }
             other => unreachable!("no broker asked for {other:?}"),
         }
     }
@@ -366,10 +386,14 @@ impl Broker {
             TimerKind::GroupJoin
             | TimerKind::GroupSync
             | TimerKind::GroupSession
-            | TimerKind::GroupCommit => {
+            | TimerKind::GroupCommit
+            | TimerKind::ShareSession => {
                 let mut appends = std::mem::take(&mut self.ram.appends);
                 self.ram.coordinator.timeout(now, timer, fx, &mut appends);
                 self.write_for_coordinator(now, appends, fx);
+            }
+            TimerKind::ShareLock | TimerKind::DelayedShareFetch | TimerKind::ShareRequest => {
+                self.share_timeout(now, timer.kind, fx);
             }
             _ => {}
         }
@@ -380,6 +404,7 @@ impl Broker {
             self.controller_gone(now, controller, fx);
         } else if let Some(leader) = peer.broker() {
             self.fetcher_failed(now, leader, fx);
+            self.share_disconnected(now, leader);
         }
     }
 

@@ -97,7 +97,7 @@ impl Broker {
 
     /// Appends a batch as the leader. Returns the offsets of its first record and after its last; of a duplicate
     /// those it got the first time.
-    fn append_as_leader(
+    pub(super) fn append_as_leader(
         &mut self,
         now: Time,
         partition: PartitionId,
@@ -229,7 +229,9 @@ impl Broker {
                     self.ram.purgatory.writes.push(write);
                     self.complete_coordinator_writes(now, partition, fx);
                 }
-                Err(error) => self.ram.coordinator.committed(now, ticket, Err(error), fx),
+                Err(error) => {
+                    self.coordinator_write_ended(now, partition, (ticket, Err(error)), fx);
+                }
             }
         }
         self.ram.appends = appends;
@@ -248,7 +250,24 @@ impl Broker {
         let mine = |w: &CoordinatorWrite| w.partition == partition && w.required <= reached;
         while let Some(at) = self.ram.purgatory.writes.iter().position(mine) {
             let write = self.ram.purgatory.writes.remove(at);
-            self.ram.coordinator.committed(now, write.ticket, Ok(write.base_offset), fx);
+            let outcome = (write.ticket, Ok(write.base_offset));
+            self.coordinator_write_ended(now, partition, outcome, fx);
+        }
+    }
+
+    /// Tells whose batch it was: in an internal topic a coordinator's, else the dead letters of a share group.
+    fn coordinator_write_ended(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        (ticket, outcome): (u32, Result<Offset, ErrorCode>),
+        fx: &mut Effects,
+    ) {
+        let names = &fx.names;
+        if names.keeps_share_state(partition) || !names.topic_of(partition).internal {
+            self.share_committed(partition, ticket, outcome, fx);
+        } else {
+            self.ram.coordinator.committed(now, ticket, outcome, fx);
         }
     }
 

@@ -56,7 +56,7 @@ impl Broker {
 
     /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark, but not before it has reached
     /// the start of the leader's own epoch: a new leader knows less than the old one may have told.
-    fn offset_for(
+    pub(super) fn offset_for(
         &self,
         ask: &ListOffsetsPartition,
         fx: &Effects,

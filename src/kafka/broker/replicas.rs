@@ -122,7 +122,9 @@ impl Broker {
             if self.incarnation > 0 || leader_epoch.0 > 0 {
                 fx.event(EventKind::BecameLeader { partition, leader_epoch, end });
             }
-            if fx.names.topic_of(partition).internal
+            if fx.names.keeps_share_state(partition) {
+                self.share_coordinator_elected(partition, leader_epoch, fx);
+            } else if fx.names.topic_of(partition).internal
                 && let Some(Some(log)) = self.disk.logs.get(partition.index())
             {
                 let batches = log.batches();
@@ -185,6 +187,7 @@ impl Broker {
         self.ram.isr_changes.forget(partition);
         self.complete_produces(partition, fx);
         self.forget_coordinator_writes(partition);
+        self.share_resigned(partition, fx);
         if fx.names.topic_of(partition).internal {
             self.ram.coordinator.resigned(now, partition, fx);
         }

@@ -3,7 +3,7 @@
 //! is stored and the second found, or its time is over. A fetch that finds nothing waits; those that wait for one
 //! partition are served in the order they came.
 //!
-//! [`persister`] has what is stored at share coordinators; `dead_letters` writes to dead-letter topics (KIP-1191).
+//! `persister` has what is stored at share coordinators; `dead_letters` writes to dead-letter topics (KIP-1191).
 //!
 //! Simplified: no limit of locks on reading a partition, since a read takes no time; no remote storage; when a group
 //! empties its share partitions stay in memory.
@@ -21,7 +21,8 @@ use crate::base::share::ShareStateBatch;
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, SettleReason};
 use crate::kafka::api::{
-    AcknowledgementBatch, AcquiredRecords, FetchedSlice, Message, ShareFetchParams, ShareFetchResult,
+    AcknowledgementBatch, AcquiredRecords, FetchedSlice, Message, ShareFetchParams,
+    ShareFetchResult,
 };
 use crate::kafka::broker::Broker;
 use crate::kafka::effects::{Effects, List, TimerKind, Token};
@@ -262,7 +263,7 @@ impl Broker {
                 Ok(Some(_)) => {}
             }
             if outcome.is_ok() {
-                self.say_renewed(asked, &batches, fx);
+                Self::say_renewed(asked, &batches, fx);
             }
             if let Ok(Some(write)) = outcome {
                 let id = self.persist(now, key, write, SettleReason::Acknowledged, fx);
@@ -272,7 +273,7 @@ impl Broker {
         }
     }
 
-    fn say_renewed(&self, asked: &Asked, batches: &[AcknowledgementBatch], fx: &mut Effects) {
+    fn say_renewed(asked: &Asked, batches: &[AcknowledgementBatch], fx: &mut Effects) {
         use crate::base::share::AcknowledgeType;
         let (group, member) = (asked.group, asked.member);
         for batch in batches.iter().filter(|batch| batch.kind == AcknowledgeType::Renew) {
@@ -509,8 +510,7 @@ impl Broker {
         partition: PartitionId,
         error: ErrorCode,
     ) -> (Option<BrokerId>, LeaderEpoch) {
-        let moved =
-            matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        let moved = matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
         let known = self.disk.image.partition(partition).filter(|_| moved);
         known.map_or((None, LeaderEpoch::NONE), |known| (known.leader, known.leader_epoch))
     }

@@ -103,7 +103,10 @@ fn member(scene: &Scene<'_>, event: &Event) -> Option<String> {
     };
     Some(match event.kind {
         EventKind::Delivered { partition, first, count, delivery } => {
-            format!("{node} got {}: delivery number {delivery}.", run(scene, partition, first, count))
+            format!(
+                "{node} got {}: delivery number {delivery}.",
+                run(scene, partition, first, count)
+            )
         }
         EventKind::AcknowledgeCalled { partition, first, count, kind } => {
             format!("{node} {} {}.", says(kind), run(scene, partition, first, count))
@@ -117,7 +120,10 @@ fn member(scene: &Scene<'_>, event: &Event) -> Option<String> {
             match exception {
                 None => format!("{node} hears that its word on {run} counts."),
                 Some(exception) => {
-                    format!("{node} hears that its word on {run} does not count: {}.", exception.name())
+                    format!(
+                        "{node} hears that its word on {run} does not count: {}.",
+                        exception.name()
+                    )
                 }
             }
         }

@@ -42,7 +42,7 @@ impl Broker {
         let Some(share) = self.ram.share.partitions.get_mut(&key) else { return };
         let write = share.dead_lettered(dead);
         Self::say_settled(key, &write.batches, SettleReason::DeadLettered, fx);
-        self.persist(now, key, write, SettleReason::LockTimeout, fx);
+        self.persist(now, key, write, SettleReason::DeadLettered, fx);
     }
 
     /// Where the dead letters of a share partition go (`validateDlqTopic`); `None` when the topic may not take them.

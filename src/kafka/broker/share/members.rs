@@ -8,6 +8,7 @@ use crate::kafka::api::{Message, ShareAcknowledgeResult};
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::share::{Asked, TIMERS, Todo};
 use crate::kafka::effects::{Effects, TimerKind};
+use crate::kafka::share::partition::SharePartition;
 
 /// Answers a `ShareAcknowledge`.
 pub(super) fn answer_acknowledge(broker: &Broker, asked: &Asked, fx: &mut Effects) {
@@ -19,10 +20,7 @@ pub(super) fn answer_acknowledge(broker: &Broker, asked: &Asked, fx: &mut Effect
         results.push(ShareAcknowledgeResult { partition, error, leader, leader_epoch });
     }
     let results = fx.keep(&results);
-    fx.reply(
-        asked.token,
-        Message::ShareAcknowledgeResponse { error: ErrorCode::None, results },
-    );
+    fx.reply(asked.token, Message::ShareAcknowledgeResponse { error: ErrorCode::None, results });
 }
 
 impl Broker {
@@ -141,7 +139,7 @@ impl Broker {
 
     fn schedule_share(&mut self, now: Time, fx: &mut Effects) {
         let share = &self.ram.share;
-        let lock = share.partitions.values().map(|p| p.next_lock()).min();
+        let lock = share.partitions.values().map(SharePartition::next_lock).min();
         let fetch = share.asked.iter().filter(|asked| asked.is_fetching()).map(|a| a.deadline);
         let own = share.own.iter().map(|own| own.due).min();
         let due = [lock, fetch.min(), own].map(|at| at.unwrap_or(Time::NEVER));
@@ -161,7 +159,7 @@ impl Broker {
     /// Who has what: true while a member holds records of `partition` for `group`.
     pub fn share_holders(&self, group: GroupId, partition: PartitionId) -> Vec<(i64, MemberId)> {
         let share = self.share_state(group, partition);
-        let held = share.into_iter().flat_map(|share| share.records());
+        let held = share.into_iter().flat_map(SharePartition::records);
         let held = held.filter(|(_, state)| state.member != MemberId::UNKNOWN);
         held.map(|(offset, state)| (offset, state.member)).collect()
     }

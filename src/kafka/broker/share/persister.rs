@@ -39,7 +39,11 @@ pub(super) enum Wish {
         reason: SettleReason,
     },
     /// Dead letters to the leader of a partition of the dead-letter topic.
-    Produce { key: ShareKey, dead: DeadLetters, to: PartitionId },
+    Produce {
+        key: ShareKey,
+        dead: DeadLetters,
+        to: PartitionId,
+    },
 }
 
 /// A request of the broker's own.
@@ -48,7 +52,8 @@ pub(super) struct OwnRequest {
     pub(super) id: u32,
     pub(super) wish: Wish,
     attempts: u32,
-    /// The request on its way; `None` while it waits to be tried again, or asks this broker itself.
+    /// The request on its way, under its correlation id (0 to this broker itself); `None` while it waits to be tried
+    /// again.
     pub(super) on_wire: Option<(BrokerId, u32)>,
     /// When its time is over, or when it is tried again.
     pub(super) due: Time,
@@ -116,7 +121,7 @@ impl Broker {
         };
         self.ram.share.own[at].due = now + TIMEOUT;
         if to == self.id {
-            self.ram.share.own[at].on_wire = None;
+            self.ram.share.own[at].on_wire = Some((to, 0));
             return self.ask_own_coordinator(now, id, wish, fx);
         }
         let message = match wish {
@@ -277,14 +282,8 @@ impl Broker {
 
     /// Own requests whose pause or time is over.
     pub(super) fn retry_own_requests(&mut self, now: Time, fx: &mut Effects) {
-        let due: Vec<u32> = self
-            .ram
-            .share
-            .own
-            .iter()
-            .filter(|own| own.due <= now)
-            .map(|own| own.id)
-            .collect();
+        let due: Vec<u32> =
+            self.ram.share.own.iter().filter(|own| own.due <= now).map(|own| own.id).collect();
         for id in due {
             let Some(at) = self.ram.share.own.iter().position(|own| own.id == id) else { continue };
             if self.ram.share.own[at].on_wire.is_some() {
@@ -324,13 +323,17 @@ impl Broker {
         }
         let own = self.ram.share.own.remove(at);
         match (own.wish, message) {
-            (Wish::Read(key, _), Message::ReadShareGroupStateResponse { start, state_epoch, batches, .. }) => {
+            (
+                Wish::Read(key, _),
+                Message::ReadShareGroupStateResponse { start, state_epoch, batches, .. },
+            ) => {
                 let batches = fx.pools.get(batches).to_vec();
                 self.open_share_partition(now, key, (start, state_epoch), &batches, fx);
             }
             (Wish::Write { key, write, batches, reason, .. }, _) => {
                 self.share_written(now, (key, id), (write, true), fx);
-                if reason != SettleReason::LockTimeout {
+                // The rest was said when it happened.
+                if matches!(reason, SettleReason::Acknowledged | SettleReason::Released) {
                     Self::say_settled(key, &batches, reason, fx);
                 }
             }

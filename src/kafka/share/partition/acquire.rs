@@ -35,7 +35,11 @@ struct Handed {
 impl Handed {
     fn add(&mut self, first: i64, last: i64, delivery_count: u16) {
         self.count += last - first + 1;
-        self.runs.push(AcquiredRecords { first: Offset(first), last: Offset(last), delivery_count });
+        self.runs.push(AcquiredRecords {
+            first: Offset(first),
+            last: Offset(last),
+            delivery_count,
+        });
     }
 }
 
@@ -84,7 +88,8 @@ impl SharePartition {
                 }
             }
             last_known = Some(self.cached[&first].last);
-            if !self.acquire_known(&want, lock, (first, read_first, last, max), rules, &mut handed) {
+            if !self.acquire_known(&want, lock, (first, read_first, last, max), rules, &mut handed)
+            {
                 max = 0;
                 break;
             }

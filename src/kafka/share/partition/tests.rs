@@ -22,7 +22,8 @@ impl Rig {
         let mut share = SharePartition::new(GroupId(0), PartitionId(0), LeaderEpoch(0));
         share.open((0, 0), &[]);
         let limit = Limit { deliveries: 5, dead_letters: false };
-        let rules = ShareRules { lock: Duration::from_secs(30), limit, max_locks: 100, renew: true };
+        let rules =
+            ShareRules { lock: Duration::from_secs(30), limit, max_locks: 100, renew: true };
         Self { share, rules, now: Time::ZERO }
     }
 
