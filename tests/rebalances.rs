@@ -194,3 +194,53 @@ fn in_a_cooperative_rebalance_records_still_come_and_commits_do_not_go() {
             Observed("threw", "RebalanceInProgressException")]}}"#
     ));
 }
+
+/// Two static members of one group; A2 and B2 are other processes with the instance ids of A and B.
+fn static_members(script: &str, expect: &str) {
+    let member = |name: &str, instance: &str, start: &str| {
+        format!(
+            r#""{name}": (group: "g", topics: ["t"], loop: [Poll, Work("1ms"), Commit(Sync)], start: {start},
+                config: {{{FAST}, "enable.auto.commit": false, "group.instance.id": "{instance}"}})"#
+        )
+    };
+    let consumers = [
+        member("A", "ia", "AtOnce"),
+        member("B", "ib", "AtOnce"),
+        member("A2", "ia", "ByScript"),
+        member("B2", "ib", "ByScript"),
+    ];
+    holds(&format!(
+        r#"{FOUR}, producers: {{"p": ()}}, consumers: {{{}}}, script: [Await(Members("g", 2)),
+            Await(All([Assigned("A"), Assigned("B")])), {script}], expect: {{"default": [{expect}]}}"#,
+        consumers.join(", ")
+    ));
+}
+
+#[test]
+fn a_killed_static_member_is_back_before_anybody_notices() {
+    // The same process again, as after a crash, and the leader as well.
+    static_members(
+        r#"Kill(Client("B")), Start(Client("B")), Await(Assigned("B")), Observe("B", Assigned("B")), Sleep("5s"),
+            Observe("A", Callbacks("A")), Kill(Client("A")), Sleep("1s"), Start(Client("A")), Await(Assigned("A")),
+            Observe("A again", Assigned("A")), Sleep("5s"), Observe("state", GroupState("g"))"#,
+        &format!(
+            r#"Observed("A", [{}]), Observed("B", ["t-2", "t-3"]), Observed("A again", ["t-0", "t-1"]),
+                Observed("state", "Stable")"#,
+            callback("Assigned", &[0, 1])
+        ),
+    );
+}
+
+#[test]
+fn a_fenced_process_cannot_commit_either() {
+    static_members(
+        r#"Process(consumer: "A", count: 0), Start(Client("A2")), Await(Owns("A2", ["t-0", "t-1"])),
+            Send(from: "p", to: "t", partition: 0, count: 3), Await(CaughtUp("g")),
+            Commit(consumer: "A", offsets: {"t-0": 0}), Observe("at once", Returned("A")),
+            Sleep("1s"), Commit(consumer: "A", offsets: {"t-0": 0}), Observe("later", Returned("A")),
+            Poll(consumer: "A"), Observe("polled", Returned("A")), Observe("committed", Committed("g"))"#,
+        r#"Observed("at once", "FencedInstanceIdException"), Observed("later", "CommitFailedException"),
+            Observed("polled", "FencedInstanceIdException"),
+            Observed("committed", {"t-0": 3, "t-1": 0}), Repeated(0)"#,
+    );
+}

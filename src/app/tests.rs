@@ -188,6 +188,7 @@ impl Rig {
                 protocol: None,
                 leader: MemberId::UNKNOWN,
                 member: MEMBER,
+                skip_assignment: false,
                 members: List::EMPTY,
             };
         }
@@ -200,6 +201,7 @@ impl Rig {
             protocol: Some(AssignorName::Range),
             leader: member,
             member,
+            skip_assignment: false,
             members: self.fx.keep(&self.broker.members),
         }
     }

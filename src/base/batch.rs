@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::base::config::AssignorName;
 use crate::base::ids::{
-    BatchHandle, Generation, GroupId, KeyId, MemberId, MessageId, NodeId, Offset, PartitionId,
-    ProducerEpoch, Sequence, TopicId, TransactionalId,
+    BatchHandle, Generation, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, Offset,
+    PartitionId, ProducerEpoch, Sequence, TopicId, TransactionalId,
 };
 use crate::base::share::ShareSnapshot;
 use crate::base::shared_log::SharedLog;
@@ -151,6 +151,8 @@ pub struct GroupSnapshotId(pub u32);
 pub enum Subscribed {
     /// The generation it is in; -1 for none.
     Generation(Generation),
+    /// Its `group.instance.id`; told to the leader.
+    Instance(InstanceId),
     /// It subscribes to this topic.
     Topic(TopicId),
     /// It owns this partition and keeps it for now (cooperative protocol, KIP-429).
@@ -179,6 +181,8 @@ pub struct GroupSnapshot {
 pub struct MemberSnapshot {
     /// Its id.
     pub member: MemberId,
+    /// Its `group.instance.id`, if it is static.
+    pub instance: Option<InstanceId>,
     /// Its `session.timeout.ms`.
     pub session_timeout_ms: u32,
     /// Its rebalance timeout: the consumer's `max.poll.interval.ms`.

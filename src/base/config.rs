@@ -262,6 +262,8 @@ pub struct ConsumerConfig {
     pub assignors: Assignors,
     /// `client.rack`; empty when it says none.
     pub client_rack: String,
+    /// `group.instance.id`; empty for a dynamic member.
+    pub group_instance_id: String,
     /// `isolation.level`.
     pub isolation: IsolationLevel,
     /// `share.acknowledgement.mode=explicit`: of a share consumer, whose application acknowledges each record.
@@ -300,6 +302,7 @@ impl Default for ConsumerConfig {
                 None,
             ]),
             client_rack: String::new(),
+            group_instance_id: String::new(),
             isolation: IsolationLevel::ReadUncommitted,
             explicit_acknowledgement: false,
             record_limit: false,

@@ -40,6 +40,10 @@ dense_id! {
     TransactionalId(u16)
 }
 dense_id! {
+    /// A `group.instance.id`: what makes a member static, in order of the names.
+    InstanceId(u16)
+}
+dense_id! {
     /// A rack that has brokers, in order of the names.
     RackId(u8)
 }

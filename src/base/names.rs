@@ -4,7 +4,7 @@
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{
-    BrokerId, EventSeq, GroupId, KeyId, MemberId, NodeId, PartitionId, RackId, TopicId,
+    BrokerId, EventSeq, GroupId, InstanceId, KeyId, MemberId, NodeId, PartitionId, RackId, TopicId,
     TransactionalId,
 };
 
@@ -40,8 +40,8 @@ pub struct Client {
     pub name: String,
     /// The group of a consumer, if it has one.
     pub group: Option<GroupId>,
-    /// A consumer's place when the names of all consumers, each followed by `-`, are sorted: the upper half of its
-    /// member ids, from 1.
+    /// A consumer's place when the names of all consumers (of static members their `group.instance.id`), each followed
+    /// by `-`, are sorted: the upper half of its member ids, from 1.
     pub rank: u16,
 }
 
@@ -64,6 +64,8 @@ pub struct Names {
     pub consumers: Vec<Client>,
     /// Group names by id.
     pub groups: Vec<String>,
+    /// `group.instance.id`s by id, sorted.
+    pub instances: Vec<String>,
     /// The `__consumer_offsets` partition of each group (Kafka's hash), by id.
     pub group_partitions: Vec<PartitionId>,
     /// Every `transactional.id` of the run, by id, in ascending order.
@@ -133,6 +135,11 @@ impl Names {
     /// The rack called `name`, if a broker is in it.
     pub fn find_rack(&self, name: &str) -> Option<RackId> {
         self.racks.iter().position(|(rack, _)| rack == name).map(|i| RackId(i as u8))
+    }
+
+    /// The `group.instance.id` called `name`, if a consumer has it.
+    pub fn find_instance(&self, name: &str) -> Option<InstanceId> {
+        self.instances.iter().position(|instance| instance == name).map(|i| InstanceId(i as u16))
     }
 
     /// The topic called `name`.

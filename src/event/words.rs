@@ -100,6 +100,10 @@ pub enum LeaveReason {
     SessionTimeout,
     /// It did not rejoin within the rebalance timeout.
     RebalanceTimeout,
+    /// Another process came back with its `group.instance.id`.
+    Replaced,
+    /// The record of its join could not be stored.
+    Undone,
     /// Its own heartbeat thread left because `poll()` was not called for `max.poll.interval.ms`.
     PollTimeout,
 }

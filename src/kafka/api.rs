@@ -8,8 +8,8 @@ use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
 use crate::base::config::{AssignorName, Assignors, IsolationLevel, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
-    BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, Offset, PartitionId,
-    ProducerEpoch, RackId, TopicId, TransactionalId,
+    BatchHandle, BrokerId, Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset,
+    PartitionId, ProducerEpoch, RackId, TopicId, TransactionalId,
 };
 use crate::base::share::{AcknowledgeType, ShareStateBatch};
 use crate::kafka::effects::List;
@@ -65,20 +65,24 @@ pub enum Message {
     FindCoordinatorResponse { error: ErrorCode, coordinator: Option<BrokerId> },
     /// Timeouts in ms; `protocols` are the assignors the member knows, all with the same `subscription`.
     JoinGroup {
-        group: GroupId, member: MemberId, session_timeout_ms: u32, rebalance_timeout_ms: u32, protocols: Assignors,
-        subscription: List<Subscribed>,
+        group: GroupId, member: MemberId, instance: Option<InstanceId>, session_timeout_ms: u32,
+        rebalance_timeout_ms: u32, protocols: Assignors, subscription: List<Subscribed>,
     },
-    /// `members` is filled for the leader only: what each said of itself, a row each, in member order.
+    /// `members` is filled for the leader only: what each said of itself, a row each, in member order. With
+    /// `skip_assignment` the assignment stands: a static leader came back.
     JoinGroupResponse {
         error: ErrorCode, generation: Generation, protocol: Option<AssignorName>, leader: MemberId, member: MemberId,
-        members: List<MemberRow>,
+        skip_assignment: bool, members: List<MemberRow>,
     },
     /// `assignment` is filled by the leader only.
-    SyncGroup { group: GroupId, member: MemberId, generation: Generation, assignment: List<MemberPartition> },
+    SyncGroup {
+        group: GroupId, member: MemberId, instance: Option<InstanceId>, generation: Generation,
+        assignment: List<MemberPartition>,
+    },
     /// The partitions of this member, in the assignor's order.
     SyncGroupResponse { error: ErrorCode, assignment: List<PartitionId> },
     /// Classic heartbeat.
-    Heartbeat { group: GroupId, member: MemberId, generation: Generation },
+    Heartbeat { group: GroupId, member: MemberId, instance: Option<InstanceId>, generation: Generation },
     /// Its answer.
     HeartbeatResponse { error: ErrorCode },
     /// The member goes.
@@ -86,7 +90,10 @@ pub enum Message {
     /// Its answer.
     LeaveGroupResponse { error: ErrorCode },
     /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member).
-    OffsetCommit { group: GroupId, member: MemberId, generation: Generation, offsets: List<PartitionOffset> },
+    OffsetCommit {
+        group: GroupId, member: MemberId, instance: Option<InstanceId>, generation: Generation,
+        offsets: List<PartitionOffset>,
+    },
     /// One error for the whole commit: the simulator has no topic-level authorization that could tell partitions apart.
     OffsetCommitResponse { error: ErrorCode },
     /// The committed offsets of partitions.

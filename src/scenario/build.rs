@@ -126,6 +126,7 @@ fn names(
         ..Names::default()
     };
     names.messages.sort_unstable();
+    names.instances = instances(resolved);
     for (name, topic) in resolved.topics.iter().filter(|(name, _)| *name != CONSUMER_OFFSETS) {
         let id = TopicId(names.topics.len() as u16);
         let placement = placement(topic, config, &resolved.cluster);
@@ -148,16 +149,39 @@ fn names(
         .keys()
         .map(|name| Client { name: name.to_owned(), group: None, rank: 0 })
         .collect();
-    let mut ranked: Vec<String> =
-        resolved.consumers.keys().map(|name| format!("{name}-")).collect();
-    ranked.sort_unstable();
+    let ranked = ranked(resolved);
     for (name, consumer) in resolved.consumers.iter() {
-        let rank = ranked.iter().position(|other| other.strip_suffix('-') == Some(name));
+        let rank = ranked.iter().position(|(_, other)| *other == name);
         let group = consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str()));
         let rank = rank.map_or(0, |i| i as u16 + 1);
         names.consumers.push(Client { name: name.to_owned(), group, rank });
     }
     names
+}
+
+/// The `group.instance.id`s that consumers have.
+fn instances(resolved: &Resolved) -> Vec<String> {
+    let configs = resolved.consumers.iter().map(|(_, consumer)| config_of(&consumer.config));
+    let known = configs.filter_map(|config: Result<ConsumerConfig, _>| config.ok());
+    let mut names: Vec<String> = known.map(|config| config.group_instance_id).collect();
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Consumers in the order of their member ids: the beginning of the id, and the name.
+fn ranked(resolved: &Resolved) -> Vec<(String, &str)> {
+    let beginning = |name: &str, consumer: &crate::scenario::schema::Consumer| {
+        let config = config_of::<ConsumerConfig>(&consumer.config).unwrap_or_default();
+        let instance = config.group_instance_id;
+        format!("{}-", if instance.is_empty() { name } else { &instance })
+    };
+    let consumers = resolved.consumers.iter();
+    let mut ranked: Vec<(String, &str)> =
+        consumers.map(|(name, consumer)| (beginning(name, consumer), name)).collect();
+    ranked.sort_unstable();
+    ranked
 }
 
 fn add_partition(

@@ -4,7 +4,9 @@ mod share;
 
 use crate::base::batch::BatchTable;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BatchHandle, LeaderEpoch, MessageId, Offset, PartitionId};
+use crate::base::ids::{
+    BatchHandle, Generation, LeaderEpoch, MemberId, MessageId, Offset, PartitionId,
+};
 use crate::event::{Api, WireLabel};
 use crate::kafka::api::{FetchResult, ListOffsetsResult, Message, ProduceResult};
 use crate::kafka::effects::{List, Pools};
@@ -281,14 +283,7 @@ pub(super) fn error_answer(
         Message::FindCoordinator { .. } | Message::FindTransactionCoordinator { .. } => {
             Message::FindCoordinatorResponse { error, coordinator: None }
         }
-        Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
-            error,
-            generation: crate::base::ids::Generation(-1),
-            protocol: None,
-            leader: crate::base::ids::MemberId::UNKNOWN,
-            member,
-            members: List::EMPTY,
-        },
+        Message::JoinGroup { member, .. } => join_answer(member, error),
         Message::SyncGroup { .. } => Message::SyncGroupResponse { error, assignment: List::EMPTY },
         Message::Heartbeat { .. } => Message::HeartbeatResponse { error },
         Message::LeaveGroup { .. } => Message::LeaveGroupResponse { error },
@@ -305,6 +300,20 @@ pub(super) fn error_answer(
         }
         _ => return share::error_answer(message, error),
     })
+}
+
+fn join_answer(member: MemberId, error: ErrorCode) -> Message {
+    let (generation, leader) = (Generation(-1), MemberId::UNKNOWN);
+    let (protocol, skip_assignment, members) = (None, false, List::EMPTY);
+    Message::JoinGroupResponse {
+        error,
+        generation,
+        protocol,
+        leader,
+        member,
+        skip_assignment,
+        members,
+    }
 }
 
 /// `answer` with `error` in it: the request was applied and the asker is told otherwise.

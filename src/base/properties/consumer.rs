@@ -75,8 +75,8 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         Support::Only(&["classic"], "the consumer protocol comes later")),
     no(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"],
         Support::NotModelled("a consumer's group is where the scenario declares it")),
-    no(["group.instance.id", "null", "", "makes a static member, which keeps its partitions over a restart"],
-        Support::NotModelled("static members come later")),
+    yes(["group.instance.id", "null", "", "makes a static member, which keeps its partitions over a restart"],
+        set_instance),
     no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
         Support::NotModelled("the consumer protocol comes later")),
     no(["isolation.level", "read_uncommitted", "",
@@ -113,6 +113,19 @@ fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
         ("none", OffsetReset::None),
     ];
     one_of(&value.to_ascii_lowercase(), &words).map(|reset| config.auto_offset_reset = reset)
+}
+
+/// `Topic.validate`, which `JoinGroupRequest.validateGroupInstanceId` goes by.
+fn set_instance(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if value.is_empty() || value == "." || value == ".." || value.len() > 249 {
+        return Err("must be 1 to 249 characters, and neither . nor ..".to_owned());
+    }
+    if !value.chars().all(legal) {
+        return Err("may have letters, digits, `.`, `_` and `-`".to_owned());
+    }
+    value.clone_into(&mut config.group_instance_id);
+    Ok(())
 }
 
 /// The span after `by_duration:`, as `java.time.Duration` reads it: `pt1h30m`, `p2d`, `pt0.5s`. Kafka refuses what is

@@ -207,6 +207,7 @@ impl Consumer {
             self.call = Some(Call::Commit(SyncCommit::new(CommitKind::Sync, offsets, deadline)));
             return Ok(None);
         }
+        self.deliver_commit_callbacks(now, fx)?;
         self.commit_async(now, CommitKind::Async, offsets, fx);
         Ok(Some(Returned::Done))
     }
@@ -414,7 +415,7 @@ impl Consumer {
         if waits && !expired && self.usable_coordinator(now, fx).is_some() {
             return None;
         }
-        self.deliver_commit_callbacks(now, fx);
+        let _ = self.deliver_commit_callbacks(now, fx);
         self.network.close(fx);
         self.closed = true;
         fx.event(EventKind::Closed);

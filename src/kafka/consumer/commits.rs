@@ -47,6 +47,8 @@ pub(super) struct Commits {
     list: Vec<Commit>,
     /// The next auto-commit is due; [`Time::ZERO`] before the consumer starts.
     auto_at: Time,
+    /// An asynchronous commit was fenced (`asyncCommitFenced`): there is another process of this static member.
+    fenced: bool,
 }
 
 impl Commits {
@@ -87,6 +89,7 @@ impl Commits {
                 into.add((offset.partition, offset.offset));
             }
         }
+        into.add(self.fenced);
         into.add_time(now, self.auto_at.max(now));
     }
 }
@@ -156,7 +159,8 @@ impl Consumer {
         offsets: Vec<PartitionOffset>,
         fx: &mut Effects,
     ) -> Option<u32> {
-        self.deliver_commit_callbacks(now, fx);
+        // A call of the application has seen before whether the member is fenced.
+        let _ = self.deliver_commit_callbacks(now, fx);
         if offsets.is_empty() {
             return None;
         }
@@ -230,7 +234,9 @@ impl Consumer {
             }
             let offsets = fx.keep(&commit.offsets);
             let Identity { generation, member } = sent;
-            let message = Message::OffsetCommit { group, member, generation, offsets };
+            let subscribed = self.subscriptions.kind == SubscriptionType::Topics;
+            let instance = self.instance(&fx.names).filter(|_| subscribed);
+            let message = Message::OffsetCommit { group, member, instance, generation, offsets };
             let timeout = self.config.request_timeout;
             self.send_to_group(now, (message, GroupRequest::Commit { id, sent }), timeout, fx);
         }
@@ -283,6 +289,11 @@ impl Consumer {
                     Err(Exception::CommitFailed)
                 }
             }
+            ErrorCode::FencedInstanceId if sent == self.membership.identity => Err(wire(error)),
+            ErrorCode::FencedInstanceId => match self.membership.state {
+                MemberState::PreparingRebalance => Err(wire(ErrorCode::RebalanceInProgress)),
+                _ => Err(Exception::CommitFailed),
+            },
             ErrorCode::InvalidCommitOffsetSize => Err(wire(error)),
             error if error.is_retriable() => Err(wire(error)),
             _ => Err(Exception::Kafka),
@@ -300,13 +311,26 @@ impl Consumer {
     fn commit_done(&mut self, at: usize, outcome: CommitOutcome, fx: &mut Effects) {
         let commit = &mut self.commits.list[at];
         commit.stage = Stage::Done(outcome);
+        let fenced = outcome == Err(wire(ErrorCode::FencedInstanceId));
+        self.commits.fenced |= fenced && !matches!(commit.kind, CommitKind::Sync);
+        let commit = &self.commits.list[at];
         if !matches!(commit.kind, CommitKind::Sync | CommitKind::Async) {
             answered(commit.kind, &commit.offsets, outcome, fx);
         }
     }
 
     /// `invokeCompletedOffsetCommitCallbacks`: callbacks of `commitAsync` run inside the next call.
-    pub(super) fn deliver_commit_callbacks(&mut self, now: Time, fx: &mut Effects) {
+    ///
+    /// # Errors
+    /// When one of them found this member fenced.
+    pub(super) fn deliver_commit_callbacks(
+        &mut self,
+        now: Time,
+        fx: &mut Effects,
+    ) -> Result<(), Exception> {
+        if self.commits.fenced {
+            return Err(wire(ErrorCode::FencedInstanceId));
+        }
         let (retry_backoff, mut failed) = (self.config.retry_backoff, false);
         let awaited = self.membership.awaited_commit();
         self.commits.list.retain(|commit| {
@@ -327,6 +351,7 @@ impl Consumer {
         if failed {
             self.commits.auto_at = now + retry_backoff;
         }
+        Ok(())
     }
 
     /// `commitOffsetsSync`. `None` while it blocks.
@@ -336,7 +361,9 @@ impl Consumer {
         commit: &mut SyncCommit,
         fx: &mut Effects,
     ) -> Option<CommitOutcome> {
-        self.deliver_commit_callbacks(now, fx);
+        if let Err(exception) = self.deliver_commit_callbacks(now, fx) {
+            return Some(Err(exception));
+        }
         let expired = commit.deadline <= now;
         if commit.offsets.is_empty() {
             // What was begun before is still waited for, so that callbacks run in order.

@@ -41,9 +41,9 @@ impl Consumer {
         now: Time,
         fx: &mut Effects,
     ) -> Result<Progress, Exception> {
-        self.deliver_commit_callbacks(now, fx);
+        self.deliver_commit_callbacks(now, fx)?;
         if self.subscriptions.kind == SubscriptionType::Topics {
-            self.heartbeat.polled(now, self.config.max_poll_interval);
+            self.heartbeat.polled(now, self.config.max_poll_interval)?;
             if !self.ensure_coordinator(now, fx)? {
                 return Ok(Progress::Blocked(self.coordinator_wake(now)));
             }
@@ -259,7 +259,9 @@ impl Consumer {
     /// `maybeLeaveGroup`: says so once and does not wait for the answer.
     pub(super) fn leave_group(&mut self, now: Time, poll_timeout: bool, fx: &mut Effects) {
         let member = self.membership.identity.member;
-        if self.usable_coordinator(now, fx).is_some()
+        // A static member goes without a word: its session decides.
+        if self.config.group_instance_id.is_empty()
+            && self.usable_coordinator(now, fx).is_some()
             && self.membership.state != MemberState::Unjoined
             && member != MemberId::UNKNOWN
         {

@@ -4,13 +4,13 @@
 //! Kafka: `Heartbeat` and `AbstractCoordinator.HeartbeatThread` (KIP-62). It sleeps from JoinGroup to its answer.
 
 use crate::base::config::ConsumerConfig;
-use crate::base::error::ErrorCode;
+use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::Message;
 use crate::kafka::backoff::ExponentialBackoff;
 use crate::kafka::consumer::membership::MemberState;
-use crate::kafka::consumer::{Consumer, GroupRequest, Identity};
+use crate::kafka::consumer::{Consumer, GroupRequest, Identity, wire};
 use crate::kafka::effects::Effects;
 
 /// Its clocks.
@@ -26,6 +26,8 @@ pub(super) struct Heartbeat {
     /// The application has not called `poll()` for `max.poll.interval.ms`.
     poll_at: Time,
     failures: u32,
+    /// Why the thread ended by itself; the next `poll()` throws it.
+    failed: Option<Exception>,
 }
 
 impl Default for Heartbeat {
@@ -37,6 +39,7 @@ impl Default for Heartbeat {
             session_at: Time::NEVER,
             poll_at: Time::NEVER,
             failures: 0,
+            failed: None,
         }
     }
 }
@@ -51,8 +54,20 @@ impl Heartbeat {
     }
 
     /// `poll()` was called.
-    pub(super) fn polled(&mut self, now: Time, max_poll_interval: Duration) {
+    ///
+    /// # Errors
+    /// Why the thread ended, once.
+    pub(super) fn polled(
+        &mut self,
+        now: Time,
+        max_poll_interval: Duration,
+    ) -> Result<(), Exception> {
+        if let Some(exception) = self.failed.take() {
+            self.stop();
+            return Err(exception);
+        }
         self.poll_at = now + max_poll_interval;
+        Ok(())
     }
 
     /// The coordinator showed life.
@@ -76,7 +91,7 @@ impl Heartbeat {
 
     /// Adds this state to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.running, self.enabled, self.failures));
+        into.add((self.running, self.enabled, self.failures, self.failed));
         if self.enabled {
             for at in [self.next_at, self.session_at, self.poll_at] {
                 into.add_time(now, at);
@@ -109,7 +124,8 @@ impl Consumer {
             let Some(group) = self.group else { return };
             let sent = self.membership.identity;
             let Identity { generation, member } = sent;
-            let message = Message::Heartbeat { group, member, generation };
+            let instance = self.instance(&fx.names);
+            let message = Message::Heartbeat { group, member, instance, generation };
             let timeout = self.config.request_timeout;
             self.send_to_group(now, (message, GroupRequest::Heartbeat(sent)), timeout, fx);
         }
@@ -137,20 +153,28 @@ impl Consumer {
         error: ErrorCode,
         fx: &mut Effects,
     ) {
+        let unchanged = sent == self.membership.identity;
         let mut alive = true;
         match error {
-            ErrorCode::None => {}
             ErrorCode::RebalanceInProgress => {
                 if self.membership.state == MemberState::Stable {
                     self.membership.rejoin_needed = true;
                 }
             }
-            ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId => {
-                if sent == self.membership.identity {
-                    self.membership.reset_and_rejoin(error == ErrorCode::UnknownMemberId);
-                    alive = false;
-                }
+            ErrorCode::FencedInstanceId if unchanged => {
+                self.membership.reset_and_rejoin(true);
+                self.heartbeat.enabled = false;
+                self.heartbeat.failed = Some(wire(error));
+                return;
             }
+            ErrorCode::IllegalGeneration | ErrorCode::UnknownMemberId if unchanged => {
+                self.membership.reset_and_rejoin(error == ErrorCode::UnknownMemberId);
+                alive = false;
+            }
+            ErrorCode::None
+            | ErrorCode::IllegalGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::FencedInstanceId => {}
             _ => {
                 self.note_coordinator_error(now, error, fx);
                 alive = false;

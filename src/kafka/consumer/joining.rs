@@ -7,7 +7,7 @@
 use crate::base::batch::Subscribed;
 use crate::base::config::AssignorName;
 use crate::base::error::{ErrorCode, Exception};
-use crate::base::ids::Generation;
+use crate::base::ids::{Generation, InstanceId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{MemberRow, Message};
@@ -32,6 +32,7 @@ impl Consumer {
         let message = Message::JoinGroup {
             group,
             member: sent.member,
+            instance: self.instance(&fx.names),
             session_timeout_ms: self.config.session_timeout.as_millis() as u32,
             rebalance_timeout_ms: self.config.max_poll_interval.as_millis() as u32,
             protocols: self.config.assignors,
@@ -62,6 +63,11 @@ impl Consumer {
         says
     }
 
+    /// Its `group.instance.id`, if it is a static member.
+    pub(super) fn instance(&self, names: &Names) -> Option<InstanceId> {
+        names.find_instance(&self.config.group_instance_id)
+    }
+
     /// Sends a request to the coordinator, whose connection is ready.
     pub(super) fn send_to_group(
         &mut self,
@@ -77,8 +83,15 @@ impl Consumer {
 
     /// The answer to JoinGroup. It is looked at only now if a call is under way, else by the next one.
     pub(super) fn joined(&mut self, now: Time, sent: Identity, message: Message, fx: &mut Effects) {
-        let Message::JoinGroupResponse { error, generation, protocol, leader, member, members } =
-            message
+        let Message::JoinGroupResponse {
+            error,
+            generation,
+            protocol,
+            leader,
+            member,
+            skip_assignment,
+            members,
+        } = message
         else {
             unreachable!("JoinGroup is answered by its own response");
         };
@@ -86,7 +99,8 @@ impl Consumer {
         self.membership.joining = match error {
             ErrorCode::None => {
                 self.membership.protocol = protocol;
-                let rows = (leader == member).then(|| fx.pools.get(members).to_vec());
+                let assigns = leader == member && !skip_assignment;
+                let rows = assigns.then(|| fx.pools.get(members).to_vec());
                 Joining::Joined { identity: Identity { generation, member }, rows }
             }
             ErrorCode::MemberIdRequired => {
@@ -133,7 +147,8 @@ impl Consumer {
             _ => List::EMPTY,
         };
         let Identity { generation, member } = identity;
-        let message = Message::SyncGroup { group, member, generation, assignment };
+        let instance = self.instance(&fx.names);
+        let message = Message::SyncGroup { group, member, instance, generation, assignment };
         let timeout = self.config.request_timeout;
         self.send_to_group(now, (message, GroupRequest::Sync(identity)), timeout, fx);
         self.membership.joining = Joining::Syncing;

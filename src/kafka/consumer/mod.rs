@@ -14,8 +14,8 @@
 //!   [`log_bounds`]: `beginningOffsets` and `endOffsets`.
 //!
 //! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
-//! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no static
-//! membership, pattern subscription, pause, wakeup, isolation level or interceptors.
+//! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no pattern
+//! subscription, pause, wakeup, isolation level or interceptors.
 
 mod calls;
 mod commits;

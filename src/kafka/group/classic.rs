@@ -1,15 +1,14 @@
 //! A group of the classic protocol as its coordinator keeps it (`ClassicGroup`, `ClassicGroupMember`): members,
 //! generation, leader, and the state machine between them. What the requests do to it is in [`super::rebalance`].
 //!
-//! Simplified: members are kept in the order of their ids (Kafka: the order of a hash map over random ids); no static
-//! members.
+//! Simplified: members are kept in the order of their ids (Kafka: the order of a hash map over random ids).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch::{GroupSnapshot, MemberSnapshot, Subscribed};
 use crate::base::config::{AssignorName, Assignors};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{Generation, GroupId, MemberId, PartitionId};
+use crate::base::ids::{Generation, GroupId, InstanceId, MemberId, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::GroupState;
 use crate::kafka::effects::Token;
@@ -30,9 +29,19 @@ impl Parked {
     }
 }
 
+/// Who a request says it is from (`ClassicGroup.validateMember`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Caller {
+    pub(super) member: MemberId,
+    /// Its `group.instance.id`, if it is static.
+    pub(super) instance: Option<InstanceId>,
+}
+
 /// A member of a classic group.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Member {
+    /// Its `group.instance.id`, if it is static (KIP-345).
+    pub instance: Option<InstanceId>,
     /// The assignors it knows.
     pub protocols: Assignors,
     /// What it said of itself when it joined.
@@ -63,6 +72,7 @@ impl Member {
         };
         MemberSnapshot {
             member,
+            instance: self.instance,
             session_timeout_ms: self.session_timeout.as_millis() as u32,
             rebalance_timeout_ms: self.rebalance_timeout.as_millis() as u32,
             subscription: self.subscription.iter().filter(told).copied().collect(),
@@ -126,6 +136,7 @@ impl ClassicGroup {
     /// The group as a group metadata record has it: `Stable`, or `Empty` without members.
     pub(super) fn restored(id: GroupId, generation: Generation, snapshot: &GroupSnapshot) -> Self {
         let restore = |m: &MemberSnapshot| Member {
+            instance: m.instance,
             protocols: snapshot.protocol.map(Assignors::only).unwrap_or_default(),
             subscription: m.subscription.clone(),
             assignment: m.assignment.clone(),
@@ -215,6 +226,12 @@ impl ClassicGroup {
         AssignorName::ALL.into_iter().find(|name| name.name() == chosen)
     }
 
+    /// The id of the member with this `group.instance.id` (`staticMemberId`).
+    pub(super) fn static_member(&self, instance: InstanceId) -> Option<MemberId> {
+        let mut members = self.members.iter();
+        members.find(|(_, member)| member.instance == Some(instance)).map(|(id, _)| *id)
+    }
+
     /// True when nobody else is expected to join.
     pub(super) fn has_all_members_joined(&self) -> bool {
         self.pending_join.is_empty() && self.members.values().all(|m| m.awaiting_join.is_some())
@@ -273,7 +290,8 @@ impl ClassicGroup {
         }
         into.add(&self.pending_sync);
         for (id, member) in &self.members {
-            into.add((id, member.protocols, &member.subscription, &member.assignment));
+            into.add((id, member.instance, member.protocols));
+            into.add((&member.subscription, &member.assignment));
             into.add((member.session_timeout, member.rebalance_timeout, member.is_new));
             into.add((member.awaiting_join.is_some(), member.awaiting_sync.is_some()));
             into.add_time(now, member.session_end.unwrap_or(now));

@@ -8,7 +8,7 @@
 //!
 //! Simplified: loading takes no time (never `COORDINATOR_LOAD_IN_PROGRESS`), and what is loaded counts at once, also
 //! the records above the high watermark; each write is its own batch (Kafka gathers them for a few milliseconds,
-//! `group.coordinator.append.linger.ms`); no static members, KIP-848, share groups, or expiry of offsets.
+//! `group.coordinator.append.linger.ms`); no KIP-848, share groups, or expiry of offsets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, LeaveReason};
 use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
-use crate::kafka::group::classic::{ClassicGroup, Parked};
+use crate::kafka::group::classic::{Caller, ClassicGroup, Parked};
 use crate::kafka::group::kind::Group;
 use crate::kafka::group::offsets::{Offsets, validate_commit};
-use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest};
+use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest, Written};
 use crate::kafka::group::writes::{After, Pending};
 
 /// A batch for the leader's log of a `__consumer_offsets` partition; its fate is told to
@@ -98,18 +98,19 @@ impl GroupCoordinator {
         let out = &mut Output { now, fx, appends };
         match message {
             Message::JoinGroup { .. } => self.join(out, token, message),
-            Message::SyncGroup { member, generation, assignment, .. } => {
+            Message::SyncGroup { member, instance, generation, assignment, .. } => {
+                let caller = Caller { member, instance };
                 let rows: Vec<MemberPartition> = out.fx.pools.get(assignment).to_vec();
                 let outcome = self.with_classic(out, group, |g, cx| {
-                    g.sync(cx, (token, member), generation, &rows);
+                    g.sync(cx, (token, caller), generation, &rows);
                 });
                 if outcome.is_none() {
                     out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId));
                 }
             }
-            Message::Heartbeat { member, generation, .. } => {
+            Message::Heartbeat { member, instance, generation, .. } => {
                 let heartbeat = |g: &mut ClassicGroup, cx: &mut Context<'_>| {
-                    g.heartbeat(cx, member, generation)
+                    g.heartbeat(cx, Caller { member, instance }, generation)
                 };
                 match self.with_classic(out, group, heartbeat) {
                     Some(Ok(error)) => self.answer_in_order(out, group, token, (error, false)),
@@ -135,6 +136,7 @@ impl GroupCoordinator {
         let Message::JoinGroup {
             group,
             member,
+            instance,
             session_timeout_ms,
             rebalance_timeout_ms,
             protocols,
@@ -156,7 +158,7 @@ impl GroupCoordinator {
         self.groups.entry(group).or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
         let request = JoinRequest {
             token,
-            member,
+            caller: Caller { member, instance },
             rank: match token.from {
                 NodeId::Consumer(n) => out.fx.names.consumers[usize::from(n)].rank,
                 _ => 0,
@@ -171,7 +173,7 @@ impl GroupCoordinator {
             if is_new && cx.write.is_none() {
                 // The group exists from here on, for the next coordinator too.
                 let (generation, snapshot) = (g.generation(), g.snapshot());
-                *cx.write = Some(GroupWrite { generation, snapshot, is_assignment: false });
+                *cx.write = Some(GroupWrite { generation, snapshot, what: Written::Group });
             }
         });
     }
@@ -221,10 +223,11 @@ impl GroupCoordinator {
     }
 
     fn commit(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
-        let Message::OffsetCommit { group, member, generation, offsets } = message else {
+        let Message::OffsetCommit { group, member, instance, generation, offsets } = message else {
             unreachable!("called for OffsetCommit only")
         };
-        if let Err(error) = validate_commit(self.groups.get(&group), member, generation) {
+        let caller = Caller { member, instance };
+        if let Err(error) = validate_commit(self.groups.get(&group), caller, generation) {
             return out.fx.reply(token, Message::OffsetCommitResponse { error });
         }
         self.groups.entry(group).or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
@@ -408,6 +411,7 @@ fn refusal(request: Message, error: ErrorCode) -> Message {
             protocol: None,
             leader: MemberId::UNKNOWN,
             member,
+            skip_assignment: false,
             members: List::EMPTY,
         },
         Message::SyncGroup { .. } => Message::SyncGroupResponse { error, assignment: List::EMPTY },

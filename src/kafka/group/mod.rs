@@ -7,6 +7,7 @@ pub mod hash;
 pub mod kind;
 mod offsets;
 mod rebalance;
+mod static_members;
 #[cfg(test)]
 mod tests;
 mod writes;

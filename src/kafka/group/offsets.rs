@@ -9,7 +9,7 @@ use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Generation, GroupId, MemberId, Offset, PartitionId};
 use crate::event::GroupState;
-use crate::kafka::group::classic::ClassicGroup;
+use crate::kafka::group::classic::{Caller, ClassicGroup};
 use crate::kafka::group::kind::Group;
 
 /// The committed offsets of the groups whose `__consumer_offsets` partitions this broker leads.
@@ -48,11 +48,11 @@ impl Offsets {
 /// -1; it may as long as the group has no members.
 pub(super) fn validate_commit(
     group: Option<&Group>,
-    member: MemberId,
+    caller: Caller,
     generation: Generation,
 ) -> Result<(), ErrorCode> {
     match group {
-        Some(Group::Classic(group)) => validate_classic_commit(group, member, generation),
+        Some(Group::Classic(group)) => validate_classic_commit(group, caller, generation),
         // Without a group there is nobody the commit could disturb.
         None if generation < Generation(0) => Ok(()),
         None => Err(ErrorCode::GroupIdNotFound),
@@ -62,16 +62,17 @@ pub(super) fn validate_commit(
 /// `ClassicGroup.validateOffsetCommit`.
 fn validate_classic_commit(
     group: &ClassicGroup,
-    member: MemberId,
+    caller: Caller,
     generation: Generation,
 ) -> Result<(), ErrorCode> {
     if generation < Generation(0) && group.state == GroupState::Empty {
         return Ok(());
     }
-    if generation < Generation(0) && member == MemberId::UNKNOWN {
+    let nobody = Caller { member: MemberId::UNKNOWN, instance: None };
+    if generation < Generation(0) && caller == nobody {
         return Err(ErrorCode::UnknownMemberId);
     }
-    group.validate(member, generation)?;
+    group.validate(caller, generation)?;
     // The member knows the new generation but not yet its assignment. While a rebalance only begins, commits of the
     // old generation are welcome: members give up their partitions then.
     if group.state == GroupState::CompletingRebalance {

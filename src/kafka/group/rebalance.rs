@@ -1,8 +1,7 @@
 //! The classic rebalance protocol as its coordinator plays it (`GroupMetadataManager.classicGroup…`): join, sync,
 //! heartbeat, leave, and what runs out while it waits. KIP-62 (rebalance timeout = `max.poll.interval.ms`), KIP-134
 //! (initial delay), KIP-394 (a member joins with an id).
-//!
-//! Simplified: members are dynamic, so whoever has not rejoined when the join phase ends is removed.
+//! What is different for static members is in [`super::static_members`].
 
 use crate::base::batch::{GroupSnapshot, Subscribed};
 use crate::base::config::{Assignors, BrokerConfig, Defect};
@@ -12,7 +11,8 @@ use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, GroupState, LeaveReason};
 use crate::kafka::api::{MemberPartition, MemberRow, Message};
 use crate::kafka::effects::{Effects, TimerKind, Token};
-use crate::kafka::group::classic::{ClassicGroup, JoinTimer, Member, Parked};
+use crate::kafka::group::classic::{Caller, ClassicGroup, JoinTimer, Member, Parked};
+use crate::kafka::group::static_members::Replacement;
 
 /// How long a member that is new to the group may wait for its first join to be answered
 /// (`CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
@@ -22,8 +22,17 @@ const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) struct GroupWrite {
     pub(super) generation: Generation,
     pub(super) snapshot: GroupSnapshot,
-    /// True for the record of the leader's assignment: the members wait for it.
-    pub(super) is_assignment: bool,
+    pub(super) what: Written,
+}
+
+/// Who waits for a group metadata record.
+pub(super) enum Written {
+    /// Nobody.
+    Group,
+    /// It has the leader's assignment: the members wait for it.
+    Assignment,
+    /// A static member came back: it waits for it.
+    Replacement(Box<Replacement>),
 }
 
 /// What a group may use while it handles one input.
@@ -38,7 +47,7 @@ pub(super) struct Context<'a> {
 /// A `JoinGroup` request.
 pub(super) struct JoinRequest {
     pub(super) token: Token,
-    pub(super) member: MemberId,
+    pub(super) caller: Caller,
     /// The rank of the asking consumer, for a member id.
     pub(super) rank: u16,
     pub(super) session_timeout: Duration,
@@ -53,35 +62,40 @@ impl ClassicGroup {
     pub(super) fn join(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
         if !self.supports(request.protocols) {
             let error = ErrorCode::InconsistentGroupProtocol;
-            return join_error(cx, request.token, request.member, error);
+            return join_error(cx, request.token, request.caller.member, error);
         }
-        if request.member == MemberId::UNKNOWN {
-            return self.give_member_id(cx, &request);
+        let Caller { member: id, instance } = request.caller;
+        if id == MemberId::UNKNOWN {
+            return match instance {
+                Some(instance) => self.join_static(cx, instance, request),
+                None => self.give_member_id(cx, &request),
+            };
         }
-        if self.pending_join.remove(&request.member).is_some() {
+        if self.pending_join.remove(&id).is_some() {
             return self.add_then_rebalance(cx, request);
         }
-        let Some(member) = self.members.get(&request.member) else {
-            return join_error(cx, request.token, request.member, ErrorCode::UnknownMemberId);
-        };
+        if let Err(error) = self.validate_member(request.caller) {
+            return join_error(cx, request.token, id, error);
+        }
+        let member = &self.members[&id];
         let same =
             (member.protocols, &member.subscription) == (request.protocols, &request.subscription);
-        let leads = self.leader == Some(request.member);
+        let leads = self.leader == Some(id);
         match self.state {
             GroupState::PreparingRebalance => self.update_then_rebalance(cx, request),
             // It did not get the answer to its join: give it again.
             GroupState::CompletingRebalance if same => {
-                self.reply_join(cx, request.token, request.member);
+                self.reply_join(cx, request.token, id, false);
             }
             GroupState::Stable if same && !leads => {
-                self.reply_join(cx, request.token, request.member);
+                self.reply_join(cx, request.token, id, false);
             }
             // The leader of a stable group rejoins because something changed that members do not say.
             GroupState::CompletingRebalance | GroupState::Stable => {
                 self.update_then_rebalance(cx, request);
             }
             GroupState::Empty | GroupState::Dead => {
-                join_error(cx, request.token, request.member, ErrorCode::UnknownMemberId);
+                join_error(cx, request.token, id, ErrorCode::UnknownMemberId);
             }
         }
     }
@@ -94,16 +108,17 @@ impl ClassicGroup {
         join_error(cx, request.token, id, ErrorCode::MemberIdRequired);
     }
 
-    fn add_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
+    pub(super) fn add_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
         if self.state == GroupState::PreparingRebalance && self.previous == GroupState::Empty {
             self.new_member_added = true;
         }
         let leads = self.leader.is_none();
         if leads {
-            self.leader = Some(request.member);
+            self.leader = Some(request.caller.member);
         }
         let end = cx.now + NEW_MEMBER_JOIN_TIMEOUT;
         let member = Member {
+            instance: request.caller.instance,
             protocols: request.protocols,
             subscription: request.subscription,
             assignment: Vec::new(),
@@ -114,24 +129,30 @@ impl ClassicGroup {
             awaiting_join: Some(Parked::new(request.token)),
             awaiting_sync: None,
         };
-        self.members.insert(request.member, member);
+        self.members.insert(request.caller.member, member);
         self.session_ends(cx, end);
-        let (group, member) = (self.id, request.member);
+        let (group, member) = (self.id, request.caller.member);
         cx.fx.event(EventKind::MemberJoined { group, member, leader: leads });
         self.rebalance_or_complete(cx);
     }
 
     fn update_then_rebalance(&mut self, cx: &mut Context<'_>, request: JoinRequest) {
-        let member = self.members.get_mut(&request.member).expect("the caller found the member");
+        self.update(request);
+        self.rebalance_or_complete(cx);
+    }
+
+    /// What the member says now counts, and it waits for the group (`updateMember`).
+    pub(super) fn update(&mut self, request: JoinRequest) {
+        let id = request.caller.member;
+        let member = self.members.get_mut(&id).expect("the caller found the member");
         member.protocols = request.protocols;
         member.subscription = request.subscription;
         member.session_timeout = request.session_timeout;
         member.rebalance_timeout = request.rebalance_timeout;
         member.awaiting_join = Some(Parked::new(request.token));
-        self.rebalance_or_complete(cx);
     }
 
-    fn rebalance_or_complete(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn rebalance_or_complete(&mut self, cx: &mut Context<'_>) {
         if self.can_rebalance() {
             self.prepare_rebalance(cx);
         } else {
@@ -166,7 +187,7 @@ impl ClassicGroup {
 
     /// Ends the join phase when nobody else is expected, except that of a group that was empty: that one waits for
     /// its delay.
-    fn complete_join_if_all_did(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn complete_join_if_all_did(&mut self, cx: &mut Context<'_>) {
         if self.state == GroupState::PreparingRebalance
             && self.previous != GroupState::Empty
             && self.has_all_members_joined()
@@ -200,9 +221,15 @@ impl ClassicGroup {
     fn complete_join(&mut self, cx: &mut Context<'_>) {
         self.join_timer = None;
         cx.fx.cancel_timer(TimerKind::GroupJoin, self.id.0);
-        let late = self.members.iter().filter(|(_, m)| m.awaiting_join.is_none());
+        let late = |m: &Member| m.awaiting_join.is_none() && m.instance.is_none();
+        let late = self.members.iter().filter(|(_, m)| late(m));
         for member in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.remove(cx, member, LeaveReason::RebalanceTimeout);
+        }
+        if !self.elect_joined_leader(cx) {
+            // Nobody came. Sessions decide who stays; until then the phase begins anew.
+            let timeout = self.rebalance_timeout();
+            return self.set_join_timer(cx, JoinTimer::Rebalance, timeout);
         }
         self.generation = self.generation + 1;
         self.pending_sync.clear();
@@ -210,7 +237,7 @@ impl ClassicGroup {
             self.protocol = None;
             self.transition_to(GroupState::Empty);
             self.say_state(cx);
-            self.write_snapshot(cx, self.snapshot(), false);
+            self.write_snapshot(cx, self.snapshot(), Written::Group);
             return;
         }
         self.protocol = self.select_protocol();
@@ -221,7 +248,7 @@ impl ClassicGroup {
             let member = self.members.get_mut(&id).expect("the key is the map's own");
             member.is_new = false;
             if let Some(parked) = member.awaiting_join.take().filter(|parked| !parked.gone) {
-                self.reply_join(cx, parked.token, id);
+                self.reply_join(cx, parked.token, id, false);
             }
             self.heard_of(cx, id);
         }
@@ -230,12 +257,19 @@ impl ClassicGroup {
     }
 
     /// Answers a join with the current generation; only the leader is told who is in it.
-    fn reply_join(&self, cx: &mut Context<'_>, token: Token, member: MemberId) {
+    pub(super) fn reply_join(
+        &self,
+        cx: &mut Context<'_>,
+        token: Token,
+        member: MemberId,
+        skip_assignment: bool,
+    ) {
         let mut rows = Vec::new();
         if self.leader == Some(member) {
             for (id, other) in &self.members {
-                let says = other.subscription.iter();
-                rows.extend(says.map(|says| MemberRow { member: *id, says: *says }));
+                let instance = other.instance.map(Subscribed::Instance);
+                let says = other.subscription.iter().copied().chain(instance);
+                rows.extend(says.map(|says| MemberRow { member: *id, says }));
             }
         }
         let members = cx.fx.keep(&rows);
@@ -245,6 +279,7 @@ impl ClassicGroup {
             protocol: self.protocol,
             leader: self.leader.unwrap_or(MemberId::UNKNOWN),
             member,
+            skip_assignment,
             members,
         };
         cx.fx.reply(token, message);
@@ -257,13 +292,14 @@ impl ClassicGroup {
     pub(super) fn sync(
         &mut self,
         cx: &mut Context<'_>,
-        (token, member): (Token, MemberId),
+        (token, caller): (Token, Caller),
         generation: Generation,
         assignment: &[MemberPartition],
     ) {
-        if let Err(error) = self.validate(member, generation) {
+        if let Err(error) = self.validate(caller, generation) {
             return reply_sync(cx, token, error, &[]);
         }
+        let member = caller.member;
         match self.state {
             GroupState::CompletingRebalance => {
                 self.synced(cx, member);
@@ -272,7 +308,7 @@ impl ClassicGroup {
                 }
                 if self.leader == Some(member) {
                     let snapshot = self.assigned_snapshot(assignment);
-                    self.write_snapshot(cx, snapshot, true);
+                    self.write_snapshot(cx, snapshot, Written::Assignment);
                 }
             }
             GroupState::Stable => {
@@ -370,11 +406,11 @@ impl ClassicGroup {
     pub(super) fn heartbeat(
         &mut self,
         cx: &mut Context<'_>,
-        member: MemberId,
+        caller: Caller,
         generation: Generation,
     ) -> Result<ErrorCode, ErrorCode> {
-        self.validate(member, generation)?;
-        self.heard_of(cx, member);
+        self.validate(caller, generation)?;
+        self.heard_of(cx, caller.member);
         match self.state {
             GroupState::PreparingRebalance => Ok(ErrorCode::RebalanceInProgress),
             _ => Ok(ErrorCode::None),
@@ -479,18 +515,25 @@ impl ClassicGroup {
         }
     }
 
-    /// Is `member` in the group, and is `generation` the group's?
-    pub(super) fn validate(
-        &self,
-        member: MemberId,
-        generation: Generation,
-    ) -> Result<(), ErrorCode> {
-        if !self.members.contains_key(&member) {
-            Err(ErrorCode::UnknownMemberId)
-        } else if generation != self.generation {
-            Err(ErrorCode::IllegalGeneration)
-        } else {
+    /// Is the caller in the group, and is `generation` the group's?
+    pub(super) fn validate(&self, caller: Caller, generation: Generation) -> Result<(), ErrorCode> {
+        self.validate_member(caller)?;
+        if generation == self.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
+    }
+
+    /// Is the caller in the group? A static one whose `group.instance.id` another member has now is fenced.
+    fn validate_member(&self, caller: Caller) -> Result<(), ErrorCode> {
+        if let Some(instance) = caller.instance {
+            match self.static_member(instance) {
+                None => return Err(ErrorCode::UnknownMemberId),
+                Some(member) if member != caller.member => return Err(ErrorCode::FencedInstanceId),
+                Some(_) => {}
+            }
+        }
+        if self.members.contains_key(&caller.member) {
             Ok(())
+        } else {
+            Err(ErrorCode::UnknownMemberId)
         }
     }
 
@@ -536,22 +579,41 @@ impl ClassicGroup {
         }
     }
 
-    fn write_snapshot(&self, cx: &mut Context<'_>, snapshot: GroupSnapshot, is_assignment: bool) {
-        *cx.write = Some(GroupWrite { generation: self.generation, snapshot, is_assignment });
+    pub(super) fn write_snapshot(
+        &self,
+        cx: &mut Context<'_>,
+        snapshot: GroupSnapshot,
+        what: Written,
+    ) {
+        *cx.write = Some(GroupWrite { generation: self.generation, snapshot, what });
     }
 }
 
 fn join_failed(member: MemberId, error: ErrorCode) -> Message {
     let members = crate::kafka::effects::List::EMPTY;
     let (generation, leader) = (Generation(-1), MemberId::UNKNOWN);
-    Message::JoinGroupResponse { error, generation, protocol: None, leader, member, members }
+    let (protocol, skip_assignment) = (None, false);
+    Message::JoinGroupResponse {
+        error,
+        generation,
+        protocol,
+        leader,
+        member,
+        skip_assignment,
+        members,
+    }
 }
 
-fn join_error(cx: &mut Context<'_>, token: Token, member: MemberId, error: ErrorCode) {
+pub(super) fn join_error(cx: &mut Context<'_>, token: Token, member: MemberId, error: ErrorCode) {
     cx.fx.reply(token, join_failed(member, error));
 }
 
-fn reply_sync(cx: &mut Context<'_>, token: Token, error: ErrorCode, partitions: &[PartitionId]) {
+pub(super) fn reply_sync(
+    cx: &mut Context<'_>,
+    token: Token,
+    error: ErrorCode,
+    partitions: &[PartitionId],
+) {
     let assignment = cx.fx.keep(partitions);
     cx.fx.reply(token, Message::SyncGroupResponse { error, assignment });
 }

@@ -1,6 +1,7 @@
 //! The coordinator as its clients meet it: requests in; answers, records and events out.
 
 mod rig;
+mod static_members;
 
 use crate::base::batch::Subscribed;
 use crate::base::config::{AssignorName, Assignors, Defect};

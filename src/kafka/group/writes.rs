@@ -13,7 +13,8 @@ use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
-use crate::kafka::group::rebalance::GroupWrite;
+use crate::kafka::group::rebalance::{GroupWrite, Written};
+use crate::kafka::group::static_members::Replacement;
 
 /// What happens when a write is replicated.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +25,8 @@ pub(super) enum After {
     Commit { batch: BatchHandle, parked: Option<Parked> },
     /// The assignment counts; members that wait for it are answered.
     Assignment { generation: Generation, snapshot: GroupSnapshotId },
+    /// A static member that came back is answered.
+    Replacement(Box<Replacement>),
     /// An answer that had to wait for the writes before it.
     Answer { parked: Parked, error: ErrorCode, is_leave: bool },
     /// Committed offsets are read.
@@ -52,10 +55,10 @@ impl GroupCoordinator {
         let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
         let (key, bytes, timestamp) = (KeyId::NONE, bytes as u32, out.now.timestamp());
         let record = Record { body, key, bytes, timestamp };
-        let after = if write.is_assignment {
-            After::Assignment { generation, snapshot }
-        } else {
-            After::Nothing
+        let after = match write.what {
+            Written::Group => After::Nothing,
+            Written::Assignment => After::Assignment { generation, snapshot },
+            Written::Replacement(replacement) => After::Replacement(replacement),
         };
         self.append(out, group, &[record], |_| after);
     }
@@ -147,6 +150,9 @@ impl GroupCoordinator {
                 let snapshot = Arc::clone(fx.batches.group(snapshot));
                 self.assignment_written(now, group, generation, Ok(&snapshot), fx);
             }
+            After::Replacement(replacement) => {
+                self.replacement_written(now, group, &replacement, Ok(()), fx);
+            }
             After::Answer { parked, error, is_leave } => {
                 if !parked.gone {
                     fx.reply(parked.token, answer(error, is_leave));
@@ -168,15 +174,18 @@ impl GroupCoordinator {
         error: ErrorCode,
         fx: &mut Effects,
     ) {
-        let (parked, message) = match *after {
+        let (parked, message) = match after {
             After::Nothing | After::Commit { parked: None, .. } => return,
             After::Assignment { generation, .. } => {
-                return self.assignment_written(now, group, generation, Err(error), fx);
+                return self.assignment_written(now, group, *generation, Err(error), fx);
+            }
+            After::Replacement(replacement) => {
+                return self.replacement_written(now, group, replacement, Err(error), fx);
             }
             After::Commit { parked: Some(parked), .. } => {
                 (parked, Message::OffsetCommitResponse { error })
             }
-            After::Answer { parked, is_leave, .. } => (parked, answer(error, is_leave)),
+            After::Answer { parked, is_leave, .. } => (parked, answer(error, *is_leave)),
             After::Fetch { parked, .. } => {
                 (parked, Message::OffsetFetchResponse { error, offsets: List::EMPTY })
             }
@@ -198,6 +207,20 @@ impl GroupCoordinator {
         let out = &mut Output { now, fx, appends: &mut appends };
         self.with_classic(out, group, |g, cx| g.assignment_written(cx, generation, outcome));
         assert!(appends.is_empty(), "a group that waited for its assignment has members");
+    }
+
+    fn replacement_written(
+        &mut self,
+        now: Time,
+        group: GroupId,
+        replacement: &Replacement,
+        outcome: Result<(), ErrorCode>,
+        fx: &mut Effects,
+    ) {
+        let mut appends = Vec::new();
+        let out = &mut Output { now, fx, appends: &mut appends };
+        self.with_classic(out, group, |g, cx| g.replacement_written(cx, replacement, outcome));
+        assert!(appends.is_empty(), "nothing is written about what was just written");
     }
 
     /// `offsets.commit.timeout.ms` is over for something: it is answered with an error, though its record may still
@@ -237,7 +260,7 @@ impl GroupCoordinator {
             match &mut pending.after {
                 After::Commit { parked, .. } => parked.as_mut().into_iter().for_each(hang_up),
                 After::Answer { parked, .. } | After::Fetch { parked, .. } => hang_up(parked),
-                After::Nothing | After::Assignment { .. } => {}
+                After::Nothing | After::Assignment { .. } | After::Replacement(_) => {}
             }
         }
     }

@@ -74,6 +74,12 @@ fn left(scene: &Scene<'_>, group: &str, member: MemberId, reason: LeaveReason) -
             let time = for_time(config.map(|c| c.max_poll_interval));
             format!("{group} removes {who} because it did not join again for {time}.")
         }
+        LeaveReason::Replaced => {
+            format!("{group} forgets the member id of {who}: its group.instance.id joined again.")
+        }
+        LeaveReason::Undone => {
+            format!("{group} forgets the member id of {who}: the join could not be stored.")
+        }
         LeaveReason::PollTimeout => {
             let time = for_time(config.map(|c| c.max_poll_interval));
             format!("{who} leaves {group} because poll() was not called for {time}.")

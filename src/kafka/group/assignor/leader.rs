@@ -71,6 +71,9 @@ fn subscription<'a>(
     for said in says {
         match said {
             Subscribed::Generation(generation) => member.generation = generation.0,
+            Subscribed::Instance(instance) => {
+                member.instance = Some(&names.instances[instance.index()]);
+            }
             Subscribed::Topic(topic) => member.topics.push(&names.topics[topic.index()].name),
             Subscribed::HadSince(generation) => since = generation.0,
             Subscribed::Owned(id) => member.owned.push(partition(id)),

@@ -10,8 +10,8 @@ use crate::base::chooser::Chooser;
 use crate::base::config::{AssignorName, Assignors, ClusterConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
-    BatchHandle, BrokerId, Generation, GroupId, LeaderEpoch, MemberId, NodeId, Offset, PartitionId,
-    TopicId,
+    BatchHandle, BrokerId, Generation, GroupId, InstanceId, LeaderEpoch, MemberId, NodeId, Offset,
+    PartitionId, TopicId,
 };
 use crate::base::names::{Client, Names, Partition, Topic};
 use crate::base::time::{Duration, Time};
@@ -49,6 +49,7 @@ fn names() -> Names {
         partitions: vec![partition(0, 0), partition(0, 1), partition(1, 9)],
         consumers: vec![consumer("a", 1), consumer("b", 2), consumer("c", 3)],
         groups: vec!["billing".into()],
+        instances: vec!["ia".into(), "ib".into()],
         group_partitions: vec![HOME],
         ..Names::default()
     }
@@ -65,6 +66,8 @@ pub(super) struct Rig {
     pub(super) timers: BTreeMap<Timer, Time>,
     /// What happened since it was last looked at, a line each.
     pub(super) said: Vec<String>,
+    /// The instance ids of the consumers that are static.
+    pub(super) instances: BTreeMap<u16, InstanceId>,
     correlation: u32,
 }
 
@@ -80,6 +83,7 @@ impl Rig {
             unreplicated: Vec::new(),
             timers: BTreeMap::new(),
             said: Vec::new(),
+            instances: BTreeMap::new(),
             correlation: 0,
         };
         rig.elect();
@@ -94,6 +98,20 @@ impl Rig {
         rig.join_first(1);
         rig.join(0, A);
         rig.join(1, B);
+        rig.settle_first()
+    }
+
+    /// The same with static members.
+    pub(super) fn stable_and_static() -> Self {
+        let mut rig = Self::new();
+        rig.instances = BTreeMap::from([(0, InstanceId(0)), (1, InstanceId(1))]);
+        rig.join_first(0);
+        rig.join_first(1);
+        rig.settle_first()
+    }
+
+    fn settle_first(self) -> Self {
+        let mut rig = self;
         rig.pass(6_000);
         rig.sync(1, B, 1, &[]);
         rig.sync(0, A, 1, &[(A, 0), (B, 1)]);
@@ -165,6 +183,7 @@ impl Rig {
             Message::JoinGroup {
                 group,
                 member,
+                instance: self.instances.get(&consumer).copied(),
                 session_timeout_ms,
                 rebalance_timeout_ms,
                 protocols,
@@ -187,12 +206,14 @@ impl Rig {
         let rows: Vec<MemberPartition> = rows.iter().map(row).collect();
         let assignment = self.fx.keep(&rows);
         let generation = Generation(generation);
-        self.send(consumer, Message::SyncGroup { group: GROUP, member, generation, assignment });
+        let (group, instance) = (GROUP, self.instances.get(&consumer).copied());
+        self.send(consumer, Message::SyncGroup { group, member, instance, generation, assignment });
     }
 
     pub(super) fn heartbeat(&mut self, consumer: u16, member: MemberId, generation: i32) {
         let generation = Generation(generation);
-        self.send(consumer, Message::Heartbeat { group: GROUP, member, generation });
+        let (group, instance) = (GROUP, self.instances.get(&consumer).copied());
+        self.send(consumer, Message::Heartbeat { group, member, instance, generation });
     }
 
     pub(super) fn leave(&mut self, consumer: u16, member: MemberId) {
@@ -203,7 +224,8 @@ impl Rig {
         let row = PartitionOffset { partition: PartitionId(0), offset: Offset(offset) };
         let offsets = self.fx.keep(&[row]);
         let generation = Generation(generation);
-        self.send(consumer, Message::OffsetCommit { group: GROUP, member, generation, offsets });
+        let (group, instance) = (GROUP, self.instances.get(&consumer).copied());
+        self.send(consumer, Message::OffsetCommit { group, member, instance, generation, offsets });
     }
 
     pub(super) fn fetch(&mut self, consumer: u16) {
@@ -275,12 +297,16 @@ impl Rig {
                 error: ErrorCode::None,
                 generation,
                 leader,
+                skip_assignment,
                 members,
                 ..
             } => {
-                let members: Vec<String> =
+                let mut members: Vec<String> =
                     self.fx.pools.get(members).iter().map(|m| member(m.member)).collect();
-                format!("joined {generation} under {} [{}]", member(leader), members.join(" "))
+                members.dedup();
+                let (leader, members) = (member(leader), members.join(" "));
+                let skip = if skip_assignment { ", nothing to assign" } else { "" };
+                format!("joined {generation} under {leader} [{members}]{skip}")
             }
             Message::JoinGroupResponse { error, member: id, .. } => {
                 format!("{} as {}", error.name(), member(id))
