@@ -27,7 +27,7 @@ const ROWS: [Row; 6] = [
     Row("metadata.version", 33, 33, false),
     Row("share.version", 2, 2, false),
     Row("streams.version", 1, 1, false),
-    Row("transaction.version", 2, 2, false),
+    Row("transaction.version", 2, 2, true),
 ];
 
 /// The names of all features.
@@ -57,6 +57,9 @@ impl Features {
         if *name == "eligible.leader.replicas.version" {
             self.eligible_leader_replicas = level >= 1;
         }
+        if *name == "transaction.version" {
+            self.transaction_version = level as u8;
+        }
         Ok(())
     }
 }
@@ -71,7 +74,8 @@ mod tests {
         assert!(features.eligible_leader_replicas);
         for (name, level, ok, elr) in [
             ("transaction.version", "2", true, true),
-            ("transaction.version", "1", false, true),
+            ("transaction.version", "3", false, true),
+            ("share.version", "1", false, true),
             ("eligible.leader.replicas.version", "2", false, true),
             ("eligible.leader.replicas.version", "0", true, false),
             ("eligible.leader.replicas.version", "1", true, true),
@@ -80,5 +84,8 @@ mod tests {
             assert_eq!(features.set(name, level).is_ok(), ok, "{name}={level}");
             assert_eq!(features.eligible_leader_replicas, elr, "{name}={level}");
         }
+        assert_eq!(features.transaction_version, 2);
+        assert!(features.set("transaction.version", "1").is_ok());
+        assert_eq!(features.transaction_version, 1);
     }
 }

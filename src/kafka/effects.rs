@@ -143,11 +143,13 @@ pub enum TimerKind {
     /// `max.poll.interval.ms`.
     PollInterval,
     // transaction coordinator
+    /// The earliest record of a transaction that waits for replication expires.
+    TransactionWrite,
     /// The look for timed-out transactions, every `transaction.abort.timed.out.transaction.cleanup.interval.ms`.
     TransactionAbort,
     /// The look for expired transactional ids.
     TransactionalIdExpiration,
-    /// Markers to broker `number` are to be sent again.
+    /// Markers are to be sent again, or a request with some is without an answer.
     TransactionMarkers,
     /// Requests of a leader to the coordinators of transactions are to be sent again, or time out.
     AddPartitionsToTxn,

@@ -21,6 +21,7 @@ pub mod raft;
 pub mod replica;
 pub mod replica_selector;
 pub mod share;
+pub mod transaction;
 pub mod truncation;
 pub mod truncation_high_watermark;
 pub mod truncation_kip_101;

@@ -89,6 +89,10 @@ pub struct Replica {
     pub log_start_interval: u64,
     /// When its log was flushed last by this process, or loaded.
     pub last_flush: Time,
+    /// The last stable offset as it was said last.
+    pub told_last_stable: Offset,
+    /// Which interval of `producer.id.expiration.check.interval.ms` silent producers were last looked for in.
+    pub expiry_interval: u64,
 }
 
 impl Replica {
@@ -113,6 +117,8 @@ impl Replica {
             checkpoint_interval: 0,
             log_start_interval: 0,
             last_flush: Time::ZERO,
+            told_last_stable: Offset::NONE,
+            expiry_interval: 0,
         }
     }
 
@@ -137,9 +143,21 @@ impl Replica {
         self.leadership().is_some()
     }
 
-    /// The last stable offset: the high watermark, as there are no transactions.
+    /// The last stable offset: where the first transaction begins that is open, or whose end is not replicated, but
+    /// not above the high watermark.
     pub fn last_stable_offset(&self) -> Offset {
-        self.high_watermark
+        let unstable = self.producers.transactions.first_unstable();
+        unstable.map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// The last stable offset, if it is another one than was said. Without transactions nothing is said of it.
+    pub fn news_of_last_stable_offset(&mut self) -> Option<Offset> {
+        let offset = self.last_stable_offset();
+        let news = self.producers.transactions.is_used() && offset != self.told_last_stable;
+        news.then(|| {
+            self.told_last_stable = offset;
+            offset
+        })
     }
 
     /// The ISR as this leader has it committed; empty on a follower.

@@ -1,7 +1,7 @@
 //! A scenario under one variant, as what a simulation is made from: ids for names, partitions with replicas, configs.
 //!
-//! Replicas of a topic that does not list them are placed by [`place`], and so are those of `__consumer_offsets`, of
-//! which only the partitions that groups hash to exist.
+//! Replicas of a topic that does not list them are placed by [`place`], and so are those of `__consumer_offsets` and
+//! `__transaction_state`, of which only the partitions that groups and transactional ids hash to exist.
 
 use std::sync::Arc;
 
@@ -11,11 +11,13 @@ use crate::base::config::{
 };
 use crate::base::ids::{BrokerId, GroupId, MessageId, PartitionId, TopicId};
 use crate::base::names::{Client, Names, Partition, Topic};
-use crate::kafka::group::hash::partition_for_group;
+use crate::kafka::group::hash::partition_for;
 use crate::kafka::placement::place;
 use crate::scenario::apps;
 use crate::scenario::resolve::Resolved;
-use crate::scenario::schema::{Cluster, Scenario, StartAt, Topic as TopicSchema};
+use crate::scenario::schema::{
+    Cluster, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
+};
 use crate::scenario::settings::{SettingFault, config_of, era_of, features_of};
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
@@ -25,6 +27,8 @@ use crate::sim::world::{ConsumerSpec, WorldSpec};
 
 /// The internal topic that keeps committed offsets.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
+/// The internal topic that keeps the state of transactional ids.
+pub const TRANSACTION_STATE: &str = "__transaction_state";
 
 /// Kafka refuses the settings of a client: its constructor throws and nothing runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,11 +53,7 @@ pub fn build(
     let features = features_of(&resolved.cluster.features).unwrap_or_default();
     let era = era_of(&resolved.cluster.era).unwrap_or_default();
     let names = names(scenario, resolved, workload, &brokers);
-    let mut topics: Vec<TopicConfig> = Vec::new();
-    for topic in &names.topics {
-        let declared = resolved.topics.get(&topic.name);
-        topics.push(declared.and_then(|t| config_of(&t.config).ok()).unwrap_or_default());
-    }
+    let topics = names.topics.iter().map(|t| topic_config(&t.name, resolved, &brokers)).collect();
     let mut refusal = None;
     let mut refused = |client: &str, faults: Vec<SettingFault>| {
         let message = faults.into_iter().map(|fault| fault.message).next().unwrap_or_default();
@@ -127,7 +127,8 @@ fn names(
     };
     names.messages.sort_unstable();
     names.instances = instances(resolved);
-    for (name, topic) in resolved.topics.iter().filter(|(name, _)| *name != CONSUMER_OFFSETS) {
+    let internal = |name: &str| matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE);
+    for (name, topic) in resolved.topics.iter().filter(|(name, _)| !internal(name)) {
         let id = TopicId(names.topics.len() as u16);
         let placement = placement(topic, config, &resolved.cluster);
         let partitions: Vec<PartitionId> = placement
@@ -144,6 +145,7 @@ fn names(
         });
     }
     add_offsets_topic(&mut names, resolved, config);
+    add_transaction_topic(&mut names, resolved, config);
     names.producers = resolved
         .producers
         .keys()
@@ -195,22 +197,63 @@ fn add_partition(
     id
 }
 
-/// The partitions of `__consumer_offsets` that the groups hash to, in order of their index.
-fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
-    if names.groups.is_empty() {
-        return;
+/// The settings of a topic. Those of `__transaction_state` come from the brokers where the file does not set them.
+fn topic_config(name: &str, resolved: &Resolved, config: &BrokerConfig) -> TopicConfig {
+    let declared = resolved.topics.get(name).map(|topic| &topic.config);
+    let settings = declared.and_then(|settings| config_of::<TopicConfig>(settings).ok());
+    let mut settings = settings.unwrap_or_default();
+    let min_isr = "min.insync.replicas";
+    let given = |s: &Settings| s.iter().any(|(name, _)| name == min_isr);
+    if name == TRANSACTION_STATE && !declared.is_some_and(given) {
+        settings.min_insync_replicas = config.transaction_topic_min_isr;
     }
-    let declared = resolved.topics.get(CONSUMER_OFFSETS);
+    settings
+}
+
+/// The partitions of `__consumer_offsets` that the groups hash to.
+fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
+    let groups = names.groups.clone();
+    let shape = (config.offsets_topic_partitions, config.offsets_topic_replication);
+    names.group_partitions = add_internal_topic(names, resolved, CONSUMER_OFFSETS, &groups, shape);
+}
+
+/// The transactional ids of the producers, and the partitions of `__transaction_state` that they hash to.
+fn add_transaction_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
+    let id_of = |producer: &Producer| {
+        let config = config_of::<ProducerConfig>(&producer.config).unwrap_or_default();
+        config.transactional_id
+    };
+    let mut ids: Vec<String> = resolved.producers.iter().map(|(_, p)| id_of(p)).collect();
+    ids.retain(|id| !id.is_empty());
+    ids.sort_unstable();
+    ids.dedup();
+    let shape = (config.transaction_topic_partitions, config.transaction_topic_replication);
+    names.transaction_partitions =
+        add_internal_topic(names, resolved, TRANSACTION_STATE, &ids, shape);
+    names.transactional_ids = ids;
+}
+
+/// An internal topic with the partitions that `keys` hash to, in order of their index. Returns the partition of each
+/// key. Without keys there is no topic.
+fn add_internal_topic(
+    names: &mut Names,
+    resolved: &Resolved,
+    topic: &str,
+    keys: &[String],
+    (partitions, replication): (u32, u32),
+) -> Vec<PartitionId> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let declared = resolved.topics.get(topic);
     let listed = declared.map(|topic| topic.replicas.clone()).unwrap_or_default();
-    let count =
-        if listed.is_empty() { config.offsets_topic_partitions } else { listed.len() as u32 };
-    let hashes: Vec<u32> =
-        names.groups.iter().map(|group| partition_for_group(group, count)).collect();
+    let count = if listed.is_empty() { partitions } else { listed.len() as u32 };
+    let hashes: Vec<u32> = keys.iter().map(|key| partition_for(key, count)).collect();
     let mut used = hashes.clone();
     used.sort_unstable();
     used.dedup();
     let id = TopicId(names.topics.len() as u16);
-    let factor = config.offsets_topic_replication.min(u32::from(names.brokers)) as usize;
+    let factor = replication.min(u32::from(names.brokers)) as usize;
     let placed =
         place(&racks(&resolved.cluster), if listed.is_empty() { count } else { 0 }, factor);
     let partitions: Vec<PartitionId> = used
@@ -223,17 +266,13 @@ fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConf
             add_partition(names, id, *index, replicas)
         })
         .collect();
-    names.group_partitions = hashes
+    let homes = hashes
         .iter()
         .map(|hash| partitions[used.binary_search(hash).expect("every hash is among those used")])
         .collect();
-    let topic = Topic {
-        name: CONSUMER_OFFSETS.to_owned(),
-        partitions,
-        internal: true,
-        partition_count: count,
-    };
-    names.topics.push(topic);
+    let name = topic.to_owned();
+    names.topics.push(Topic { name, partitions, internal: true, partition_count: count });
+    homes
 }
 
 /// Replicas of each partition of a declared topic.

@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use crate::base::broker_set::MAX_REPLICAS;
 use crate::base::config::BrokerConfig;
-use crate::scenario::build::CONSUMER_OFFSETS;
+use crate::scenario::build::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::scenario::check_script::check_scripts;
 use crate::scenario::diagnostics::{Problem, did_you_mean};
 use crate::scenario::expect::Expectation;
 use crate::scenario::load::{Limits, Places, is_clean};
 use crate::scenario::resolve::{Resolved, path};
-use crate::scenario::schema::{Members, Override, Scenario, StartAt, Topic};
+use crate::scenario::schema::{Members, Override, Producer, Scenario, StartAt, Topic};
 use crate::scenario::settings;
 use crate::scenario::value::{Label, Texts};
 use crate::sim::trace::EVENT_NAMES;
@@ -432,8 +432,16 @@ fn replication_faults(resolved: &Resolved) -> Vec<(String, settings::SettingFaul
     let brokers = u32::from(resolved.cluster.brokers);
     let defaulted = |t: &Topic| t.replicas.is_empty() && t.replication.is_none();
     let offsets = !resolved.groups.is_empty() && resolved.topics.get(CONSUMER_OFFSETS).is_none();
+    let transactional = |p: &Producer| p.config.iter().any(|(name, _)| name == "transactional.id");
+    let transactions = resolved.producers.iter().any(|(_, p)| transactional(p))
+        && resolved.topics.get(TRANSACTION_STATE).is_none();
     let wanted = [
         ("offsets.topic.replication.factor", config.offsets_topic_replication, offsets),
+        (
+            "transaction.state.log.replication.factor",
+            config.transaction_topic_replication,
+            transactions,
+        ),
         (
             "default.replication.factor",
             config.default_replication_factor,

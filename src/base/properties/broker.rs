@@ -20,7 +20,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
 const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
 const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
-const TRANSACTIONS: Support = Support::NoEffect("transactions come later");
 const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
 const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
 
@@ -117,17 +116,27 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["group.consumer.migration.policy", "bidirectional", "",
         "which groups may change the protocol while they run"],
         NEW_GROUPS),
-    no(["transaction.state.log.num.partitions", "50", "partitions", "of __transaction_state"], TRANSACTIONS),
-    no(["transaction.state.log.replication.factor", "3", "replicas", "of __transaction_state"], TRANSACTIONS),
-    no(["transaction.state.log.min.isr", "2", "replicas", "its min.insync.replicas"], TRANSACTIONS),
-    no(["transaction.max.timeout.ms", "900000", "ms", "longest transaction.timeout.ms"], TRANSACTIONS),
-    no(["transaction.abort.timed.out.transaction.cleanup.interval.ms", "10000", "ms",
+    yes(["transaction.state.log.num.partitions", "50", "partitions",
+        "of __transaction_state: a transactional id lives in hash(id) modulo this"],
+        |c, v| int(v, 1).map(|n| c.transaction_topic_partitions = n)),
+    yes(["transaction.state.log.replication.factor", "3", "replicas", "of __transaction_state"],
+        |c, v| int(v, 1).map(|n| c.transaction_topic_replication = n)),
+    yes(["transaction.state.log.min.isr", "2", "replicas", "its min.insync.replicas"],
+        |c, v| int(v, 1).map(|n| c.transaction_topic_min_isr = n)),
+    yes(["transaction.max.timeout.ms", "900000", "ms", "longest transaction.timeout.ms"],
+        |c, v| int_millis(v, 1).map(|d| c.transaction_max_timeout = d)),
+    yes(["transaction.abort.timed.out.transaction.cleanup.interval.ms", "10000", "ms",
         "how often timed-out transactions are looked for"],
-        TRANSACTIONS),
-    no(["transactional.id.expiration.ms", "604800000", "ms", "an unused transactional.id is forgotten after"],
-        TRANSACTIONS),
-    no(["producer.id.expiration.ms", "86400000", "ms", "sequence numbers of a silent producer are forgotten after"],
-        Support::NotModelled("producer state does not expire")),
+        |c, v| int_millis(v, 1).map(|d| c.transaction_abort_interval = d)),
+    yes(["transactional.id.expiration.ms", "604800000", "ms",
+        "an unused transactional.id is forgotten after; looked at every hour"],
+        |c, v| int_millis(v, 1).map(|d| c.transactional_id_expiration = d)),
+    yes(["producer.id.expiration.ms", "86400000", "ms",
+        "sequence numbers of a silent producer are forgotten after; looked at every 10 minutes"],
+        |c, v| int_millis(v, 1).map(|d| c.producer_id_expiration = d)),
+    yes(["transaction.partition.verification.enable", "true", "",
+        "leaders ask the transaction coordinator before a transaction writes to a partition (KIP-890)"],
+        |c, v| boolean(v).map(|on| c.transaction_partition_verification = on)),
     yes(["group.share.record.lock.duration.ms", "30000", "ms", "how long a share consumer may hold a record"],
         |c, v| int_millis(v, 1).map(|d| c.share.lock = d)),
     yes(["group.share.min.record.lock.duration.ms", "15000", "ms", "least share.record.lock.duration.ms of a group"],

@@ -208,9 +208,10 @@ impl Broker {
         let Some((replica, log)) = self.parts(partition) else { return };
         assert_eq!(log.end(), base_offset, "a follower appends where its log ends");
         log.append(batch, header.count, leader_epoch, now);
-        replica.producers.update(&header, base_offset);
+        replica.producers.update(&fx.batches, batch, base_offset);
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
         self.maybe_flush(now, partition, fx);
+        self.say_last_stable(partition, fx);
     }
 
     /// The leader named the end of the epoch both know: what lies beyond goes.
@@ -254,13 +255,14 @@ impl Broker {
             return;
         }
         let (to, start) = (log.end(), log.log_start());
-        replica.producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = replica.high_watermark.min(to);
+        replica.producers = ProducerStateManager::rebuilt_from(log, high_watermark, &fx.batches);
         fx.event(EventKind::Truncated { partition, to, epoch });
         if start != started {
             fx.event(EventKind::LogStart { partition, offset: start });
         }
         self.set_high_watermark(now, partition, high_watermark, fx);
+        self.say_last_stable(partition, fx);
     }
 
     /// The leader has compared the logs, under the rule of the era.
@@ -283,6 +285,7 @@ impl Broker {
         replica.producers = ProducerStateManager::default();
         fx.event(EventKind::LogStart { partition, offset: start });
         self.set_high_watermark(now, partition, start, fx);
+        self.say_last_stable(partition, fx);
     }
 
     fn delay(&mut self, now: Time, partition: PartitionId) {

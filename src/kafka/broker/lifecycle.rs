@@ -86,6 +86,7 @@ impl Broker {
         }
         self.communicate(now, fx);
         self.begin_to_observe(now, fx);
+        self.ram.transactions.start(now, fx);
         fx.set_timer(TimerKind::IsrScan, 0, now + self.isr_scan_interval());
         self.schedule_log_flush(now, fx);
     }

@@ -4,7 +4,7 @@
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
 //! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits ·
-//! `share` share groups · `socket` one request at a time.
+//! `share` share groups · `transactions` the transaction coordinator and its markers · `socket` one request at a time.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
 //! new.
@@ -27,6 +27,7 @@ mod share;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
 use crate::kafka::share::coordinator::Asker;
+use crate::kafka::transaction::coordinator::TransactionCoordinator;
+use crate::kafka::transaction::producer_ids::ProducerIdManager;
 
 /// What survives a kill.
 #[derive(Clone, Debug)]
@@ -80,6 +83,7 @@ struct Ram {
     isr_changes: IsrChanges,
     coordinator: GroupCoordinator,
     share: Sharing,
+    transactions: TransactionCoordinator,
     observer: Observer,
     /// What the clean shutdown file said at the start.
     clean_epoch: i64,
@@ -106,6 +110,7 @@ impl Ram {
             isr_changes: IsrChanges::default(),
             coordinator: GroupCoordinator::new(id, Arc::clone(config)),
             share: Sharing::new(id),
+            transactions: TransactionCoordinator::new(id, Arc::clone(config)),
             observer: Observer::default(),
             clean_epoch: -1,
             started: Time::ZERO,
@@ -129,8 +134,7 @@ pub struct Broker {
     ram: Ram,
     /// How many processes it has had.
     incarnation: u32,
-    /// How many producer ids it has handed out. Kafka's controller remembers the blocks of ids; no kill forgets them.
-    producer_ids: i64,
+    producer_ids: ProducerIdManager,
 }
 
 impl Broker {
@@ -151,7 +155,7 @@ impl Broker {
             id,
             config,
             incarnation: 0,
-            producer_ids: 0,
+            producer_ids: ProducerIdManager::new(id),
         }
     }
 
@@ -257,6 +261,11 @@ impl Broker {
         &self.ram.coordinator
     }
 
+    /// The transaction coordinator in this process.
+    pub fn transactions(&self) -> &TransactionCoordinator {
+        &self.ram.transactions
+    }
+
     /// True while clients and other brokers get through to it.
     pub fn serves(&self) -> bool {
         self.ram.lifecycle.serves()
@@ -282,6 +291,7 @@ impl Broker {
         self.ram.isr_changes.fingerprint(into);
         self.ram.coordinator.fingerprint(now, into);
         self.ram.share.fingerprint(now, into);
+        self.ram.transactions.fingerprint(now, into);
     }
 
     /// A request arrived. A broker that is not in service has no open port.
@@ -315,7 +325,19 @@ impl Broker {
             Message::ListOffsets { partitions, .. } => self.list_offsets(token, partitions, fx),
             Message::Metadata => self.metadata(token, fx),
             Message::OffsetForLeaderEpoch { .. } => self.offset_for_epoch(token, message, fx),
-            Message::InitProducerId { .. } => self.init_producer_id(token, fx),
+            Message::InitProducerId { transactional: None, .. } => self.init_producer_id(token, fx),
+            Message::FindTransactionCoordinator { id } => {
+                self.find_transaction_coordinator(token, id, fx);
+            }
+            Message::InitProducerId { .. }
+            | Message::AddPartitionsToTxn { .. }
+            | Message::AddOffsetsToTxn { .. }
+            | Message::EndTxn { .. } => {
+                self.coordinate(now, fx, |coordinator, step| {
+                    coordinator.handle(step, token, message);
+                });
+            }
+            Message::WriteTxnMarkers { markers } => self.write_txn_markers(now, token, markers, fx),
             Message::FindCoordinator { group } => self.find_coordinator(token, group, fx),
             Message::JoinGroup { .. }
             | Message::SyncGroup { .. }
@@ -360,6 +382,11 @@ impl Broker {
                     self.fetched(now, leader, correlation, (results, slices), fx);
                 }
             }
+            Message::WriteTxnMarkersResponse { results } => {
+                self.coordinate(now, fx, |coordinator, step| {
+                    coordinator.markers_answered(step, correlation, results);
+                });
+            }
             Message::AlterPartitionResponse { error, results } => {
                 self.partitions_altered(now, correlation, error, results, fx);
             }
@@ -395,6 +422,10 @@ impl Broker {
             TimerKind::ShareLock | TimerKind::DelayedShareFetch | TimerKind::ShareRequest => {
                 self.share_timeout(now, timer.kind, fx);
             }
+            TimerKind::TransactionAbort
+            | TimerKind::TransactionalIdExpiration
+            | TimerKind::TransactionMarkers
+            | TimerKind::TransactionWrite => self.transaction_timeout(now, timer, fx),
             _ => {}
         }
     }
@@ -405,6 +436,9 @@ impl Broker {
         } else if let Some(leader) = peer.broker() {
             self.fetcher_failed(now, leader, fx);
             self.share_disconnected(now, leader);
+            self.coordinate(now, fx, |coordinator, step| {
+                coordinator.marker_channel_lost(step.now, leader, step.fx);
+            });
         }
     }
 

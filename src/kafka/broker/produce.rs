@@ -9,13 +9,40 @@ use crate::base::error::ErrorCode;
 use crate::base::ids::{BatchHandle, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
-use crate::kafka::api::{Message, ProduceBatch, ProduceResult};
+use crate::kafka::api::{Message, ProduceBatch, ProduceResult, TxnMarker};
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::purgatory::{CoordinatorWrite, DelayedProduce, ProduceItem};
 use crate::kafka::effects::{Effects, List, Token};
 use crate::kafka::group::coordinator::CoordinatorAppend;
 use crate::kafka::high_watermark::effective_min_isr;
-use crate::kafka::log::producer_state::Admission;
+use crate::kafka::log::producer_state::{Admission, Verified};
+
+/// A batch for a leader's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Append {
+    pub(super) partition: PartitionId,
+    pub(super) batch: BatchHandle,
+    pub(super) acks: i8,
+    pub(super) origin: Origin,
+}
+
+impl Append {
+    /// Something a coordinator of this broker writes, outside of transactions.
+    pub(super) fn own(partition: PartitionId, batch: BatchHandle, acks: i8) -> Self {
+        Self { partition, batch, acks, origin: Origin::Coordinator(Verified::NotNeeded) }
+    }
+}
+
+/// Who appends (`AppendOrigin`): it says what is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// A producer.
+    Client(Verified),
+    /// A coordinator of this broker.
+    Coordinator(Verified),
+    /// A transaction coordinator that ends a transaction.
+    Marker(TxnMarker),
+}
 
 impl Broker {
     /// A produce request: append each batch, then answer by `acks`.
@@ -30,7 +57,9 @@ impl Broker {
         let mut items = self.ram.purgatory.items();
         for at in 0..fx.pools.get(batches).len() {
             let ProduceBatch { partition, batch } = fx.pools.get(batches)[at];
-            let outcome = self.append_as_leader(now, partition, batch, acks, fx);
+            let origin = Origin::Client(Verified::NotNeeded);
+            let append = Append { partition, batch, acks, origin };
+            let outcome = self.append_as_leader(now, append, fx);
             items.push(self.produce_item(partition, batch, outcome, fx));
         }
         let refused = items.iter().any(|item| item.result.error != ErrorCode::None);
@@ -47,7 +76,11 @@ impl Broker {
             item.pending = !at_once && item.result.error == ErrorCode::None;
         }
         let deadline = now + Duration::from_millis(u64::from(timeout_ms));
-        let mut delayed = DelayedProduce { token, deadline, items };
+        self.wait_for_replication(DelayedProduce { token, deadline, items, markers: false }, fx);
+    }
+
+    /// Answers once nothing waits any more.
+    pub(super) fn wait_for_replication(&mut self, mut delayed: DelayedProduce, fx: &mut Effects) {
         if self.produce_done(&mut delayed, None) {
             self.answer_produce(delayed, fx);
         } else {
@@ -55,7 +88,7 @@ impl Broker {
         }
     }
 
-    fn produce_item(
+    pub(super) fn produce_item(
         &self,
         partition: PartitionId,
         batch: BatchHandle,
@@ -100,11 +133,10 @@ impl Broker {
     pub(super) fn append_as_leader(
         &mut self,
         now: Time,
-        partition: PartitionId,
-        batch: BatchHandle,
-        acks: i8,
+        append: Append,
         fx: &mut Effects,
     ) -> Result<(Offset, Offset), ErrorCode> {
+        let Append { partition, batch, acks, origin } = append;
         let settings = self.topic_config(partition, fx);
         let (min_insync, max_bytes) = (settings.min_insync_replicas, settings.max_message_bytes);
         if self.disk.image.partition(partition).is_none() {
@@ -120,24 +152,30 @@ impl Broker {
         if header.bytes > max_bytes {
             return Err(ErrorCode::MessageTooLarge);
         }
-        if fx.defect != Defect::NoDeduplication {
-            match replica.producers.admit(&header) {
+        self.expire_producers(now, partition);
+        let (replica, _) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        match origin {
+            Origin::Client(_) if fx.defect == Defect::NoDeduplication => {}
+            Origin::Client(verified) => match replica.producers.admit(&header, verified) {
                 Admission::Append => {}
                 Admission::Refuse(error) => return Err(error),
                 Admission::Duplicate(base_offset) => {
                     fx.event(EventKind::Deduplicated { partition, batch, base_offset });
                     return Ok((base_offset, base_offset + i64::from(header.count)));
                 }
-            }
+            },
+            Origin::Coordinator(by) => replica.producers.admit_coordinator(&header, by)?,
+            Origin::Marker(marker) => replica.producers.admit_marker(&marker)?,
         }
         self.maybe_roll(now, partition, header.bytes, fx);
         let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let leader_epoch = replica.leader_epoch;
         let base_offset = log.append(batch, header.count, leader_epoch, now);
-        replica.producers.update(&header, base_offset);
+        replica.producers.update(&fx.batches, batch, base_offset);
         let end = log.end();
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
         self.maybe_flush(now, partition, fx);
+        self.say_last_stable(partition, fx);
         if !self.raise_high_watermark(now, partition, fx) {
             self.complete_fetches(partition, fx);
         }
@@ -206,6 +244,9 @@ impl Broker {
     }
 
     fn answer_produce(&mut self, delayed: DelayedProduce, fx: &mut Effects) {
+        if delayed.markers {
+            return self.answer_markers(delayed, fx);
+        }
         let mut results = std::mem::take(&mut self.ram.results);
         results.extend(delayed.items.iter().map(|item| item.result));
         let list = fx.keep(&results);
@@ -223,21 +264,33 @@ impl Broker {
         fx: &mut Effects,
     ) {
         for CoordinatorAppend { partition, batch, ticket } in appends.drain(..) {
-            match self.append_as_leader(now, partition, batch, 1, fx) {
-                Ok((base_offset, required)) => {
-                    let write = CoordinatorWrite { partition, ticket, base_offset, required };
-                    self.ram.purgatory.writes.push(write);
-                    self.complete_coordinator_writes(now, partition, fx);
-                }
-                Err(error) => {
-                    self.coordinator_write_ended(now, partition, (ticket, Err(error)), fx);
-                }
-            }
+            let append = Append::own(partition, batch, 1);
+            let outcome = self.append_as_leader(now, append, fx);
+            self.written(now, partition, ticket, outcome, fx);
         }
         self.ram.appends = appends;
     }
 
-    /// Tells the coordinator what is replicated.
+    /// A batch of a coordinator of this broker was appended, or not.
+    pub(super) fn written(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        ticket: u32,
+        outcome: Result<(Offset, Offset), ErrorCode>,
+        fx: &mut Effects,
+    ) {
+        match outcome {
+            Ok((base_offset, required)) => {
+                let write = CoordinatorWrite { partition, ticket, base_offset, required };
+                self.ram.purgatory.writes.push(write);
+                self.complete_coordinator_writes(now, partition, fx);
+            }
+            Err(error) => self.coordinator_write_ended(now, partition, (ticket, Err(error)), fx),
+        }
+    }
+
+    /// Tells the coordinators what is replicated.
     pub(super) fn complete_coordinator_writes(
         &mut self,
         now: Time,
@@ -266,6 +319,8 @@ impl Broker {
         let names = &fx.names;
         if names.keeps_share_state(partition) || !names.topic_of(partition).internal {
             self.share_committed(partition, ticket, outcome, fx);
+        } else if names.transaction_partitions.contains(&partition) {
+            self.coordinate(now, fx, |c, step| c.committed(step, ticket, outcome));
         } else {
             self.ram.coordinator.committed(now, ticket, outcome, fx);
         }

@@ -1,5 +1,5 @@
 //! Requests that wait: `DelayedProduce` (for the high watermark) and `DelayedFetch` (for data), with the batches of the
-//! group coordinator that wait for replication. In memory only.
+//! coordinators that wait for replication. In memory only.
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, Offset, PartitionId, RackId};
@@ -24,6 +24,8 @@ pub(super) struct DelayedProduce {
     pub(super) token: Token,
     pub(super) deadline: Time,
     pub(super) items: Vec<ProduceItem>,
+    /// They end transactions: the answer is that of `WriteTxnMarkers`.
+    pub(super) markers: bool,
 }
 
 /// The fixed part of a fetch request.
@@ -46,7 +48,7 @@ pub(super) struct DelayedFetch {
     pub(super) partitions: Vec<FetchPartition>,
 }
 
-/// A batch of the group coordinator that is appended and not replicated.
+/// A batch of a coordinator that is appended and not replicated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct CoordinatorWrite {
     pub(super) partition: PartitionId,

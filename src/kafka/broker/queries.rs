@@ -97,12 +97,9 @@ impl Broker {
         fx.reply(token, Message::OffsetForLeaderEpochResponse { partition, error, epoch, end });
     }
 
-    /// A producer without transactions always gets a new id. Ids interleave by broker, so they are unique without
-    /// blocks from the controller.
+    /// A producer without transactions always gets a new id.
     pub(super) fn init_producer_id(&mut self, token: Token, fx: &mut Effects) {
-        let brokers = i64::from(fx.names.brokers);
-        let producer_id = self.producer_ids * brokers + i64::from(self.id.0) - 1;
-        self.producer_ids += 1;
+        let producer_id = self.producer_ids.generate(fx.names.brokers);
         let (error, epoch) = (ErrorCode::None, ProducerEpoch(0));
         fx.reply(token, Message::InitProducerIdResponse { error, producer_id, epoch });
     }

@@ -6,7 +6,7 @@
 
 use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BrokerId, Offset, PartitionId};
+use crate::base::ids::{BatchHandle, BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
@@ -20,6 +20,8 @@ use crate::kafka::replica::{Replica, Role};
 
 /// `replica.high.watermark.checkpoint.interval.ms`.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(5_000);
+/// `producer.id.expiration.check.interval.ms`.
+const PRODUCER_EXPIRY_INTERVAL: Duration = Duration::from_millis(600_000);
 /// `log.flush.start.offset.checkpoint.interval.ms`.
 const LOG_START_INTERVAL: Duration = Duration::from_millis(60_000);
 
@@ -98,8 +100,8 @@ impl Broker {
         if log.log_start() != started {
             fx.event(EventKind::LogStart { partition, offset: log.log_start() });
         }
-        let producers = ProducerStateManager::rebuilt_from(log, &fx.batches);
         let high_watermark = log.high_watermark_checkpoint();
+        let producers = ProducerStateManager::rebuilt_from(log, high_watermark, &fx.batches);
         self.ram.replicas[at] = Some(Replica {
             last_flush: self.ram.started,
             ..Replica::loaded(registration, high_watermark, producers)
@@ -107,6 +109,7 @@ impl Broker {
         if self.incarnation > 0 {
             fx.event(EventKind::HighWatermark { partition, offset: high_watermark });
         }
+        self.say_last_stable(partition, fx);
     }
 
     fn lead(&mut self, now: Time, registration: &PartitionRegistration, fx: &mut Effects) {
@@ -124,11 +127,8 @@ impl Broker {
             }
             if fx.names.keeps_share_state(partition) {
                 self.share_coordinator_elected(partition, leader_epoch, fx);
-            } else if fx.names.topic_of(partition).internal
-                && let Some(Some(log)) = self.disk.logs.get(partition.index())
-            {
-                let batches = log.batches();
-                self.ram.coordinator.elected(now, partition, leader_epoch, batches, fx);
+            } else if fx.names.topic_of(partition).internal {
+                self.elected(now, partition, leader_epoch, fx);
             }
             // Fetches that wait under the old epoch are fenced.
             self.complete_fetches(partition, fx);
@@ -190,6 +190,27 @@ impl Broker {
         self.share_resigned(partition, fx);
         if fx.names.topic_of(partition).internal {
             self.ram.coordinator.resigned(now, partition, fx);
+            self.coordinate(now, fx, |coordinator, step| coordinator.resigned(step, partition));
+        }
+    }
+
+    /// This broker leads a partition of an internal topic: what is in it, it coordinates.
+    fn elected(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        leader_epoch: LeaderEpoch,
+        fx: &mut Effects,
+    ) {
+        let Some(Some(log)) = self.disk.logs.get(partition.index()) else { return };
+        if fx.names.transaction_partitions.contains(&partition) {
+            let batches: Vec<(Offset, BatchHandle)> = log.batches().collect();
+            self.coordinate(now, fx, |coordinator, step| {
+                coordinator.elected(step, partition, leader_epoch, batches.into_iter());
+            });
+        } else {
+            let batches = log.batches();
+            self.ram.coordinator.elected(now, partition, leader_epoch, batches, fx);
         }
     }
 
@@ -275,7 +296,17 @@ impl Broker {
         }
         checkpoint(replica, log, interval);
         replica.high_watermark = offset;
+        replica.producers.transactions.replicated(offset);
         fx.event(EventKind::HighWatermark { partition, offset });
+        self.say_last_stable(partition, fx);
+    }
+
+    /// Says where the last stable offset is, when it moved.
+    pub(super) fn say_last_stable(&mut self, partition: PartitionId, fx: &mut Effects) {
+        let Some((replica, _)) = self.parts(partition) else { return };
+        if let Some(offset) = replica.news_of_last_stable_offset() {
+            fx.event(EventKind::LastStableOffset { partition, offset });
+        }
     }
 
     /// `DeleteRecords`: moves the log start of a partition this broker leads to `before`, or with
@@ -317,7 +348,22 @@ impl Broker {
         }
         checkpoint_log_start(replica, log, interval);
         log.increment_log_start(offset);
+        replica.producers.transactions.deleted_before(offset);
         fx.event(EventKind::LogStart { partition, offset });
+        self.say_last_stable(partition, fx);
+    }
+
+    /// Forgets silent producers as the scan every `producer.id.expiration.check.interval.ms` would have, without a timer:
+    /// nobody sees the difference before the next append.
+    pub(super) fn expire_producers(&mut self, now: Time, partition: PartitionId) {
+        let interval = now.since(self.ram.started).0 / PRODUCER_EXPIRY_INTERVAL.0;
+        let scanned = self.ram.started + Duration(interval * PRODUCER_EXPIRY_INTERVAL.0);
+        let expiration = self.config.brokers.producer_id_expiration.as_millis() as i64;
+        let Some((replica, _)) = self.parts(partition) else { return };
+        if interval > replica.expiry_interval {
+            replica.expiry_interval = interval;
+            replica.producers.remove_expired(scanned.timestamp(), expiration);
+        }
     }
 
     /// The process dies: the checkpoint files are as they were written last.

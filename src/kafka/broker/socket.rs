@@ -2,9 +2,10 @@
 //! broker handles **one request a connection at a time, in order**. A produce request with `acks=0` gets no answer
 //! and does not mute.
 //!
-//! A consumer talks to its group coordinator on a connection of its own in Kafka. Here the wire has one connection a
-//! pair of nodes, so group requests have a lane of their own: a long poll never delays a heartbeat. A broker's requests
-//! to a share coordinator, which are on a connection of their own too, take the same lane.
+//! A consumer talks to its group coordinator on a connection of its own in Kafka, and a broker sends markers of
+//! transactions and questions about them on two of their own beside those of its fetchers. Here the wire has one
+//! connection a pair of nodes, so these have lanes: a long poll never delays a heartbeat or a marker. A broker's requests
+//! to a share coordinator, which are on a connection of their own too, take the lane of groups.
 //!
 //! What was in a socket when its client went away is still handled: the client will never know.
 
@@ -15,18 +16,28 @@ use crate::base::ids::NodeId;
 use crate::kafka::api::Message;
 use crate::kafka::effects::{Effects, Token};
 
-/// Which of the two connections of a client a request belongs to.
+/// Which of the connections of a client or a broker a request belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum Lane {
     /// Produce, fetch, metadata and the like.
     Data,
     /// The connection to the group coordinator.
     Group,
+    /// The connection of `TransactionMarkerChannelManager`.
+    Markers,
+    /// The connection of `AddPartitionsToTxnManager`.
+    Verification,
+}
+
+impl Lane {
+    const ALL: [Self; 4] = [Self::Data, Self::Group, Self::Markers, Self::Verification];
 }
 
 /// The lane of a request.
-pub(super) fn lane(message: &Message) -> Lane {
+pub(super) fn lane(from: NodeId, message: &Message) -> Lane {
     match message {
+        Message::WriteTxnMarkers { .. } => Lane::Markers,
+        Message::AddPartitionsToTxn { .. } if from.broker().is_some() => Lane::Verification,
         Message::JoinGroup { .. }
         | Message::SyncGroup { .. }
         | Message::Heartbeat { .. }
@@ -61,7 +72,7 @@ pub(super) struct Socket {
 impl Socket {
     /// A request arrived. Returns `true` when it is to be handled now; else a copy of it waits its turn.
     pub(super) fn accept(&mut self, token: Token, message: Message, fx: &mut Effects) -> bool {
-        let lane = lane(&message);
+        let lane = lane(token.from, &message);
         let at = match self.find(token.connection, lane) {
             Ok(at) => at,
             Err(at) => {
@@ -83,7 +94,7 @@ impl Socket {
 
     /// The request of `token` was answered: its channel may be read again.
     pub(super) fn answered(&mut self, token: Token) {
-        for lane in [Lane::Data, Lane::Group] {
+        for lane in Lane::ALL {
             if let Ok(at) = self.find(token.connection, lane) {
                 let channel = &mut self.channels[at];
                 if channel.muted_by == Some(token.correlation) {
@@ -95,7 +106,7 @@ impl Socket {
 
     /// The next request of that connection, if one waits and may be handled. The caller frees it.
     pub(super) fn next(&mut self, connection: u32) -> Option<(Token, Message)> {
-        for lane in [Lane::Data, Lane::Group] {
+        for lane in Lane::ALL {
             let Ok(at) = self.find(connection, lane) else { continue };
             let channel = &mut self.channels[at];
             if channel.muted_by.is_some() {

@@ -1,5 +1,5 @@
 //! Where Java's `String.hashCode` decides what Kafka does: which partition of `__consumer_offsets` keeps a group
-//! (`GroupCoordinatorService.partitionFor`), and in which order a `HashMap` or a `HashSet` is gone through.
+//! (`GroupCoordinatorService.partitionFor`) and which one of `__transaction_state` a transactional id, and in which order a `HashMap` or a `HashSet` is gone through.
 //!
 //! Simplified: a bucket of a `HashMap` that collected eight keys becomes a tree there and stays a list here; its
 //! order is the same unless keys are removed.
@@ -7,8 +7,8 @@
 /// The buckets of an empty `HashMap`.
 const BUCKETS: usize = 16;
 
-/// The `__consumer_offsets` partition of the group called `name` when there are `count` of them.
-pub fn partition_for_group(name: &str, count: u32) -> u32 {
+/// The partition of an internal topic that keeps the group or transactional id `name` when there are `count` of them.
+pub fn partition_for(name: &str, count: u32) -> u32 {
     absolute(java_hash(name)) % count
 }
 
@@ -98,7 +98,7 @@ mod tests {
         for (name, partition) in
             [("orders", 31), ("payments", 13), ("feeds_group", 21), ("billing", 9)]
         {
-            assert_eq!(partition_for_group(name, 50), partition, "{name}");
+            assert_eq!(partition_for(name, 50), partition, "{name}");
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
     fn the_hash_is_java_s_also_at_its_edges() {
         assert_eq!(java_hash(""), 0);
         assert_eq!(java_hash("polygenelubricants"), i32::MIN, "the classic string of this hash");
-        assert_eq!(partition_for_group("polygenelubricants", 50), 0);
+        assert_eq!(partition_for("polygenelubricants", 50), 0);
         assert_eq!(java_hash("\u{1f600}"), 0xd83d * 31 + 0xde00, "code units, not characters");
     }
 

@@ -12,6 +12,7 @@
 pub mod epochs;
 pub mod producer_state;
 pub mod segments;
+pub mod transaction_index;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BatchHandle, LeaderEpoch, Offset};

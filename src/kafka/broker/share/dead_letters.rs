@@ -14,6 +14,7 @@ use crate::base::time::Time;
 use crate::event::SettleReason;
 use crate::kafka::api::{Message, ProduceBatch};
 use crate::kafka::broker::Broker;
+use crate::kafka::broker::produce::Append;
 use crate::kafka::broker::purgatory::CoordinatorWrite;
 use crate::kafka::broker::share::Todo;
 use crate::kafka::broker::share::persister::Wish;
@@ -115,7 +116,7 @@ impl Broker {
     ) {
         let batch = self.dead_letter_batch(key, dead, fx);
         let appended = match batch {
-            Some(batch) => self.append_as_leader(now, to, batch, -1, fx),
+            Some(batch) => self.append_as_leader(now, Append::own(to, batch, -1), fx),
             None => Err(ErrorCode::UnknownServerError),
         };
         match appended {

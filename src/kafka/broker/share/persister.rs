@@ -12,6 +12,7 @@ use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, SettleReason};
 use crate::kafka::api::{ListOffsetsPartition, Message};
 use crate::kafka::broker::Broker;
+use crate::kafka::broker::produce::Append;
 use crate::kafka::broker::purgatory::CoordinatorWrite;
 use crate::kafka::broker::share::Todo;
 use crate::kafka::effects::Effects;
@@ -209,7 +210,7 @@ impl Broker {
         fx: &mut Effects,
     ) {
         let CoordinatorAppend { partition, batch, ticket } = append;
-        match self.append_as_leader(now, partition, batch, 1, fx) {
+        match self.append_as_leader(now, Append::own(partition, batch, 1), fx) {
             Ok((base_offset, required)) => {
                 let write = CoordinatorWrite { partition, ticket, base_offset, required };
                 self.ram.purgatory.writes.push(write);
