@@ -8,6 +8,7 @@ pub mod kind;
 mod offsets;
 mod rebalance;
 mod static_members;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writes;

@@ -9,10 +9,11 @@ use crate::base::error::ErrorCode;
 use crate::base::ids::{Generation, MemberId, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, GroupState, LeaveReason};
-use crate::kafka::api::{MemberPartition, MemberRow, Message};
+use crate::kafka::api::{MemberRow, Message};
 use crate::kafka::effects::{Effects, TimerKind, Token};
 use crate::kafka::group::classic::{Caller, ClassicGroup, JoinTimer, Member, Parked};
 use crate::kafka::group::static_members::Replacement;
+use crate::kafka::group::sync::reply_sync;
 
 /// How long a member that is new to the group may wait for its first join to be answered
 /// (`CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`).
@@ -286,120 +287,6 @@ impl ClassicGroup {
     }
 }
 
-/// Syncing.
-impl ClassicGroup {
-    /// `SyncGroup`; `assignment` is the leader's.
-    pub(super) fn sync(
-        &mut self,
-        cx: &mut Context<'_>,
-        (token, caller): (Token, Caller),
-        generation: Generation,
-        assignment: &[MemberPartition],
-    ) {
-        if let Err(error) = self.validate(caller, generation) {
-            return reply_sync(cx, token, error, &[]);
-        }
-        let member = caller.member;
-        match self.state {
-            GroupState::CompletingRebalance => {
-                self.synced(cx, member);
-                if let Some(waiting) = self.members.get_mut(&member) {
-                    waiting.awaiting_sync = Some(Parked::new(token));
-                }
-                if self.leader == Some(member) {
-                    let snapshot = self.assigned_snapshot(assignment);
-                    self.write_snapshot(cx, snapshot, Written::Assignment);
-                }
-            }
-            GroupState::Stable => {
-                self.synced(cx, member);
-                reply_sync(cx, token, ErrorCode::None, &self.members[&member].assignment);
-            }
-            GroupState::Empty | GroupState::PreparingRebalance | GroupState::Dead => {
-                reply_sync(cx, token, ErrorCode::RebalanceInProgress, &[]);
-            }
-        }
-    }
-
-    fn synced(&mut self, cx: &mut Context<'_>, member: MemberId) {
-        self.pending_sync.remove(&member);
-        if self.pending_sync.is_empty() {
-            cx.fx.cancel_timer(TimerKind::GroupSync, self.id.0);
-        }
-    }
-
-    /// What the record of `assignment` says: members that it does not name get nothing.
-    fn assigned_snapshot(&self, assignment: &[MemberPartition]) -> GroupSnapshot {
-        let mut snapshot = self.snapshot();
-        for row in &mut snapshot.members {
-            let own = assignment.iter().filter(|a| a.member == row.member);
-            row.assignment = own.map(|a| a.partition).collect();
-        }
-        snapshot
-    }
-
-    /// The record of the leader's assignment is replicated (`Ok`), or it could not be stored.
-    pub(super) fn assignment_written(
-        &mut self,
-        cx: &mut Context<'_>,
-        generation: Generation,
-        outcome: Result<&GroupSnapshot, ErrorCode>,
-    ) {
-        // A rebalance may have begun meanwhile; then the assignment is worth nothing.
-        if self.state != GroupState::CompletingRebalance || self.generation != generation {
-            return;
-        }
-        let snapshot = match outcome {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                self.clear_assignment();
-                self.propagate_assignment(cx, error);
-                return self.prepare_rebalance(cx);
-            }
-        };
-        for row in &snapshot.members {
-            if let Some(member) = self.members.get_mut(&row.member) {
-                member.assignment.clone_from(&row.assignment);
-            }
-        }
-        self.transition_to(GroupState::Stable);
-        self.say_state(cx);
-        self.say_assignment(cx);
-        self.propagate_assignment(cx, ErrorCode::None);
-    }
-
-    fn clear_assignment(&mut self) {
-        for member in self.members.values_mut() {
-            member.assignment.clear();
-        }
-    }
-
-    /// Answers every `SyncGroup` that waits. Whoever is answered begins a new session: it could not send heartbeats
-    /// while it waited.
-    fn propagate_assignment(&mut self, cx: &mut Context<'_>, error: ErrorCode) {
-        for id in self.members.keys().copied().collect::<Vec<_>>() {
-            let member = self.members.get_mut(&id).expect("the key is the map's own");
-            let Some(parked) = member.awaiting_sync.take() else { continue };
-            if !parked.gone {
-                reply_sync(cx, parked.token, error, &member.assignment);
-            }
-            self.heard_of(cx, id);
-        }
-    }
-
-    /// The sync phase's time is over: who did not send `SyncGroup` is out.
-    pub(super) fn sync_timeout(&mut self, cx: &mut Context<'_>) {
-        let syncing = matches!(self.state, GroupState::CompletingRebalance | GroupState::Stable);
-        if !syncing || self.pending_sync.is_empty() {
-            return;
-        }
-        for member in std::mem::take(&mut self.pending_sync) {
-            self.remove(cx, member, LeaveReason::RebalanceTimeout);
-        }
-        self.prepare_rebalance(cx);
-    }
-}
-
 /// Staying and leaving.
 impl ClassicGroup {
     /// `Heartbeat`: what to answer, or (as `Err`) what to answer without waiting for writes.
@@ -482,7 +369,7 @@ impl ClassicGroup {
     }
 
     /// Removes a member; a join of it that waits is told so, for it may be alive and try again.
-    fn remove(&mut self, cx: &mut Context<'_>, id: MemberId, reason: LeaveReason) {
+    pub(super) fn remove(&mut self, cx: &mut Context<'_>, id: MemberId, reason: LeaveReason) {
         let old_leader = self.leader;
         let Some(member) = self.forget(id) else { return };
         if let Some(parked) = member.awaiting_join.filter(|parked| !parked.gone) {
@@ -565,12 +452,12 @@ impl ClassicGroup {
         self.say_assignment(cx);
     }
 
-    fn say_state(&self, cx: &mut Context<'_>) {
+    pub(super) fn say_state(&self, cx: &mut Context<'_>) {
         let (group, state, generation) = (self.id, self.state, self.generation);
         cx.fx.event(EventKind::GroupChanged { group, state, generation });
     }
 
-    fn say_assignment(&self, cx: &mut Context<'_>) {
+    pub(super) fn say_assignment(&self, cx: &mut Context<'_>) {
         for (member, state) in &self.members {
             for partition in &state.assignment {
                 let (group, member, partition) = (self.id, *member, *partition);
@@ -606,14 +493,4 @@ fn join_failed(member: MemberId, error: ErrorCode) -> Message {
 
 pub(super) fn join_error(cx: &mut Context<'_>, token: Token, member: MemberId, error: ErrorCode) {
     cx.fx.reply(token, join_failed(member, error));
-}
-
-pub(super) fn reply_sync(
-    cx: &mut Context<'_>,
-    token: Token,
-    error: ErrorCode,
-    partitions: &[PartitionId],
-) {
-    let assignment = cx.fx.keep(partitions);
-    cx.fx.reply(token, Message::SyncGroupResponse { error, assignment });
 }

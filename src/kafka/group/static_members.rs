@@ -11,7 +11,8 @@ use crate::base::error::ErrorCode;
 use crate::base::ids::{InstanceId, MemberId};
 use crate::event::{EventKind, GroupState, LeaveReason};
 use crate::kafka::group::classic::{Caller, ClassicGroup, Member};
-use crate::kafka::group::rebalance::{Context, JoinRequest, Written, join_error, reply_sync};
+use crate::kafka::group::rebalance::{Context, JoinRequest, Written, join_error};
+use crate::kafka::group::sync::reply_sync;
 
 /// A static member that came back to a stable group: what to undo when its record cannot be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]
