@@ -107,7 +107,7 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "ConfigException",
             "",
         ),
-        ("\"linger.ms\": 50", "\"transactional.id\": \"t\"", 6, "not modelled", ""),
+        ("\"linger.ms\": 50", "\"client.id\": \"t\"", 6, "not modelled", ""),
         ("members: 2", "members: 2000", 7, "limit of 1024 consumers", ""),
         (
             "topics: [\"orders\"]",
@@ -143,13 +143,7 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "`Produce`",
         ),
         ("Start(Broker(1))", "On(name: \"r\", do: Error(\"NOT_LEADER\"))", 14, "no error", ""),
-        (
-            "Start(Broker(1))",
-            "CommitTransaction(\"checkout\")",
-            14,
-            "not modelled yet: transactions",
-            "",
-        ),
+        ("Start(Broker(1))", "Acknowledge(\"checkout\")", 14, "not modelled yet: share groups", ""),
         (
             "brokers: 3",
             "brokers: 2, config: {}",

@@ -217,7 +217,8 @@ impl Rig {
                     leader_epoch: LeaderEpoch(self.broker.epoch),
                 };
                 let partitions = self.fx.keep(&[known(0), known(1)]);
-                Message::MetadataResponse { brokers: BrokerSet::of(BrokerId(1)), partitions }
+                let brokers = BrokerSet::of(BrokerId(1));
+                Message::MetadataResponse { brokers, transaction_version: 2, partitions }
             }
             Message::FindCoordinator { .. } => {
                 Message::FindCoordinatorResponse { error, coordinator: Some(BrokerId(1)) }

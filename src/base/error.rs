@@ -197,6 +197,8 @@ pub enum Exception {
     Config,
     /// `KafkaException`.
     Kafka,
+    /// `TransactionAbortedException`: the record was never sent, because the application aborts the transaction.
+    TransactionAborted,
 }
 
 impl Exception {
@@ -217,6 +219,21 @@ impl Exception {
             Self::IllegalArgument => "IllegalArgumentException",
             Self::Config => "ConfigException",
             Self::Kafka => "KafkaException",
+            Self::TransactionAborted => "TransactionAbortedException",
         }
+    }
+
+    /// True when the class extends `RetriableException`.
+    pub const fn is_retriable(self) -> bool {
+        match self {
+            Self::Wire(code) => code.is_retriable(),
+            Self::Timeout | Self::Network | Self::BufferExhausted => true,
+            _ => false,
+        }
+    }
+
+    /// True when the class extends `ApiException`: `send()` completes its future with it and does not throw.
+    pub const fn is_api(self) -> bool {
+        !matches!(self, Self::IllegalState | Self::IllegalArgument | Self::Config | Self::Kafka)
     }
 }

@@ -132,6 +132,12 @@ impl Names {
         self.transactional_ids.get(id.index()).map_or("?", String::as_str)
     }
 
+    /// The `transactional.id` spelled `name`, if a producer of the run has it.
+    pub fn find_transactional_id(&self, name: &str) -> Option<TransactionalId> {
+        let place = self.transactional_ids.iter().position(|id| id == name)?;
+        Some(TransactionalId(place as u16))
+    }
+
     /// The rack called `name`, if a broker is in it.
     pub fn find_rack(&self, name: &str) -> Option<RackId> {
         self.racks.iter().position(|(rack, _)| rack == name).map(|i| RackId(i as u8))

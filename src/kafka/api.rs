@@ -22,8 +22,9 @@ pub enum Message {
     // --- clients and brokers ----------------------------------------------------------------------------------------
     /// Asks for the whole metadata (Kafka's clients ask for their topics; no fact depends on it).
     Metadata,
-    /// `brokers`: those that are registered and not fenced, as this broker's metadata has it.
-    MetadataResponse { brokers: BrokerSet, partitions: List<PartitionMetadata> },
+    /// `brokers`: those that are registered and not fenced, as this broker's metadata has it. `transaction_version` is
+    /// the finalized feature that a client learns when it connects (`ApiVersions`, KIP-890).
+    MetadataResponse { brokers: BrokerSet, transaction_version: u8, partitions: List<PartitionMetadata> },
     /// `acks`: 0, 1 or -1. `timeout_ms` is the producer's `request.timeout.ms`. `transactional` is its id when the
     /// batches are of a transaction; `adds` says that the client speaks transaction version 2 (Produce v12): the leader
     /// adds its partitions to the transaction.
@@ -440,7 +441,7 @@ pub struct ShareAcknowledgeResult {
 }
 
 /// A committed offset, or one to be committed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PartitionOffset {
     /// Which partition.
     pub partition: PartitionId,

@@ -35,6 +35,7 @@ pub struct ClientMetadata {
     partitions: Vec<KnownPartition>,
     /// The last epoch seen of each partition, which a rebootstrap does not forget (`lastSeenLeaderEpochs`).
     last_seen: Vec<LeaderEpoch>,
+    transaction_version: u8,
     version: u32,
     requests: u32,
     answered: u32,
@@ -61,6 +62,7 @@ impl ClientMetadata {
             brokers: all,
             partitions: Vec::new(),
             last_seen: Vec::new(),
+            transaction_version: 0,
             version: 0,
             requests: 0,
             answered: 0,
@@ -79,6 +81,16 @@ impl ClientMetadata {
     /// The brokers the client may talk to: those of the last answer, or all of `bootstrap.servers`.
     pub fn brokers(&self) -> BrokerSet {
         self.brokers
+    }
+
+    /// The cluster's `transaction.version`, as the last broker the client connected to said.
+    pub fn transaction_version(&self) -> u8 {
+        self.transaction_version
+    }
+
+    /// A broker said so when the client connected to it (`ApiVersions`).
+    pub fn learn_features(&mut self, transaction_version: u8) {
+        self.transaction_version = transaction_version;
     }
 
     /// How many answers were taken in; 0 means that nothing is known yet.

@@ -259,6 +259,9 @@ impl<P> NetworkClient<P> {
             Purpose::Connect => {
                 connection.state = ConnectionState::Ready;
                 connection.failures = 0;
+                if let Message::MetadataResponse { transaction_version, .. } = *message {
+                    self.metadata.learn_features(transaction_version);
+                }
                 if self.metadata.is_update_due(now) {
                     // In Kafka the handshake ends here, and the request for metadata follows.
                     self.metadata.sent();
@@ -448,7 +451,7 @@ impl<P> NetworkClient<P> {
     }
 
     fn take_metadata(&mut self, now: Time, message: &Message, fx: &mut Effects) {
-        let Message::MetadataResponse { brokers, partitions } = *message else {
+        let Message::MetadataResponse { brokers, partitions, .. } = *message else {
             unreachable!("a Metadata request is answered by a MetadataResponse");
         };
         let partitions = fx.pools.get(partitions).to_vec();
@@ -500,7 +503,8 @@ mod tests {
 
     fn answer_metadata(client: &mut NetworkClient<char>, fx: &mut Effects, correlation: u32) {
         let brokers = BrokerSet::of(B1);
-        let message = Message::MetadataResponse { brokers, partitions: List::EMPTY };
+        let partitions = List::EMPTY;
+        let message = Message::MetadataResponse { brokers, transaction_version: 2, partitions };
         let answer = client.response(Time::ZERO, PEER, (correlation, &message), fx);
         assert_eq!(answer, Answer::Internal);
     }

@@ -3,13 +3,15 @@
 use crate::app::{
     CommitMode, HandCall, LoopStep as AppStep, OnRevoked as AppOnRevoked, Subscription,
 };
-use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::ids::{Generation, MemberId, Offset, PartitionId, TopicId};
 use crate::base::names::Names;
+use crate::event::TransactionCall;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
+use crate::kafka::producer::GroupOffsets;
 use crate::scenario::schema::{Consumer, LoopStep, OnRevoked};
 use crate::scenario::state::State;
-use crate::scenario::step::{AskOffsets, CommitHow, Step};
+use crate::scenario::step::{AskOffsets, CommitHow, SendOffsets, Step};
 use crate::sim::world::ConsumerSpec;
 
 /// What a consumer reads.
@@ -95,6 +97,48 @@ pub(super) fn finishes(spec: &ConsumerSpec) -> bool {
                 | AppStep::HandOff { .. }
         )
     })
+}
+
+/// The transactional producer a step calls, the call, and the offsets it takes; `None` when it is no such step, or this
+/// variant lacks the producer.
+pub(super) fn transaction_call(
+    state: &State,
+    step: &Step,
+) -> Option<(u16, TransactionCall, Option<GroupOffsets>)> {
+    let (name, call) = match step {
+        Step::InitTransactions(name) => (name, TransactionCall::InitTransactions),
+        Step::BeginTransaction(name) => (name, TransactionCall::BeginTransaction),
+        Step::CommitTransaction(name) => (name, TransactionCall::CommitTransaction),
+        Step::AbortTransaction(name) => (name, TransactionCall::AbortTransaction),
+        Step::SendOffsetsToTransaction(send) => {
+            let call = TransactionCall::SendOffsetsToTransaction;
+            return Some((
+                state.producer(&send.producer)?,
+                call,
+                Some(group_offsets(state, send)?),
+            ));
+        }
+        _ => return None,
+    };
+    Some((state.producer(name)?, call, None))
+}
+
+fn group_offsets(state: &State, send: &SendOffsets) -> Option<GroupOffsets> {
+    let consumer = send.consumer.as_ref().and_then(|name| state.consumer(name));
+    let consumer = consumer.map(|n| state.sim.consumer(n).consumer());
+    let (group, generation, member) = match (consumer, &send.group) {
+        (Some(consumer), _) => consumer.group_metadata()?,
+        (None, group) => (state.group(group.as_ref()?)?, Generation(-1), MemberId::UNKNOWN),
+    };
+    let given = send.offsets.iter().filter_map(|(at, offset)| {
+        let (partition, offset) = (state.at(at)?, Offset(*offset));
+        Some(PartitionOffset { partition, offset })
+    });
+    let offsets = match consumer {
+        Some(consumer) if send.offsets.is_empty() => consumer.consumed(),
+        _ => given.collect(),
+    };
+    Some(GroupOffsets { group, member, generation, offsets })
 }
 
 /// The consumer a step calls by hand and the call; `None` when it is no such step, or this variant lacks the consumer.

@@ -1,4 +1,4 @@
-//! Checking the calls of consumers by hand.
+//! Checking the calls of consumers and of transactional producers by hand.
 
 use crate::scenario::check_script::Script;
 use crate::scenario::step::Step;
@@ -50,6 +50,30 @@ impl Script<'_, '_, '_> {
                         "an offset to seek to is not negative (IllegalArgumentException)",
                         None,
                     );
+                }
+            }
+            other => self.transaction_step(other),
+        }
+    }
+
+    /// Calls of transactional producers; what is left needs no check.
+    fn transaction_step(&mut self, step: &Step) {
+        match step {
+            Step::InitTransactions(name)
+            | Step::BeginTransaction(name)
+            | Step::CommitTransaction(name)
+            | Step::AbortTransaction(name) => self.producer(name),
+            Step::SendOffsetsToTransaction(send) => {
+                self.producer(&send.producer);
+                send.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));
+                match (&send.consumer, &send.group) {
+                    (Some(consumer), None) => self.consumer(consumer),
+                    (None, Some(group)) if !send.offsets.is_empty() => self.group(group),
+                    (None, Some(_)) => {
+                        let message = "`group` alone has no positions: say which `offsets`";
+                        self.problem("group", message, None);
+                    }
+                    _ => self.problem("", "either `consumer` or `group`", None),
                 }
             }
             _ => {}

@@ -160,7 +160,7 @@ impl Script<'_, '_, '_> {
         }
     }
 
-    fn producer(&mut self, name: &str) {
+    pub(super) fn producer(&mut self, name: &str) {
         if self.known.complete {
             let known = self.known.producers.clone();
             self.one_of("producer", name, &known);
@@ -191,7 +191,7 @@ impl Script<'_, '_, '_> {
         self.check.partition(&place, topic, partition);
     }
 
-    fn group(&mut self, name: &str) {
+    pub(super) fn group(&mut self, name: &str) {
         let place = self.place.clone();
         self.check.group(&place, name);
     }

@@ -8,7 +8,7 @@ use crate::event::{Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
 use crate::scenario::admin::admin_request;
 use crate::scenario::answers::answer;
-use crate::scenario::apps::hand_call;
+use crate::scenario::apps::{hand_call, transaction_call};
 use crate::scenario::probes::observe;
 use crate::scenario::run::{Asked, Outcome, PATIENCE, Run};
 use crate::scenario::step::{Action, Answer, Every, Node, Probe, Rule, Send, Side, Step};
@@ -25,8 +25,8 @@ impl Run {
     pub(super) fn proceed(&mut self, n: usize) {
         while let Some((block, at)) = self.strands[n].stack.last_mut() {
             if let Some(op) = block.get(*at).copied() {
-                if let Some(consumer) = self.occupied(op) {
-                    self.strands[n].wait = Wait::Turn(consumer);
+                if let Some(client) = self.occupied(op) {
+                    self.strands[n].wait = Wait::Turn(client);
                     return;
                 }
                 let (_, at) = self.strands[n].stack.last_mut().expect("the block is still there");
@@ -45,11 +45,15 @@ impl Run {
         }
     }
 
-    /// The consumer that `op` calls, when it has to wait for its turn: an application's thread makes one call after the
+    /// The client that `op` calls, when it has to wait for its turn: an application's thread makes one call after the
     /// other.
-    fn occupied(&self, op: u16) -> Option<u16> {
-        let (consumer, _) = hand_call(&self.state, &self.code.ops[usize::from(op)].step)?;
-        self.is_occupied(consumer).then_some(consumer)
+    fn occupied(&self, op: u16) -> Option<NodeId> {
+        let step = &self.code.ops[usize::from(op)].step;
+        let client = match hand_call(&self.state, step) {
+            Some((consumer, _)) => NodeId::Consumer(consumer),
+            None => NodeId::Producer(transaction_call(&self.state, step)?.0),
+        };
+        self.is_occupied(client).then_some(client)
     }
 
     /// Begins the round whose moment has come, or waits for it.
@@ -141,7 +145,7 @@ impl Run {
             }
             Step::Quiesce => self.quiesce(n, op),
             Step::Mark(_) | Step::Say(_) => {}
-            other if self.call(n, other) => {}
+            other if self.call(n, other) || self.transact(n, other) => {}
             other => match admin_request(&self.state, other) {
                 Some(request) => self.apply(&Command::Administer { request }),
                 None => self.intervene(other),
@@ -242,6 +246,19 @@ impl Run {
             );
             self.state.sim.apply(&Command::Consumer { consumer, call });
             self.strands[n].wait = if closes { Wait::Closed(node) } else { Wait::Call(consumer) };
+        }
+        true
+    }
+
+    /// A call of a transactional producer. False when `step` is none.
+    fn transact(&mut self, n: usize, step: &Step) -> bool {
+        let Some((producer, call, offsets)) = transaction_call(&self.state, step) else {
+            return false;
+        };
+        if self.state.runs(NodeId::Producer(producer)) {
+            self.apply(&Command::Transact { producer, call, offsets });
+            let calls = self.state.sim.producer(producer).called();
+            self.strands[n].wait = Wait::Transacted { producer, calls };
         }
         true
     }

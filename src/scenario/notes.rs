@@ -46,7 +46,7 @@ pub struct ConsumerNotes {
 pub struct Notes {
     /// By number.
     pub consumers: Vec<ConsumerNotes>,
-    /// What the last call of each producer threw, its constructor included.
+    /// What the last call of each producer threw, its constructor included; `None` when it returned.
     pub producers: Vec<Option<Exception>>,
     /// What the application of each producer was told, in the order of the callbacks.
     pub told: Vec<Vec<(MessageId, Result<Offset, Exception>)>>,
@@ -126,6 +126,7 @@ impl Notes {
         let told = &mut self.told[n];
         match event.kind {
             EventKind::Threw { exception } => self.producers[n] = Some(exception),
+            EventKind::TransactionCalled { exception, .. } => self.producers[n] = exception,
             EventKind::SendFailed { message, exception } => told.push((message, Err(exception))),
             EventKind::BatchFailed { batch, exception, .. } => {
                 told.extend(batches.messages(batch).map(|message| (message, Err(exception))));

@@ -249,7 +249,12 @@ impl Run {
                 Wait::Closed(node) => {
                     self.state.sim.node_state(*node) == NodeState::Down || self.is_closed(*node)
                 }
-                Wait::Turn(consumer) => !self.is_occupied(*consumer),
+                Wait::Turn(client) => !self.is_occupied(*client),
+                Wait::Transacted { producer, calls } => {
+                    let node = crate::base::ids::NodeId::Producer(*producer);
+                    self.state.sim.node_state(node) == NodeState::Down
+                        || self.state.sim.producer(*producer).returned() >= *calls
+                }
                 Wait::Call(consumer) => {
                     let node = crate::base::ids::NodeId::Consumer(*consumer);
                     self.state.sim.node_state(node) == NodeState::Down
@@ -268,12 +273,15 @@ impl Run {
         }
     }
 
-    /// True while the thread of a consumer cannot make another call: it is inside one, or stands still.
-    pub(super) fn is_occupied(&self, consumer: u16) -> bool {
-        match self.state.sim.node_state(crate::base::ids::NodeId::Consumer(consumer)) {
-            NodeState::Down => false,
-            NodeState::Frozen => true,
-            NodeState::Running => self.state.sim.consumer(consumer).is_busy(),
+    /// True while the thread of a client cannot make another call: it is inside one, or stands still. (Calls of a
+    /// producer wait for each other inside it.)
+    pub(super) fn is_occupied(&self, client: crate::base::ids::NodeId) -> bool {
+        match (self.state.sim.node_state(client), client) {
+            (NodeState::Frozen, _) => true,
+            (NodeState::Running, crate::base::ids::NodeId::Consumer(n)) => {
+                self.state.sim.consumer(n).is_busy()
+            }
+            _ => false,
         }
     }
 

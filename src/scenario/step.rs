@@ -13,7 +13,7 @@ use crate::scenario::value::{Span, Texts, TopicPartition};
 
 pub use arguments::{
     Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog, Election, Every, Poll, Process,
-    Rule, Send, Side,
+    Rule, Send, SendOffsets, Side,
 };
 pub use condition::Condition;
 pub use probe::Probe;
@@ -126,6 +126,18 @@ pub enum Step {
     /// `close(timeout)` of a producer or consumer: takes until it returns.
     CloseWithin(String, Span),
 
+    // --- transactional producers ----------------------------------------------------------------------------------
+    /// `initTransactions()`: takes until it returns, as do the others.
+    InitTransactions(String),
+    /// `beginTransaction()`.
+    BeginTransaction(String),
+    /// `sendOffsetsToTransaction(offsets, groupMetadata)`.
+    SendOffsetsToTransaction(SendOffsets),
+    /// `commitTransaction()`.
+    CommitTransaction(String),
+    /// `abortTransaction()`.
+    AbortTransaction(String),
+
     // --- administrators -------------------------------------------------------------------------------------------
     /// `electLeaders(type, partitions)`; of all partitions where none is named.
     ElectLeaders(Election, Vec<TopicPartition>),
@@ -177,6 +189,7 @@ mod tests {
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[DeleteRecords("t-0",-1)]"#,
+            r#"[InitTransactions("p"),SendOffsetsToTransaction(producer:"p",consumer:"A")]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,
         ] {
             let steps: Vec<Step> = options.from_str(text).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -35,8 +35,15 @@ pub(super) enum Wait {
     Closed(NodeId),
     /// A call of a consumer to return.
     Call(u16),
-    /// The thread of a consumer to be free for the call that is the strand's next step.
-    Turn(u16),
+    /// So many calls of a transactional producer to have returned.
+    Transacted {
+        /// Which producer.
+        producer: u16,
+        /// How many.
+        calls: u32,
+    },
+    /// The thread of a client to be free for the call that is the strand's next step.
+    Turn(NodeId),
     /// Everything to settle.
     Quiesce {
         /// The step that waits.

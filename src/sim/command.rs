@@ -5,9 +5,9 @@ use crate::app::HandCall;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, MessageId, NodeId, Offset, PartitionId};
 use crate::base::time::Duration;
-use crate::event::{Api, FaultKind, WireLabel};
+use crate::event::{Api, FaultKind, TransactionCall, WireLabel};
 use crate::kafka::controller::admin::AdminRequest;
-use crate::kafka::producer::SendRequest;
+use crate::kafka::producer::{GroupOffsets, SendRequest};
 
 /// One act from outside, at the current virtual time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -87,6 +87,15 @@ pub enum Command {
         producer: u16,
         /// How long it may take.
         timeout: Option<Duration>,
+    },
+    /// The application of a producer makes a call of a transactional producer.
+    Transact {
+        /// Which producer.
+        producer: u16,
+        /// The call.
+        call: TransactionCall,
+        /// What `sendOffsetsToTransaction()` is given.
+        offsets: Option<GroupOffsets>,
     },
     /// An administrator's call.
     Administer {

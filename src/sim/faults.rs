@@ -60,6 +60,14 @@ impl Simulation {
                 machine.close(self.now, *timeout, &mut self.effects);
                 self.carry_out(NodeId::Producer(*producer), cause);
             }
+            Command::Transact { producer, call, offsets } => {
+                let node = NodeId::Producer(*producer);
+                if self.node_state(node) == NodeState::Running {
+                    let machine = &mut self.world.producers[usize::from(*producer)];
+                    machine.transact(self.now, *call, offsets.clone(), &mut self.effects);
+                    self.carry_out(node, cause);
+                }
+            }
             Command::Administer { request } => self.administer(request),
             Command::DeleteRecords { partition, before } => {
                 self.delete_records(*partition, *before);

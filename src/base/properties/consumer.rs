@@ -1,6 +1,6 @@
 //! Consumer settings (`ConsumerConfig`), share consumers' included.
 
-use crate::base::config::{AssignorName, Assignors, ConsumerConfig, OffsetReset};
+use crate::base::config::{AssignorName, Assignors, ConsumerConfig, IsolationLevel, OffsetReset};
 use crate::base::properties::value::{REBOOTSTRAP, boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, Problem, PropertyError, Row, Set, Settings, Support,
@@ -15,6 +15,11 @@ const fn yes(words: [&'static str; 4], set: Set<ConsumerConfig>) -> Row<Consumer
 const fn no(words: [&'static str; 4], support: Support) -> Row<ConsumerConfig> {
     known(Kind::Consumer, words, support)
 }
+
+const ISOLATION: &[(&str, IsolationLevel)] = &[
+    ("read_uncommitted", IsolationLevel::ReadUncommitted),
+    ("read_committed", IsolationLevel::ReadCommitted),
+];
 
 #[rustfmt::skip]
 const ROWS: &[Row<ConsumerConfig>] = &[
@@ -79,9 +84,9 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         set_instance),
     no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
         Support::NotModelled("the consumer protocol comes later")),
-    no(["isolation.level", "read_uncommitted", "",
+    yes(["isolation.level", "read_uncommitted", "",
         "read_committed: up to the last stable offset, without aborted records"],
-        Support::Only(&["read_uncommitted"], "transactions come later")),
+        |c, v| one_of(v, ISOLATION).map(|level| c.isolation = level)),
     no(["allow.auto.create.topics", "true", "", "a subscription to an unknown topic creates it"],
         Support::NoEffect("every topic is declared")),
     yes(["share.acknowledgement.mode", "implicit", "",

@@ -17,8 +17,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<ProducerConfig> {
     known(Kind::Producer, words, support)
 }
 
-const TRANSACTIONS: Support = Support::NotModelled("transactions come later");
-
 const ACKS: &[(&str, Acks)] =
     &[("all", Acks::All), ("-1", Acks::All), ("0", Acks::None), ("1", Acks::Leader)];
 
@@ -85,11 +83,11 @@ const ROWS: &[Row<ProducerConfig>] = &[
         Support::Only(&["full"], "memory is reserved by whole batches")),
     no(["compression.type", "none", "", "how batches are compressed"],
         Support::Only(&["none"], "records have a size and no content to compress")),
-    no(["transactional.id", "null", "", "turns transactions on; the key of fencing"], TRANSACTIONS),
-    no(["transaction.timeout.ms", "60000", "ms", "the coordinator aborts a transaction that is open longer"],
-        TRANSACTIONS),
+    yes(["transactional.id", "null", "", "turns transactions on; the key of fencing"], set_transactional_id),
+    yes(["transaction.timeout.ms", "60000", "ms", "the coordinator aborts a transaction that is open longer"],
+        |c, v| int_millis(v, 0).map(|d| c.transaction_timeout = d)),
     no(["transaction.two.phase.commit.enable", "false", "", "true: a transaction never times out"],
-        Support::Only(&["false"], "transactions come later")),
+        Support::Only(&["false"], "two-phase commit (KIP-939) is not modelled")),
     no(["client.id", "\"\"", "", "the name of the client in logs and quotas"],
         Support::NotModelled("a client's name in the scenario is its client.id")),
     no(["bootstrap.servers", "\"\"", "", "whom to ask for the cluster first"],
@@ -97,6 +95,14 @@ const ROWS: &[Row<ProducerConfig>] = &[
     no(["key.serializer", "null", "", "bytes of a key"], Support::NoEffect("keys are text as it is")),
     no(["value.serializer", "null", "", "bytes of a value"], Support::NoEffect("records have a size and no content")),
 ];
+
+fn set_transactional_id(config: &mut ProducerConfig, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    value.clone_into(&mut config.transactional_id);
+    Ok(())
+}
 
 fn set_partitioner(config: &mut ProducerConfig, value: &str) -> Result<(), String> {
     let name = value.strip_prefix("org.apache.kafka.clients.producer.").unwrap_or(value);
@@ -221,6 +227,9 @@ mod tests {
             "max.in.flight.requests.per.connection=0",
             "retries=2147483648",
             "enable.idempotence=yes",
+            "transactional.id=x acks=1",
+            "transactional.id=x enable.idempotence=false",
+            "transactional.id=x retries=0",
         ] {
             let error = load::<ProducerConfig>(text).unwrap_err();
             assert!(error.contains("ConfigException)"), "{text}: {error}");
@@ -231,6 +240,14 @@ mod tests {
             )
             .is_ok()
         );
+    }
+
+    #[test]
+    fn a_transactional_id_turns_transactions_on() {
+        let text = "transactional.id=pay-1 transaction.timeout.ms=3000";
+        let (config, notes) = load::<ProducerConfig>(text).unwrap();
+        assert_eq!((config.transactional_id.as_str(), notes.len()), ("pay-1", 0));
+        assert_eq!(config.transaction_timeout.as_millis(), 3_000);
     }
 
     #[test]

@@ -25,7 +25,9 @@ impl Broker {
         };
         let rows: Vec<PartitionMetadata> = image.partitions().map(row).collect();
         let partitions = fx.keep(&rows);
-        fx.reply(token, Message::MetadataResponse { brokers: image.unfenced, partitions });
+        let transaction_version = self.config.features.transaction_version;
+        let brokers = image.unfenced;
+        fx.reply(token, Message::MetadataResponse { brokers, transaction_version, partitions });
     }
 
     /// `ListOffsets` of a client.

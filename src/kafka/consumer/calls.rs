@@ -259,8 +259,8 @@ impl Consumer {
     fn advance_poll(&mut self, now: Time, poll: &mut Poll, fx: &mut Effects) -> Outcome {
         let expired = poll.deadline <= now;
         if poll.fetching {
-            let records = self.collect(now, fx)?;
-            if expired || !records.is_empty() {
+            let (records, moved) = self.collect(now, fx)?;
+            if expired || moved || !records.is_empty() {
                 return Ok(Some(self.polled(now, records, poll.quiet, fx)));
             }
         }
@@ -275,8 +275,8 @@ impl Consumer {
             self.wake = until.min(poll.deadline);
             return Ok(None);
         }
-        let records = self.collect(now, fx)?;
-        if !records.is_empty() {
+        let (records, moved) = self.collect(now, fx)?;
+        if moved || !records.is_empty() {
             return Ok(Some(self.polled(now, records, poll.quiet, fx)));
         }
         let unsent = self.send_fetches(now, fx);

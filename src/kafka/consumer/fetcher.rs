@@ -4,18 +4,20 @@
 //! Kafka: `Fetcher`, `AbstractFetch`, `FetchBuffer`, `CompletedFetch`, `FetchCollector`. One request a broker at
 //! a time, about the partitions of which nothing is buffered; a poll returns at most `max.poll.records` and sends
 //! the next requests before it returns. The position moves when records are returned, not when they arrive.
+//! A `read_committed` consumer is given what is below the last stable offset with a list of aborted transactions, and
+//! leaves their records out itself. Control records are never returned; positions move over both.
 //! Simplified: no fetch sessions (KIP-227), compression or corrupt records; a preferred replica is given up when its
 //! connection breaks, fetch or no fetch on it, and the metadata does not say which brokers are replicas.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::base::batch::BatchTable;
-use crate::base::config::OffsetReset;
+use crate::base::batch::{BatchKind, BatchTable, RecordBody};
+use crate::base::config::{IsolationLevel, OffsetReset};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
+use crate::base::ids::{BatchHandle, BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::Time;
-use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::api::{AbortedTransaction, FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::client_metadata::KnownPartition;
 use crate::kafka::consumer::positions::{FetchState, PartitionState};
 use crate::kafka::consumer::{Consumer, PolledSlice, Request, wire};
@@ -31,9 +33,47 @@ struct CompletedFetch {
     /// The offset of the next record to return; at first the offset asked for.
     next: Offset,
     slices: VecDeque<FetchedSlice>,
+    aborted: AbortedFilter,
     /// The leader epoch of the batch read last.
     last_epoch: LeaderEpoch,
     initialized: bool,
+}
+
+/// Which batches of an answer are of aborted transactions. Empty for a `read_uncommitted` reader.
+#[derive(Clone, Default, Debug)]
+struct AbortedFilter {
+    /// Transactions whose first record was not seen yet, by its offset.
+    ahead: VecDeque<AbortedTransaction>,
+    /// Producers inside an aborted transaction.
+    producers: BTreeSet<i64>,
+}
+
+impl AbortedFilter {
+    fn new(aborted: impl Iterator<Item = AbortedTransaction>) -> Self {
+        let mut ahead: Vec<_> = aborted.collect();
+        ahead.sort_by_key(|transaction| transaction.first_offset);
+        Self { ahead: ahead.into(), producers: BTreeSet::new() }
+    }
+
+    /// True when the records of this batch, whose last offset is `last`, were aborted.
+    fn rejects(&mut self, batch: BatchHandle, last: Offset, batches: &BatchTable) -> bool {
+        let Some(producer) = batches[batch].producer else { return false };
+        while self.ahead.front().is_some_and(|transaction| transaction.first_offset <= last) {
+            let begun = self.ahead.pop_front();
+            self.producers.extend(begun.map(|transaction| transaction.producer_id));
+        }
+        match batches[batch].kind {
+            BatchKind::Plain => false,
+            BatchKind::Transactional => self.producers.contains(&producer.id),
+            BatchKind::Control => {
+                let body = batches.record(batch, 0).body;
+                if let RecordBody::EndTransactionMarker { committed: false, .. } = body {
+                    self.producers.remove(&producer.id);
+                }
+                false
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +119,10 @@ impl Fetcher {
         for fetch in self.next_in_line.iter().chain(&self.completed) {
             into.add((fetch.partition, fetch.error, fetch.next, fetch.initialized));
             into.add(fetch.preferred);
+            into.add(&fetch.aborted.producers);
+            for transaction in &fetch.aborted.ahead {
+                into.add((transaction.producer_id, transaction.first_offset));
+            }
             for slice in &fetch.slices {
                 into.add((slice.batch, slice.base_offset, slice.leader_epoch));
             }
@@ -95,8 +139,11 @@ impl CompletedFetch {
             self.last_epoch = slice.leader_epoch;
             let end = slice.base_offset + i64::from(batches[slice.batch].count);
             let first = self.next.max(slice.base_offset);
+            let last = Offset(end.0 - 1);
+            let hidden = self.aborted.rejects(slice.batch, last, batches)
+                || batches[slice.batch].kind == BatchKind::Control;
             // A leader returns whole batches; what is below the position is passed over.
-            let count = (end - first).clamp(0, i64::from(left));
+            let count = if hidden { 0 } else { (end - first).clamp(0, i64::from(left)) };
             if count > 0 {
                 out.push(PolledSlice {
                     partition: self.partition,
@@ -108,10 +155,10 @@ impl CompletedFetch {
                 self.next = first + count;
                 left -= count as u32;
             }
-            if self.next < end {
+            if self.next < end && !hidden {
                 return false;
             }
-            self.next = end;
+            self.next = self.next.max(end);
             self.slices.pop_front();
         }
         false
@@ -205,16 +252,20 @@ impl Consumer {
 
     /// The answer of a leader goes into the buffer.
     pub(super) fn fetched(&mut self, broker: BrokerId, message: Message, fx: &Effects) {
-        let Message::FetchResponse { results, slices, .. } = message else {
+        let Message::FetchResponse { results, slices, aborted } = message else {
             unreachable!("Fetch is answered by its own response");
         };
         let Some(at) = self.fetcher.in_flight.iter().position(|f| f.broker == broker) else {
             return;
         };
         let asked = self.fetcher.in_flight.remove(at).asked;
+        let reads_committed = self.config.isolation == IsolationLevel::ReadCommitted;
         let mut slices = fx.pools.get(slices).iter().copied();
+        let mut aborted = fx.pools.get(aborted).iter().copied();
         for result in fx.pools.get(results) {
             let slices: VecDeque<_> = slices.by_ref().take(result.slice_count.into()).collect();
+            let ahead = aborted.by_ref().take(result.aborted_count.into());
+            let aborted = AbortedFilter::new(ahead.filter(|_| reads_committed));
             let partition = result.partition;
             let Some((_, next)) = asked.iter().find(|(p, _)| *p == partition) else { continue };
             self.learn_from(result);
@@ -227,6 +278,7 @@ impl Consumer {
                     preferred,
                     next: *next,
                     slices,
+                    aborted,
                     last_epoch: LeaderEpoch::NONE,
                     initialized: false,
                 });
@@ -246,7 +298,8 @@ impl Consumer {
         }
     }
 
-    /// Takes at most `max.poll.records` out of the buffer and moves the positions behind them.
+    /// Takes at most `max.poll.records` out of the buffer and moves the positions behind them. True with it when a
+    /// position moved, which it does over control records and aborted ones too: `poll()` returns then.
     ///
     /// # Errors
     /// What `poll()` throws for the partition that is next, when nothing was taken before.
@@ -254,8 +307,8 @@ impl Consumer {
         &mut self,
         now: Time,
         fx: &mut Effects,
-    ) -> Result<Vec<PolledSlice>, Exception> {
-        let mut out = Vec::new();
+    ) -> Result<(Vec<PolledSlice>, bool), Exception> {
+        let (mut out, mut moved) = (Vec::new(), false);
         let mut left = self.config.max_poll_records;
         while left > 0 {
             if let Some(mut fetch) = self.fetcher.next_in_line.take() {
@@ -265,6 +318,8 @@ impl Consumer {
                 let before = out.len();
                 let drained = fetch.take(left, &fx.batches, &mut out);
                 left -= out[before..].iter().map(|slice| u32::from(slice.count)).sum::<u32>();
+                let stood = self.position(fetch.partition);
+                moved |= stood.is_some_and(|stood| fetch.next > stood);
                 self.subscriptions.advance(fetch.partition, fetch.next, fetch.last_epoch);
                 if !drained {
                     self.fetcher.next_in_line = Some(fetch);
@@ -286,7 +341,7 @@ impl Consumer {
             }
             self.fetcher.next_in_line = Some(fetch);
         }
-        Ok(out)
+        Ok((out, moved))
     }
 
     /// True when the fetch continues where the partition stands; else it is obsolete.
@@ -356,6 +411,7 @@ mod tests {
             preferred: None,
             next: Offset(3),
             slices,
+            aborted: AbortedFilter::default(),
             last_epoch: LeaderEpoch::NONE,
             initialized: true,
         };
@@ -367,5 +423,49 @@ mod tests {
         }
         assert_eq!(polls, [vec![(3, 2), (5, 2)], vec![(7, 3)], vec![]]);
         assert_eq!((fetch.next, fetch.last_epoch), (Offset(10), LeaderEpoch(4)));
+    }
+
+    #[test]
+    fn aborted_records_and_markers_are_passed_over_and_the_position_moves_on() {
+        use crate::base::batch::ProducerState;
+        use crate::base::ids::{ProducerEpoch, Sequence};
+        let mut batches = BatchTable::default();
+        let (mut slices, mut next) = (VecDeque::new(), 0);
+        let mut add = |id: i64, kind, body| {
+            let record = Record { body, key: KeyId::NONE, bytes: 9, timestamp: 0 };
+            let (epoch, base_sequence) = (ProducerEpoch(0), Sequence(0));
+            let producer = Some(ProducerState { id, epoch, base_sequence });
+            let batch = batches.add_of_kind(kind, NodeId::Producer(0), producer, &[record]);
+            let (base_offset, leader_epoch) = (Offset(next), LeaderEpoch(0));
+            slices.push_back(FetchedSlice { batch, base_offset, leader_epoch });
+            next += 1;
+        };
+        let end = |committed| RecordBody::EndTransactionMarker { committed, coordinator_epoch: 0 };
+        let data = RecordBody::Message(MessageId(0));
+        // Producer 7 aborts and then commits; 8 commits; 9 has no transactions.
+        add(7, BatchKind::Transactional, data);
+        add(8, BatchKind::Transactional, data);
+        add(9, BatchKind::Plain, data);
+        add(7, BatchKind::Control, end(false));
+        add(7, BatchKind::Transactional, data);
+        add(8, BatchKind::Control, end(true));
+        add(7, BatchKind::Control, end(true));
+        let aborted = AbortedTransaction { producer_id: 7, first_offset: Offset(0) };
+        for (filter, wanted) in [(vec![aborted], vec![1, 2, 4]), (vec![], vec![0, 1, 2, 4])] {
+            let mut fetch = CompletedFetch {
+                partition: PartitionId(0),
+                error: ErrorCode::None,
+                preferred: None,
+                next: Offset(0),
+                slices: slices.clone(),
+                aborted: AbortedFilter::new(filter.into_iter()),
+                last_epoch: LeaderEpoch::NONE,
+                initialized: true,
+            };
+            let mut out = Vec::new();
+            assert!(fetch.take(100, &batches, &mut out));
+            let offsets: Vec<i64> = out.iter().map(|slice| slice.first_offset().0).collect();
+            assert_eq!((offsets, fetch.next), (wanted, Offset(7)));
+        }
     }
 }

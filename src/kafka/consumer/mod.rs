@@ -15,7 +15,7 @@
 //!
 //! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
 //! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no pattern
-//! subscription, pause, wakeup, isolation level or interceptors.
+//! subscription, pause, wakeup or interceptors.
 
 mod calls;
 mod commits;
@@ -338,6 +338,17 @@ impl Consumer {
     /// The assigned partitions.
     pub fn assigned(&self) -> &[PartitionId] {
         self.subscriptions.ids()
+    }
+
+    /// What `poll()` has returned of the assigned partitions: the offsets that a transaction takes along.
+    pub fn consumed(&self) -> Vec<PartitionOffset> {
+        self.subscriptions.all_consumed()
+    }
+
+    /// `groupMetadata()`: the group, the generation and the member id; `None` without a group.
+    pub fn group_metadata(&self) -> Option<(GroupId, Generation, MemberId)> {
+        let identity = self.membership.identity;
+        self.group.map(|group| (group, identity.generation, identity.member))
     }
 
     /// Adds this consumer to a fingerprint.

@@ -409,6 +409,31 @@ impl RecordAccumulator {
         !self.incomplete.is_empty()
     }
 
+    /// Batches without an outcome, in order of creation.
+    pub(super) fn incomplete(&self) -> impl Iterator<Item = BatchId> + '_ {
+        self.incomplete.iter().copied()
+    }
+
+    /// Those of them that were never drained.
+    pub(super) fn without_sequence(&self) -> impl Iterator<Item = BatchId> + '_ {
+        self.incomplete().filter(|id| self.batches[*id].base_sequence().is_none())
+    }
+
+    /// The batch has failed before its turn, or while its answer is awaited (`abortBatches`, `abortUndrainedBatches`).
+    pub(super) fn abort_one(&mut self, id: BatchId) {
+        let partition = self.batches[id].partition;
+        let queue = &mut self.queues[partition.index()];
+        if let Some(place) = queue.waiting.iter().position(|other| *other == id) {
+            queue.waiting.remove(place);
+            if queue.waiting.is_empty()
+                && let Ok(place) = self.active.binary_search(&partition)
+            {
+                self.active.remove(place);
+            }
+        }
+        self.complete(id);
+    }
+
     /// Where the batches with the serial number of `id` begin in `incomplete`.
     fn incomplete_place(&self, id: BatchId) -> usize {
         let serial = self.batches[id].serial;

@@ -1,15 +1,17 @@
 //! A producer process as its application sees it: `send`, `flush`, `close`, and the outcome of each record.
 //!
 //! Kafka: `KafkaProducer`, whose application thread is this file; [`sender`] is its I/O thread, [`accumulator`] what
-//! lies between them, [`transaction_manager`] the idempotent part.
+//! lies between them, [`transaction_manager`] sequences and transactions, [`calls`] the calls of a transactional
+//! producer.
 //!
 //! The application has one thread: while a `send()` blocks (no metadata, no memory), later calls wait their turn and
 //! their own `max.block.ms` has not begun.
-//! Simplified: no serializers, interceptors, headers or transactions. Where `close(timeout)` gives up, Kafka fails the
-//! batches in the order of a hash set, and this in the order in which they were begun.
+//! Simplified: no serializers, interceptors or headers. Where `close(timeout)` gives up, Kafka fails the batches in the
+//! order of a hash set, and this in the order in which they were begun.
 
 mod accumulator;
 mod batch;
+mod calls;
 #[cfg(test)]
 mod rig;
 mod sender;
@@ -25,7 +27,7 @@ use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{KeyId, MessageId, PartitionId, TopicId};
 use crate::base::time::{Duration, Time};
-use crate::event::EventKind;
+use crate::event::{EventKind, TransactionCall};
 use crate::kafka::effects::{Effects, Input, TimerKind};
 use crate::kafka::partitioner::{
     BuiltInPartitioner, PartitionLoadStats, RoundRobinPartitioner, TopicPartitions,
@@ -34,6 +36,9 @@ use crate::kafka::partitioner::{
 use crate::kafka::producer::accumulator::Appended;
 use crate::kafka::producer::batch::ESTIMATE_SLACK;
 use crate::kafka::producer::sender::Sender;
+use crate::kafka::producer::transaction_manager::ResultId;
+
+pub use transaction_manager::GroupOffsets;
 
 /// One call of `send()`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -58,15 +63,18 @@ enum Call {
     Send(SendRequest),
     Flush,
     Close { timeout: Option<Duration> },
+    Transaction(TransactionCall),
 }
 
-/// Why a `send()` blocks.
+/// Why a call blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Blocked {
     /// The topic is not in the metadata.
     Metadata,
     /// `buffer.memory` is used up.
     Memory,
+    /// A coordinator is asked.
+    Coordinator(ResultId),
 }
 
 /// The partitioners of one topic.
@@ -89,6 +97,11 @@ pub struct Producer {
     calls: VecDeque<Call>,
     /// Of the call that blocks: until when, and what for.
     blocked: Option<(Time, Blocked)>,
+    /// What the calls of `sendOffsetsToTransaction()` among `calls` were given.
+    offsets: VecDeque<GroupOffsets>,
+    /// How many calls of a transactional producer were made, and how many have returned.
+    called: u32,
+    returned: u32,
     closing: bool,
     /// `close(timeout)` gives up then.
     close_by: Time,
@@ -109,6 +122,9 @@ impl Producer {
             topics: Vec::new(),
             calls: VecDeque::new(),
             blocked: None,
+            offsets: VecDeque::new(),
+            called: 0,
+            returned: 0,
             closing: false,
             close_by: Time::NEVER,
             closed: false,
@@ -120,7 +136,7 @@ impl Producer {
     /// Something happened to the process.
     pub fn step(&mut self, now: Time, input: Input, fx: &mut Effects) {
         match input {
-            Input::Start => self.sender = Sender::new(self.number, &self.config, fx.names.brokers),
+            Input::Start => self.start(fx),
             Input::Response { from, correlation, message } => {
                 self.sender.response(now, from, (correlation, &message), fx);
             }
@@ -183,6 +199,10 @@ impl Producer {
                     Some(woken) => wake |= woken,
                     None => return true,
                 },
+                Call::Transaction(call) => match self.try_transaction(now, call, fx) {
+                    Some(woken) => wake |= woken,
+                    None => return true,
+                },
                 Call::Flush => {
                     self.sender.accumulator.flush();
                     wake = true;
@@ -218,6 +238,9 @@ impl Producer {
             self.sender.abort_incomplete(fx);
         }
         if self.closing && (forceful || self.sender.is_drained()) {
+            if !forceful && self.sender.begin_abort_at_close() {
+                return self.run(now, fx);
+            }
             self.closed = true;
             self.sender.client.close(fx);
             fx.cancel_timer(TimerKind::Sender, 0);
@@ -251,14 +274,14 @@ impl Producer {
         let memory = self.config.buffer_memory;
         if estimate > self.config.max_request_size || u64::from(estimate) > memory {
             self.say_sent(message, None, fx);
-            fx.event(EventKind::SendFailed { message, exception: Exception::RecordTooLarge });
+            self.send_failed(message, Exception::RecordTooLarge, fx);
             return Some(false);
         }
         let Some((partition, wake)) = self.append(now, request, fx) else {
             return self.block(now, request, Blocked::Memory, fx);
         };
         self.say_sent(message, Some(partition), fx);
-        Some(wake)
+        Some(wake | self.join_transaction(message, partition, fx))
     }
 
     /// Says that `send()` was called, unless that was said when it blocked.
@@ -298,9 +321,9 @@ impl Producer {
         self.blocked = None;
         let exception = match reason {
             Blocked::Metadata => Exception::Timeout,
-            Blocked::Memory => Exception::BufferExhausted,
+            _ => Exception::BufferExhausted,
         };
-        fx.event(EventKind::SendFailed { message, exception });
+        self.send_failed(message, exception, fx);
         Some(false)
     }
 
@@ -453,6 +476,9 @@ impl Producer {
         self.sender.fingerprint(now, into);
         for call in &self.calls {
             into.add(call);
+        }
+        for offsets in &self.offsets {
+            into.add(offsets);
         }
         let metadata = self.sender.client.metadata();
         for topic in &self.topics {

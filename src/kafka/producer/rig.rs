@@ -26,6 +26,14 @@ pub(super) struct Sent {
     pub(super) batches: Vec<ProduceBatch>,
 }
 
+/// A request to a coordinator.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) to: NodeId,
+    pub(super) correlation: u32,
+    pub(super) message: Message,
+}
+
 pub(super) struct Rig {
     pub(super) producer: Producer,
     pub(super) fx: Effects,
@@ -36,6 +44,9 @@ pub(super) struct Rig {
     pub(super) silent: bool,
     /// The epoch of the next producer id.
     pub(super) epoch: i16,
+    pub(super) transaction_version: u8,
+    /// Requests to coordinators, to be answered by hand.
+    pub(super) asked: Vec<Asked>,
     pub(super) wire: Vec<Sent>,
     pub(super) events: Vec<EventKind>,
     pub(super) disconnects: Vec<NodeId>,
@@ -44,15 +55,28 @@ pub(super) struct Rig {
 impl Rig {
     /// A producer of one topic whose partitions have these leaders, started, connected, with a producer id if wanted.
     pub(super) fn new(leaders: &[u8], change: impl FnOnce(&mut ProducerConfig)) -> Self {
-        Self::started(leaders, 0, change)
+        Self::started((2, 0), leaders, change)
     }
 
     /// The same with default settings and this first epoch.
     pub(super) fn with_epoch(leaders: &[u8], epoch: i16) -> Self {
-        Self::started(leaders, epoch, |_| {})
+        Self::started((2, epoch), leaders, |_| {})
     }
 
-    fn started(leaders: &[u8], epoch: i16, change: impl FnOnce(&mut ProducerConfig)) -> Self {
+    /// The same in a cluster of this `transaction.version`.
+    pub(super) fn of_cluster(
+        transaction_version: u8,
+        leaders: &[u8],
+        change: impl FnOnce(&mut ProducerConfig),
+    ) -> Self {
+        Self::started((transaction_version, 0), leaders, change)
+    }
+
+    fn started(
+        (transaction_version, epoch): (u8, i16),
+        leaders: &[u8],
+        change: impl FnOnce(&mut ProducerConfig),
+    ) -> Self {
         let mut config = ProducerConfig { linger: Duration::ZERO, ..ProducerConfig::default() };
         change(&mut config);
         let partitions = (0..leaders.len() as u16).map(PartitionId).collect();
@@ -71,6 +95,7 @@ impl Rig {
                     replicas: ReplicaList::new(&[BrokerId(1), BrokerId(2), BrokerId(3)]),
                 })
                 .collect(),
+            transactional_ids: vec!["tx".to_owned()],
             ..Names::default()
         };
         let mut rig = Self {
@@ -81,6 +106,8 @@ impl Rig {
             timers: BTreeMap::new(),
             silent: false,
             epoch,
+            transaction_version,
+            asked: Vec::new(),
             wire: Vec::new(),
             events: Vec::new(),
             disconnects: Vec::new(),
@@ -133,7 +160,17 @@ impl Rig {
                     .collect();
                 let partitions = self.fx.keep(&partitions);
                 let brokers: BrokerSet = [1, 2, 3].map(BrokerId).into_iter().collect();
-                Message::MetadataResponse { brokers, partitions }
+                let transaction_version = self.transaction_version;
+                Message::MetadataResponse { brokers, transaction_version, partitions }
+            }
+            Message::FindTransactionCoordinator { .. }
+            | Message::InitProducerId { transactional: Some(_), .. }
+            | Message::AddPartitionsToTxn { .. }
+            | Message::AddOffsetsToTxn { .. }
+            | Message::FindCoordinator { .. }
+            | Message::TxnOffsetCommit { .. }
+            | Message::EndTxn { .. } => {
+                return self.asked.push(Asked { to, correlation, message });
             }
             Message::InitProducerId { .. } => Message::InitProducerIdResponse {
                 error: ErrorCode::None,
@@ -206,6 +243,7 @@ impl Rig {
 
     pub(super) fn disconnect(&mut self, peer: NodeId) {
         self.wire.retain(|sent| sent.to != peer);
+        self.asked.retain(|asked| asked.to != peer);
         self.step(Input::Disconnected { peer });
     }
 

@@ -1,15 +1,17 @@
 //! The sending half of the producer: what Kafka's I/O thread does, from the accumulator to the broker and back.
 //!
 //! Kafka: `Sender`. One pass of [`Sender::run`] is what its loop does until there is nothing left to send.
+//! What a transactional producer asks coordinators is in [`transactions`].
 //! Simplified: passes happen at events and timers, so nothing spins; a batch without an outcome is the same whether
 //! the answer is lost or late.
 
+mod transactions;
+
+use crate::base::batch::BatchKind;
 use crate::base::config::{Acks, Defect, ProducerConfig};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{
-    BatchHandle, BrokerId, LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch,
-};
+use crate::base::ids::{BatchHandle, BrokerId, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{Message, ProduceBatch, ProduceResult};
@@ -17,6 +19,7 @@ use crate::kafka::effects::Effects;
 use crate::kafka::network_client::{Answer, NetworkClient, NetworkConfig};
 use crate::kafka::producer::accumulator::{DrainContext, RecordAccumulator};
 use crate::kafka::producer::batch::BatchId;
+use crate::kafka::producer::sender::transactions::Turn;
 use crate::kafka::producer::transaction_manager::{
     InitState, ProducerIdAndEpoch, TransactionManager,
 };
@@ -28,6 +31,8 @@ pub(super) enum Payload {
     Produce(u32),
     /// The request for a producer id.
     InitProducerId,
+    /// The request of a transactional producer to a coordinator.
+    Transactional,
 }
 
 /// See the module.
@@ -44,7 +49,11 @@ pub(super) struct Sender {
     guarantee_message_order: bool,
     pub(super) client: NetworkClient<Payload>,
     pub(super) accumulator: RecordAccumulator,
-    transactions: Option<TransactionManager>,
+    pub(super) transactions: Option<TransactionManager>,
+    /// What the request whose turn it is waits for.
+    turn: Option<Turn>,
+    /// When a coordinator was last looked for.
+    looked_up: Option<Time>,
     /// The batches of each produce request in flight; unused places are listed in `free_requests`.
     requests: Vec<Vec<BatchId>>,
     free_requests: Vec<u32>,
@@ -99,6 +108,8 @@ impl Sender {
             client: NetworkClient::new(NetworkConfig::from(config), brokers),
             accumulator: RecordAccumulator::new(config),
             transactions: config.enable_idempotence.then(TransactionManager::new),
+            turn: None,
+            looked_up: None,
             requests: Vec::new(),
             free_requests: Vec::new(),
             outgoing: Vec::new(),
@@ -111,7 +122,9 @@ impl Sender {
 
     /// True when nothing waits, is in flight, or is to be sent.
     pub(super) fn is_drained(&self) -> bool {
-        !self.accumulator.has_incomplete() && !self.client.has_in_flight()
+        !self.accumulator.has_incomplete()
+            && !self.client.has_in_flight()
+            && !self.asks_coordinators()
     }
 
     /// Sends what can be sent and fails what has waited too long. `exhausted` says that a `send()` waits for memory.
@@ -122,7 +135,7 @@ impl Sender {
         }
         loop {
             self.client.poll(now, fx);
-            if let Some(wait) = self.wait_for_producer_id(now, fx) {
+            if let Some(wait) = self.transactional_pass(now, fx) {
                 return wait.min(self.client.next_deadline(now));
             }
             let (sent, next) = self.send_producer_data(now, exhausted, fx);
@@ -132,41 +145,6 @@ impl Sender {
                 return next.min(self.client.next_deadline(now));
             }
         }
-    }
-
-    /// An idempotent producer sends nothing, and expires nothing, before it has a producer id. Returns `None` when it
-    /// has one, or else when to try again.
-    fn wait_for_producer_id(&mut self, now: Time, fx: &mut Effects) -> Option<Time> {
-        let transactions = self.transactions.as_mut()?;
-        if transactions.settle(&mut self.accumulator.batches) {
-            announce(transactions.producer(), fx);
-        }
-        if transactions.producer().is_some() {
-            return None;
-        }
-        match transactions.init {
-            InitState::InFlight => return Some(Time::NEVER),
-            InitState::Due(at) if at > now => return Some(at),
-            InitState::Due(_) => {}
-        }
-        let Some(broker) = self.client.least_loaded_node(now, fx) else {
-            let again = now + self.retry_backoff;
-            transactions.init = InitState::Due(again);
-            self.client.metadata_mut().request_update(false);
-            return Some(again);
-        };
-        if self.client.ready(now, broker, fx) {
-            transactions.init = InitState::InFlight;
-            let message = Message::InitProducerId {
-                transactional: None,
-                timeout_ms: 0,
-                producer_id: -1,
-                epoch: ProducerEpoch(-1),
-            };
-            let request = (message, Payload::InitProducerId);
-            self.client.send(now, broker, request, self.request_timeout, fx);
-        }
-        Some(Time::NEVER)
     }
 
     /// One pass: drain, expire, send. Returns whether anything was sent, and when to look again.
@@ -226,7 +204,8 @@ impl Sender {
         let partition = batch.partition;
         let producer = batch.producer.filter(|producer| producer.id != ProducerIdAndEpoch::NONE.id);
         if batch.handle == BatchHandle::NONE {
-            batch.handle = fx.batches.add(self.node, producer, batch.records());
+            let kind = kind_of(self.transactions.as_ref());
+            batch.handle = fx.batches.add_of_kind(kind, self.node, producer, batch.records());
             fx.event(EventKind::BatchReady { batch: batch.handle, partition });
         } else if fx.batches[batch.handle].producer != producer {
             let replaces = batch.handle;
@@ -266,8 +245,9 @@ impl Sender {
             Acks::All => -1,
         };
         let timeout_ms = self.request_timeout.as_millis() as u32;
-        let message =
-            Message::Produce { acks, timeout_ms, transactional: None, adds: false, batches };
+        let transaction = self.transactions.as_ref().and_then(TransactionManager::transaction);
+        let (transactional, adds) = transaction.map_or((None, false), |(id, v2)| (Some(id), v2));
+        let message = Message::Produce { acks, timeout_ms, transactional, adds, batches };
         if self.acks == Acks::None {
             // Written to the socket is all that `acks=0` waits for.
             self.client.send_one_way(broker, message, fx);
@@ -303,20 +283,8 @@ impl Sender {
             Answer::Caller(_, Payload::InitProducerId) => {
                 self.producer_id_answered(now, message, fx);
             }
+            Answer::Caller(_, Payload::Transactional) => self.coordinator_answered(message, fx),
             Answer::Internal | Answer::Late => {}
-        }
-    }
-
-    fn producer_id_answered(&mut self, now: Time, message: &Message, fx: &mut Effects) {
-        let Message::InitProducerIdResponse { error, producer_id, epoch } = *message else {
-            unreachable!("an InitProducerId request is answered by an InitProducerIdResponse");
-        };
-        let Some(transactions) = &mut self.transactions else { return };
-        if error == ErrorCode::None {
-            transactions.set_producer(ProducerIdAndEpoch { id: producer_id, epoch });
-            announce(transactions.producer(), fx);
-        } else {
-            transactions.init = InitState::Due(now + self.retry_backoff);
         }
     }
 
@@ -336,6 +304,11 @@ impl Sender {
             Payload::InitProducerId => {
                 if let Some(transactions) = &mut self.transactions {
                     transactions.init = InitState::Due(now + self.retry_backoff);
+                }
+            }
+            Payload::Transactional => {
+                if let Some(transactions) = &mut self.transactions {
+                    transactions.lost();
                 }
             }
         }
@@ -435,7 +408,7 @@ impl Sender {
         }
         self.say_failed(id, exception(error), fx);
         if let Some(transactions) = &mut self.transactions {
-            transactions.failed(id, &self.accumulator.batches[id], error, adjust);
+            transactions.failed(id, exception(error), adjust, &mut self.accumulator.batches);
         }
         self.accumulator.complete(id);
     }
@@ -444,7 +417,8 @@ impl Sender {
         let batch = &mut self.accumulator.batches[id];
         if batch.handle == BatchHandle::NONE {
             // It was never sent: the table knows its records from now on.
-            batch.handle = fx.batches.add(self.node, batch.producer, batch.records());
+            let kind = kind_of(self.transactions.as_ref());
+            batch.handle = fx.batches.add_of_kind(kind, self.node, batch.producer, batch.records());
         }
         let (batch, partition) = (batch.handle, batch.partition);
         fx.event(EventKind::BatchFailed { batch, partition, exception });
@@ -486,14 +460,15 @@ impl Sender {
         if let Some(transactions) = &self.transactions {
             transactions.fingerprint(now, into);
         }
+        self.fingerprint_turn(now, into);
         into.add(self.requests.len());
     }
 }
 
-fn announce(producer: Option<ProducerIdAndEpoch>, fx: &mut Effects) {
-    if let Some(ProducerIdAndEpoch { id, epoch }) = producer {
-        fx.event(EventKind::ProducerIdAssigned { producer_id: id, epoch });
-    }
+/// The batches of a transactional producer are transactional, all of them.
+fn kind_of(transactions: Option<&TransactionManager>) -> BatchKind {
+    let transactional = transactions.is_some_and(TransactionManager::is_transactional);
+    if transactional { BatchKind::Transactional } else { BatchKind::Plain }
 }
 
 /// The exception an application sees for an error.

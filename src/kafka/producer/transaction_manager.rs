@@ -1,17 +1,31 @@
-//! The idempotent part of the producer: its producer id and epoch, and the sequence numbers of each partition.
+//! Producer id and epoch, the sequence numbers of each partition, and transactions.
 //!
-//! Kafka: `TransactionManager` without transactions, `TxnPartitionMap`, `TxnPartitionEntry` (KIP-98, KIP-360). The
-//! rule behind it all: a batch that was sent once keeps its sequence, so that the broker recognises it; only when a
-//! gap is certain is the epoch bumped, by the client itself, and what is unfinished starts at sequence 0 again.
+//! Kafka: `TransactionManager`, `TxnPartitionMap`, `TxnPartitionEntry` (KIP-98, KIP-360). The rule behind the
+//! sequences: a batch that was sent once keeps its sequence, so that the broker recognises it; only when a gap is
+//! certain is the epoch bumped (by an idempotent producer itself, by a transactional one with its abort), and what is
+//! unfinished starts at sequence 0 again. [`transactional`] has the states of a transactional producer, [`requests`]
+//! what it asks coordinators, [`answers`] what they say.
 //! Simplified: no answer carries a log start offset, so `UNKNOWN_PRODUCER_ID`, which brokers of 4.4 do not send, is
-//! retried as it is.
+//! retried as it is by an idempotent producer, and fails the batch of a transactional one.
+
+mod answers;
+mod requests;
+mod transactional;
 
 use crate::base::batch::ProducerState;
-use crate::base::error::ErrorCode;
+use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{PartitionId, ProducerEpoch, Sequence};
-use crate::base::time::Time;
+use crate::base::ids::{BrokerId, PartitionId, ProducerEpoch, Sequence, TransactionalId};
+use crate::base::time::{Duration, Time};
+use crate::event::TransactionCall;
+use crate::kafka::api::Message;
+use crate::kafka::effects::Effects;
 use crate::kafka::producer::batch::{BatchId, BatchStore, ProducerBatch, next_sequence};
+use crate::kafka::producer::transaction_manager::transactional::{State, Transactional};
+
+pub use requests::GroupOffsets;
+pub(super) use requests::{Coordinator, PendingRequest};
+pub(super) use transactional::{Outcome, ResultId};
 
 /// A producer id with its epoch.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,6 +84,12 @@ pub(super) struct TransactionManager {
     epoch_bump_required: bool,
     /// By partition.
     partitions: Vec<PartitionEntry>,
+    /// Of a producer with a `transactional.id`.
+    transactional: Option<Transactional>,
+    coordinators: Vec<(Coordinator, BrokerId)>,
+    in_flight: Option<PendingRequest>,
+    /// `transaction.version` of the cluster, as the last metadata had it.
+    pub(super) transaction_version: u8,
 }
 
 impl TransactionManager {
@@ -80,7 +100,21 @@ impl TransactionManager {
             init: InitState::Due(Time::ZERO),
             epoch_bump_required: false,
             partitions: Vec::new(),
+            transactional: None,
+            coordinators: Vec::new(),
+            in_flight: None,
+            transaction_version: 0,
         }
+    }
+
+    /// The same for a producer with a `transactional.id`.
+    pub(super) fn of_transactions(
+        id: TransactionalId,
+        timeout: Duration,
+        retry_backoff: Duration,
+    ) -> Self {
+        let transactional = Some(Transactional::new(id, timeout, retry_backoff));
+        Self { transactional, ..Self::new() }
     }
 
     /// The producer id and epoch, once there is one.
@@ -96,6 +130,9 @@ impl TransactionManager {
     /// True when nothing may be drained for `partition`, whose first batch is `first`
     /// (`shouldStopDrainBatchesForPartition`).
     pub(super) fn must_wait(&self, partition: PartitionId, first: &ProducerBatch) -> bool {
+        if self.transactional.as_ref().is_some_and(|t| !t.is_send_allowed(partition)) {
+            return true;
+        }
         let Some(producer) = self.producer else { return true };
         let Some(entry) = self.partitions.get(partition.index()) else { return false };
         let oldest = entry.in_flight.first();
@@ -155,20 +192,38 @@ impl TransactionManager {
         entry.in_flight.retain(|item| item.batch != id);
     }
 
-    /// The batch failed. `adjust` says that its retries were not used up, so that the sequence is free again.
+    /// The batch failed with what the application is told. `adjust` says that its retries were not used up, so that the
+    /// sequence is free again.
     pub(super) fn failed(
         &mut self,
         id: BatchId,
-        batch: &ProducerBatch,
-        error: ErrorCode,
+        exception: Exception,
         adjust: bool,
+        batches: &mut BatchStore,
     ) {
-        let partition = batch.partition;
+        let (partition, base) = (batches[id].partition, batches[id].base_sequence());
+        if let Some(transactional) = &mut self.transactional
+            && let Err(invalid) = transactional.failed_with(exception)
+        {
+            transactional.fatal(invalid);
+        }
         self.entry(partition).in_flight.retain(|item| item.batch != id);
-        match error {
-            ErrorCode::OutOfOrderSequenceNumber => self.request_epoch_bump(partition),
-            ErrorCode::UnknownProducerId => *self.entry(partition) = PartitionEntry::default(),
-            _ if adjust => self.request_epoch_bump(partition),
+        let transactional = self.transactional.is_some();
+        if self.has_fatal_error() {
+            return;
+        }
+        match exception {
+            Exception::Wire(ErrorCode::OutOfOrderSequenceNumber) if !transactional => {
+                self.request_epoch_bump(partition);
+            }
+            Exception::Wire(ErrorCode::UnknownProducerId) => {
+                *self.entry(partition) = PartitionEntry::default();
+            }
+            _ if adjust && !transactional => self.request_epoch_bump(partition),
+            _ if adjust => {
+                let count = batches[id].count as i32;
+                self.entry(partition).give_back(base, count, batches);
+            }
             _ => {}
         }
     }
@@ -183,8 +238,13 @@ impl TransactionManager {
     pub(super) fn can_retry(&mut self, batch: &ProducerBatch, error: ErrorCode) -> bool {
         let partition = batch.partition;
         let sequence = batch.base_sequence().unwrap_or(-1);
+        if self.transactional.is_some() && error == ErrorCode::OutOfOrderSequenceNumber {
+            // It comes right when the batches before it do; a gap can only be aborted.
+            let entry = self.entry(partition);
+            return entry.unresolved.is_none() && (batch.reopened || !entry.is_next(sequence));
+        }
         match error {
-            ErrorCode::UnknownProducerId => true,
+            ErrorCode::UnknownProducerId => self.transactional.is_none(),
             ErrorCode::OutOfOrderSequenceNumber => {
                 let entry = self.entry(partition);
                 let gap = match entry.unresolved {
@@ -216,7 +276,13 @@ impl TransactionManager {
             let entry = &mut self.partitions[n];
             if entry.unresolved.is_some() && entry.in_flight.is_empty() {
                 entry.unresolved = None;
-                if !entry.is_next(entry.next_sequence.0) {
+                if entry.is_next(entry.next_sequence.0) {
+                    continue;
+                }
+                if let Some(transactional) = &mut self.transactional {
+                    transactional.client_side_epoch_bump |= !transactional.v2;
+                    transactional.abortable_or_poison(Exception::Kafka);
+                } else {
                     self.request_epoch_bump(PartitionId(n as u16));
                 }
             }
@@ -268,10 +334,212 @@ impl TransactionManager {
             into.add((entry.producer, entry.next_sequence, entry.last_acked));
             into.add((entry.unresolved, entry.rewrite, entry.in_flight.len()));
         }
+        if let Some(transactional) = &self.transactional {
+            transactional.fingerprint(into);
+            into.add((&self.coordinators, &self.in_flight, self.transaction_version));
+        }
+    }
+}
+
+/// Transactions.
+impl TransactionManager {
+    /// True for a producer with a `transactional.id`.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.transactional.is_some()
+    }
+
+    fn transactional_mut(&mut self) -> &mut Transactional {
+        self.transactional.as_mut().expect("only a transactional producer talks to coordinators")
+    }
+
+    /// The application makes a call. `Ok(None)`: it returned at once.
+    ///
+    /// # Errors
+    /// What the call throws.
+    pub(super) fn call(
+        &mut self,
+        call: TransactionCall,
+        offsets: Option<GroupOffsets>,
+    ) -> Result<Option<ResultId>, Exception> {
+        let producer = self.producer;
+        let Some(transactional) = &mut self.transactional else {
+            return Err(Exception::IllegalState);
+        };
+        match (call, offsets) {
+            (TransactionCall::InitTransactions, _) => transactional.init_transactions().map(Some),
+            (TransactionCall::BeginTransaction, _) => {
+                transactional.begin_transaction().map(|()| None)
+            }
+            (TransactionCall::CommitTransaction, _) => {
+                transactional.begin_end(true, producer).map(Some)
+            }
+            (TransactionCall::AbortTransaction, _) => {
+                transactional.begin_end(false, producer).map(Some)
+            }
+            (TransactionCall::SendOffsetsToTransaction, Some(offsets))
+                if !offsets.offsets.is_empty() =>
+            {
+                transactional.send_offsets(offsets, producer).map(Some)
+            }
+            (TransactionCall::SendOffsetsToTransaction, _) => Ok(None),
+        }
+    }
+
+    /// The outcome of a call that waits, once there is one.
+    pub(super) fn take(&mut self, result: ResultId) -> Option<Outcome> {
+        self.transactional_mut().take(result)
+    }
+
+    /// `max.block.ms` is over: the call throws, and what it asked for goes on.
+    pub(super) fn gave_up(&mut self, result: ResultId) {
+        self.transactional_mut().gave_up(result);
+    }
+
+    /// `send()` has put a record into the accumulator. True when its partition is new in the transaction.
+    ///
+    /// # Errors
+    /// What it throws; the record stays where it is.
+    pub(super) fn maybe_add_partition(
+        &mut self,
+        partition: PartitionId,
+    ) -> Result<bool, Exception> {
+        let has_producer_id = self.producer.is_some();
+        let Some(transactional) = &mut self.transactional else { return Ok(false) };
+        transactional.maybe_add_partition(partition, has_producer_id)
+    }
+
+    /// `send()` failed with an `ApiException`.
+    ///
+    /// # Errors
+    /// What it throws instead.
+    pub(super) fn send_failed(&mut self, exception: Exception) -> Result<(), Exception> {
+        self.transactional.as_mut().map_or(Ok(()), |t| t.failed_with(exception))
+    }
+
+    /// `close()` aborts what is open. True when an abort began, false when there is nothing to wait for.
+    pub(super) fn begin_abort_at_close(&mut self) -> bool {
+        let producer = self.producer;
+        let Some(transactional) = &mut self.transactional else { return false };
+        transactional.has_ongoing_transaction()
+            && !transactional.is_completing()
+            && transactional.begin_end(false, producer).is_ok()
+    }
+
+    /// The end of a transaction is under way.
+    pub(super) fn is_completing(&self) -> bool {
+        self.transactional.as_ref().is_some_and(Transactional::is_completing)
+    }
+
+    /// A transaction is open, or its end is under way.
+    pub(super) fn is_ongoing(&self) -> bool {
+        self.transactional.as_ref().is_some_and(Transactional::has_ongoing_transaction)
+    }
+
+    /// Something waits to be asked.
+    pub(super) fn has_requests(&self) -> bool {
+        self.transactional.as_ref().is_some_and(|t| !t.requests.is_empty())
+    }
+
+    /// A request is in flight: nothing else is sent.
+    pub(super) fn has_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// Nothing can be sent any more; with why.
+    pub(super) fn fatal_error(&self) -> Option<Exception> {
+        let transactional = self.transactional.as_ref()?;
+        transactional.last_error.filter(|_| transactional.state == State::FatalError)
+    }
+
+    fn has_fatal_error(&self) -> bool {
+        self.fatal_error().is_some()
+    }
+
+    /// What batches that were never sent fail with, when the transaction is or will be aborted.
+    pub(super) fn aborts_batches_with(&self) -> Option<Exception> {
+        let transactional = self.transactional.as_ref()?;
+        match transactional.state {
+            State::AbortableError => transactional.last_error,
+            State::AbortingTransaction => Some(Exception::TransactionAborted),
+            _ => None,
+        }
+    }
+
+    /// `nextRequest`: what to ask now. `incomplete` says that batches have no outcome yet: the end waits for them.
+    pub(super) fn next_request(&mut self, incomplete: bool) -> Option<PendingRequest> {
+        let producer = self.producer;
+        let transactional = self.transactional.as_mut()?;
+        transactional.add_new_partitions(producer);
+        loop {
+            let first = transactional.requests.peek()?;
+            if first.is_end() && incomplete {
+                return None;
+            }
+            let request = transactional.requests.poll().expect("just seen");
+            let goes = request.is_lookup() && transactional.state == State::AbortableError;
+            if transactional.has_error() && !goes {
+                let error = transactional.last_error.unwrap_or(Exception::Kafka);
+                transactional.settle(request.result, Err(error));
+                continue;
+            }
+            if request.is_end() && !transactional.started {
+                // Nothing was sent: the coordinator knows of no transaction.
+                transactional.settle(request.result, Ok(()));
+                transactional.reset();
+                continue;
+            }
+            return Some(request);
+        }
+    }
+
+    /// The request was sent.
+    pub(super) fn sent(&mut self, request: PendingRequest) {
+        self.in_flight = Some(request);
+    }
+
+    /// A request as it goes over the wire.
+    pub(super) fn message(&self, request: &PendingRequest, fx: &mut Effects) -> Message {
+        let transactional =
+            self.transactional.as_ref().expect("only a transactional producer asks");
+        request.message(transactional.id, transactional.timeout_ms, transactional.v2, fx)
+    }
+
+    /// The transactional id, and whether the client speaks transaction version 2.
+    pub(super) fn transaction(&self) -> Option<(TransactionalId, bool)> {
+        self.transactional.as_ref().map(|transactional| (transactional.id, transactional.v2))
+    }
+
+    /// The coordinator, where it is known.
+    pub(super) fn coordinator(&self, which: Coordinator) -> Option<BrokerId> {
+        self.coordinators.iter().find(|(known, _)| *known == which).map(|(_, broker)| *broker)
+    }
+
+    fn set_coordinator(&mut self, which: Coordinator, broker: Option<BrokerId>) {
+        self.coordinators.retain(|(known, _)| *known != which);
+        self.coordinators.extend(broker.map(|broker| (which, broker)));
+    }
+
+    /// `resetSequenceNumbers`: under a new epoch every partition starts at 0.
+    fn reset_sequences(&mut self) {
+        self.partitions.clear();
     }
 }
 
 impl PartitionEntry {
+    /// A batch failed for good: those after it move up by its records (`adjustSequencesDueToFailedBatch`).
+    fn give_back(&mut self, base: Option<i32>, count: i32, batches: &mut BatchStore) {
+        let Some(base) = base else { return };
+        self.next_sequence.0 -= count;
+        for item in self.in_flight.iter_mut().filter(|item| item.sequence >= base) {
+            item.sequence -= count;
+            let batch = &mut batches[item.batch];
+            batch.reopened = true;
+            if let Some(producer) = &mut batch.producer {
+                producer.base_sequence = Sequence(item.sequence);
+            }
+        }
+    }
+
     /// Everything without an outcome gets a sequence from 0 on, under the new epoch.
     fn start_at_beginning(&mut self, producer: ProducerIdAndEpoch, batches: &mut BatchStore) {
         let mut base_sequence = Sequence(0);

@@ -228,6 +228,24 @@ pub struct AskOffsets {
     pub timeout: Option<Span>,
 }
 
+/// `sendOffsetsToTransaction()`: the group is that of a consumer, with its member id and generation, or one by name
+/// without them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendOffsets {
+    /// Whose transaction.
+    pub producer: String,
+    /// The consumer whose `groupMetadata()` is passed; either this or `group`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// The group, as `new ConsumerGroupMetadata(group)` has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Offsets by partition; the positions of the consumer where left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub offsets: BTreeMap<TopicPartition, i64>,
+}
+
 /// Which commit call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum CommitHow {
