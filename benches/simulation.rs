@@ -98,7 +98,8 @@ fn drive(simulation: &mut Simulation, first: u32, count: u32) -> u64 {
             partition: None,
             key: KeyId::NONE,
             bytes: 100,
-            age: highwater::base::time::Duration::ZERO,
+            shift: 0,
+            is_tombstone: false,
         };
         simulation.apply(&Command::Send { producer: 0, request });
         let until = Time(u64::from(message + 1) * 1_000);

@@ -75,6 +75,17 @@ pub enum EventKind {
     LastStableOffset { partition: PartitionId, offset: Offset },
     /// This replica's log start moved.
     LogStart { partition: PartitionId, offset: Offset },
+    /// This replica began a new segment: its active one has this base offset from now on.
+    SegmentRolled { partition: PartitionId, base_offset: Offset },
+    /// This replica deleted its segment from `base_offset` to below `end`, with every record in it.
+    SegmentDeleted { partition: PartitionId, base_offset: Offset, end: Offset },
+    /// Compaction: this batch stands at `base_offset` of this replica's log from now on, in place of what was there;
+    /// `None`: nothing does, and the offsets stay empty.
+    BatchCompacted { partition: PartitionId, base_offset: Offset, batch: Option<BatchHandle> },
+    /// Compaction: this replica's segment that began at `base_offset` is part of the one before it.
+    SegmentMerged { partition: PartitionId, base_offset: Offset },
+    /// This replica's log cleaner is done with everything below `to`.
+    LogCleaned { partition: PartitionId, to: Offset },
     /// This replica removed everything from `to` on; `epoch` is the epoch whose end the leader named.
     Truncated { partition: PartitionId, to: Offset, epoch: LeaderEpoch },
     /// This replica's disk holds everything below `offset`.

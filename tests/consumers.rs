@@ -145,7 +145,8 @@ impl Case {
                     partition: Some(PartitionId(partition)),
                     key: KeyId::NONE,
                     bytes: 20,
-                    age: Duration::ZERO,
+                    shift: 0,
+                    is_tombstone: false,
                 };
                 self.sent += 1;
                 self.simulation.apply(&Command::Send { producer: 0, request });

@@ -61,7 +61,8 @@ fn send(simulation: &mut Simulation, n: u32) {
         partition: None,
         key: KeyId::NONE,
         bytes: 20,
-        age: Duration::ZERO,
+        shift: 0,
+        is_tombstone: false,
     };
     simulation.apply(&Command::Send { producer: 0, request });
     pass(simulation, 50);

@@ -106,9 +106,8 @@ impl Projection {
             "start, LEO, flushed: {what}"
         );
         let last = shown.log.last().map(|e| (e.base_offset, e.batch, e.epoch));
-        let entry = |e: &highwater::kafka::log::segments::LogEntry| {
-            (e.base_offset, e.batch, e.leader_epoch)
-        };
+        let entry =
+            |e: &highwater::kafka::log::entries::LogEntry| (e.base_offset, e.batch, e.leader_epoch);
         if whole {
             let real: Vec<_> = log.entries().map(entry).collect();
             assert_eq!(shown.summary(), real, "log: {what}");

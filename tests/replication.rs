@@ -59,8 +59,15 @@ fn spec(seed: u64, defect: Defect) -> Arc<WorldSpec> {
 
 fn send(simulation: &mut Simulation, message: u32) {
     let (message, topic, key) = (MessageId(message), TopicId(0), KeyId::NONE);
-    let request =
-        SendRequest { message, topic, partition: Some(P0), key, bytes: 100, age: Duration::ZERO };
+    let request = SendRequest {
+        message,
+        topic,
+        partition: Some(P0),
+        key,
+        bytes: 100,
+        shift: 0,
+        is_tombstone: false,
+    };
     simulation.apply(&Command::Send { producer: 0, request });
 }
 

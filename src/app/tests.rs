@@ -116,6 +116,7 @@ impl Rig {
             key: KeyId::NONE,
             bytes: 9,
             timestamp: 0,
+            is_tombstone: false,
         };
         let records: Vec<Record> = (0..count).map(|n| record(end as u32 + n)).collect();
         let batch = self.fx.batches.add(NodeId::Producer(0), None, &records);
@@ -157,6 +158,7 @@ impl Rig {
                 batch: *batch,
                 base_offset: Offset(*base),
                 leader_epoch: LeaderEpoch(0),
+                append_time: None,
             })
             .collect();
         let result = FetchResult {

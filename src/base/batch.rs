@@ -18,6 +18,8 @@ use crate::base::shared_log::SharedLog;
 pub enum RecordBody {
     /// A message of the scenario.
     Message(MessageId),
+    /// Nothing: compaction removed the record, and its offset stays empty.
+    Removed,
     /// A committed offset in `__consumer_offsets` (key: group, partition; value: offset).
     OffsetCommit {
         /// The committing group.
@@ -26,6 +28,18 @@ pub enum RecordBody {
         partition: PartitionId,
         /// The next offset the group will read.
         offset: Offset,
+    },
+    /// The tombstone of a committed offset: it expired or was deleted.
+    OffsetTombstone {
+        /// The group that had committed.
+        group: GroupId,
+        /// The partition the offset belonged to.
+        partition: PartitionId,
+    },
+    /// The tombstone of a group's metadata: the group is gone.
+    GroupTombstone {
+        /// Which group.
+        group: GroupId,
     },
     /// Group metadata in `__consumer_offsets`, written when a generation is formed or the group empties.
     GroupMetadata {
@@ -204,6 +218,8 @@ pub struct Record {
     pub bytes: u32,
     /// When it was made, in milliseconds since 1970: `CreateTime`.
     pub timestamp: i64,
+    /// Its value is null: in a compacted topic it deletes what its key had.
+    pub is_tombstone: bool,
 }
 
 /// The producer id, epoch and first sequence of an idempotent batch.
@@ -244,6 +260,17 @@ pub struct Batch {
     pub producer: Option<ProducerState>,
     /// Data, data of a transaction, or the end of one.
     pub kind: BatchKind,
+    /// What the log cleaner made it from; `None` for a batch as it was built.
+    pub compacted: Option<Compacted>,
+}
+
+/// What the log cleaner notes about a batch it wrote again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Compacted {
+    /// The batch as its origin built it.
+    pub original: BatchHandle,
+    /// `deleteHorizonMs` (KIP-534): from then on, in milliseconds since 1970, its tombstones may be removed.
+    pub delete_horizon: Option<i64>,
 }
 
 /// All batches and records of a run, append-only.
@@ -289,7 +316,7 @@ impl BatchTable {
             self.records.push(*record);
         }
         let count = records.len() as u32;
-        self.push(Batch { first_record, count, bytes, origin, producer, kind })
+        self.push(Batch { first_record, count, bytes, origin, producer, kind, compacted: None })
     }
 
     /// Adds the records of `batch` again under another producer state: an epoch bump rewrites the sequences of what
@@ -297,6 +324,33 @@ impl BatchTable {
     pub fn rewrite(&mut self, batch: BatchHandle, producer: Option<ProducerState>) -> BatchHandle {
         let batch = Batch { producer, ..self[batch] };
         self.push(batch)
+    }
+
+    /// A batch as the log cleaner leaves it: the same offsets, without the records that `keep` does not want.
+    pub fn compact(
+        &mut self,
+        batch: BatchHandle,
+        delete_horizon: Option<i64>,
+        mut keep: impl FnMut(u32, &Record) -> bool,
+    ) -> BatchHandle {
+        let before = self[batch];
+        let first_record = self.records.len() as u32;
+        let mut bytes = Batch::HEADER_BYTES;
+        for n in 0..before.count {
+            let mut record = *self.record(batch, n);
+            if record.body == RecordBody::Removed || !keep(n, &record) {
+                record = Record { body: RecordBody::Removed, bytes: 0, timestamp: -1, ..record };
+            }
+            bytes += record.bytes;
+            self.records.push(record);
+        }
+        let compacted = Some(Compacted { original: self.original(batch), delete_horizon });
+        self.push(Batch { first_record, bytes, compacted, ..before })
+    }
+
+    /// The batch as its origin built it, before any compaction.
+    pub fn original(&self, batch: BatchHandle) -> BatchHandle {
+        self[batch].compacted.map_or(batch, |compacted| compacted.original)
     }
 
     fn push(&mut self, batch: Batch) -> BatchHandle {
@@ -350,6 +404,11 @@ impl BatchTable {
             RecordBody::Message(id) => Some(id),
             _ => None,
         })
+    }
+
+    /// The newest time stamp in `batch`; -1 when no record is left in it.
+    pub fn max_timestamp(&self, batch: BatchHandle) -> i64 {
+        self.records(batch).map(|record| record.timestamp).max().unwrap_or(-1)
     }
 
     /// How many batches there are.

@@ -4,10 +4,14 @@
 //! variant and `explain` read. Simplified: only settings that change what the simulator does have a field; every
 //! other 4.4 setting is known by name and refused with that reason.
 
+mod topic;
+
 use crate::base::era::Era;
 use crate::base::features::Features;
 use crate::base::share::{GroupConfig, ShareBrokerConfig};
 use crate::base::time::Duration;
+
+pub use topic::{CleanupPolicy, TopicConfig};
 
 /// `acks` of a producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -310,39 +314,6 @@ impl Default for ConsumerConfig {
     }
 }
 
-/// Topic settings. As a whole the content of a record in the metadata log, hence `Copy`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TopicConfig {
-    /// `min.insync.replicas`.
-    pub min_insync_replicas: u32,
-    /// `unclean.leader.election.enable`.
-    pub unclean_leader_election: bool,
-    /// `segment.bytes`.
-    pub segment_bytes: u32,
-    /// `max.message.bytes`.
-    pub max_message_bytes: u32,
-    /// `flush.messages`: records between forced flushes.
-    pub flush_messages: u64,
-    /// `flush.ms`: age of the last flush at which the next look at the log flushes it.
-    pub flush_ms: Duration,
-    /// `errors.deadletterqueue.group.enable`: share groups may write their dead letters to it.
-    pub takes_dead_letters: bool,
-}
-
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self {
-            min_insync_replicas: 1,
-            unclean_leader_election: false,
-            segment_bytes: 1_073_741_824,
-            max_message_bytes: 1_048_588,
-            flush_messages: u64::MAX,
-            flush_ms: Duration(u64::MAX),
-            takes_dead_letters: false,
-        }
-    }
-}
-
 /// Settings of brokers and controllers, the same for the whole cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerConfig {
@@ -400,6 +371,12 @@ pub struct BrokerConfig {
     pub share: ShareBrokerConfig,
     /// `log.flush.scheduler.interval.ms`: how often logs are looked at for `flush.ms`; by default never.
     pub log_flush_scheduler_interval: Duration,
+    /// `log.retention.check.interval.ms`.
+    pub log_retention_check_interval: Duration,
+    /// `log.initial.task.delay.ms`: how long after its start a broker looks at its logs for the first time.
+    pub log_initial_task_delay: Duration,
+    /// `log.cleaner.backoff.ms`.
+    pub log_cleaner_backoff: Duration,
     /// `num.partitions`.
     pub num_partitions: u32,
     /// `default.replication.factor`.
@@ -444,6 +421,9 @@ impl Default for BrokerConfig {
             transaction_partition_verification: true,
             share: ShareBrokerConfig::default(),
             log_flush_scheduler_interval: Duration(u64::MAX),
+            log_retention_check_interval: Duration::from_millis(300_000),
+            log_initial_task_delay: Duration::from_millis(30_000),
+            log_cleaner_backoff: Duration::from_millis(15_000),
             num_partitions: 1,
             default_replication_factor: 1,
             quorum_election_timeout: Duration::from_millis(1_000),

@@ -154,6 +154,16 @@ error_codes! {
     FencedStateEpoch = "FENCED_STATE_EPOCH", "FencedStateEpochException", false;
     /// The group has members.
     NonEmptyGroup = "NON_EMPTY_GROUP", "GroupNotEmptyException", false;
+    /// A record is not valid in its topic: no key where the topic is compacted.
+    InvalidRecord = "INVALID_RECORD", "InvalidRecordException", false;
+    /// A record's time stamp is too far from the broker's clock.
+    InvalidTimestamp = "INVALID_TIMESTAMP", "InvalidTimestampException", false;
+    /// The topic's settings forbid it.
+    PolicyViolation = "POLICY_VIOLATION", "PolicyViolationException", false;
+    /// The number of partitions is not an increase.
+    InvalidPartitions = "INVALID_PARTITIONS", "InvalidPartitionsException", false;
+    /// A member of the group subscribes to the topic.
+    GroupSubscribedToTopic = "GROUP_SUBSCRIBED_TO_TOPIC", "GroupSubscribedToTopicException", false;
     /// `acks` is not 0, 1 or all.
     InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
 }

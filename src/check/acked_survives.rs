@@ -71,7 +71,7 @@ impl AckedSurvives {
     fn elected(&mut self, m: &Moment<'_>, partition: PartitionId, leader: BrokerId) {
         let Some(replica) = m.before.partition(partition).replica(leader) else { return };
         for (base, batch, told) in cell(&mut self.acked, partition) {
-            if *base < replica.log_start {
+            if *base < replica.complete_from() {
                 continue;
             }
             let kept = replica.entry_at(*base, m.batches).is_some_and(|e| e.batch == *batch);

@@ -74,7 +74,7 @@ impl Agreement {
     ) {
         let p = m.before.partition(id);
         for member in isr.without(leader.broker).iter().filter_map(|broker| p.replica(broker)) {
-            let from = from.max(leader.log_start).max(member.log_start);
+            let from = from.max(leader.complete_from()).max(member.complete_from());
             let agree = leader.entries(from, to).eq(member.entries(from, to));
             self.finding.require(agree, &[p.changed, m.event.cause, m.seq], || {
                 let (leader, member) = (leader.broker, member.broker);

@@ -56,8 +56,10 @@ impl LogMatching {
                 continue;
             }
             let before = at.checked_sub(1).and_then(|at| other.log.get(at));
-            let both_kept = new.base_offset > mine.log_start.max(other.log_start);
-            let agree = theirs.batch == new.batch && (!both_kept || before == mine.log.last());
+            let kept_from = mine.complete_from().max(other.complete_from());
+            let both_kept = new.base_offset > kept_from;
+            let same = m.batches.original(theirs.batch) == m.batches.original(new.batch);
+            let agree = same && (!both_kept || before == mine.log.last());
             self.finding.require(agree, &witnesses, || {
                 let (theirs, at) = (other.broker, new.base_offset);
                 format!(
@@ -83,7 +85,7 @@ impl LogMatching {
         if theirs.acting != Acting::Leader(epoch) {
             return;
         }
-        let from = mine.high_watermark.max(mine.log_start).max(theirs.log_start);
+        let from = mine.high_watermark.max(mine.complete_from()).max(theirs.complete_from());
         let agree = mine.entries(from, to).eq(theirs.entries(from, to));
         self.finding.require(agree, &[m.event.cause, m.seq], || {
             let name = m.before.names.partition(id);

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ids::{BatchHandle, BrokerId, NodeId, PartitionId, ProducerEpoch};
+use crate::base::ids::{BatchHandle, BrokerId, NodeId, Offset, PartitionId, ProducerEpoch};
 use crate::check::verdict::{Finding, Verdict};
 use crate::check::{Check, End, Moment};
 use crate::event::EventKind;
@@ -23,8 +23,8 @@ impl Check for SequenceGapless {
     fn observe(&mut self, m: &Moment<'_>) {
         let NodeId::Broker(broker) = m.event.node else { return };
         match m.event.kind {
-            EventKind::Appended { partition, batch, .. } => {
-                self.appended(m, partition, broker, batch);
+            EventKind::Appended { partition, batch, base_offset, .. } => {
+                self.appended(m, partition, broker, (batch, base_offset));
             }
             EventKind::Truncated { partition, .. } => {
                 self.next.retain(|(p, b, _), _| (*p, *b) != (partition, broker));
@@ -39,14 +39,26 @@ impl Check for SequenceGapless {
 }
 
 impl SequenceGapless {
-    fn appended(&mut self, m: &Moment<'_>, id: PartitionId, broker: BrokerId, batch: BatchHandle) {
+    fn appended(
+        &mut self,
+        m: &Moment<'_>,
+        id: PartitionId,
+        broker: BrokerId,
+        (batch, base_offset): (BatchHandle, Offset),
+    ) {
         let Some(state) = m.batches[batch].producer else { return };
+        let replica = m.before.partition(id).replica(broker);
+        let gap = replica.is_some_and(|replica| base_offset > replica.end);
         let count = m.batches[batch].count;
         let key = (id, broker, state.id);
         let after = (state.epoch, state.base_sequence.0.wrapping_add(count as i32) & i32::MAX);
         let last = self.next.insert(key, after).or_else(|| last_in_log(m, key));
         self.finding.exercise();
         let Some((epoch, next)) = last else { return };
+        // A copy of a compacted log lacks the batches that are gone.
+        if gap || m.batches[batch].compacted.is_some() {
+            return;
+        }
         let expected = if epoch == state.epoch { next } else { 0 };
         let got = state.base_sequence.0;
         self.finding.require(got == expected, &[m.event.cause, m.seq], || {

@@ -66,6 +66,7 @@ fn summary(story: &Story, fate: &Fate) -> String {
             "stored above the high watermark: nobody can read it".to_owned()
         }
         Whereabouts::Expired => "expired".to_owned(),
+        Whereabouts::Compacted => "compacted away".to_owned(),
         Whereabouts::NoLeader => "on a disk, but the partition has no leader".to_owned(),
         Whereabouts::Absent => "not in the leader's log".to_owned(),
     });

@@ -398,7 +398,11 @@ impl<'a> Facts<'a> {
 
     /// Acknowledged messages below the log start: somebody deleted them, nothing lost them.
     fn deleted(&self) -> impl Iterator<Item = MessageId> + '_ {
-        self.acked.iter().filter_map(|(message, partition, offset)| {
+        let removed = |id: &MessageId| self.view.message(*id).removed.is_some();
+        self.acked.iter().filter_map(move |(message, partition, offset)| {
+            if removed(message) {
+                return Some(*message);
+            }
             let leader = self.view.partition(*partition).leader_replica()?;
             let deleted = (Offset(0)..leader.log_start).contains(offset);
             deleted.then_some(*message)

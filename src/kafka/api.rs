@@ -341,6 +341,8 @@ pub struct FetchedSlice {
     pub base_offset: Offset,
     /// The leader epoch it was appended under.
     pub leader_epoch: LeaderEpoch,
+    /// The leader's stamp under `LogAppendTime`.
+    pub append_time: Option<i64>,
 }
 
 /// One question of `ListOffsets`.

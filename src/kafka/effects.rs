@@ -89,6 +89,10 @@ pub enum TimerKind {
     IsrScan,
     /// The look at dirty logs, every `log.flush.scheduler.interval.ms`.
     LogFlush,
+    /// The look for old segments, every `log.retention.check.interval.ms`.
+    LogRetention,
+    /// The log cleaner has slept for `log.cleaner.backoff.ms`.
+    LogCleaner,
     /// The earliest expiry of a delayed produce.
     DelayedProduce,
     /// The earliest expiry of a delayed fetch.

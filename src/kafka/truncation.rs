@@ -64,13 +64,12 @@ pub fn truncation(log: &UnifiedLog, high_watermark: Offset, leader: EpochEnd) ->
 mod tests {
     use super::*;
     use crate::base::ids::BatchHandle;
-    use crate::base::time::Time;
 
     /// One record a batch, with these leader epochs.
     fn log(epochs: &[i32]) -> UnifiedLog {
         let mut log = UnifiedLog::default();
         for epoch in epochs {
-            log.append(BatchHandle(0), 1, LeaderEpoch(*epoch), Time::ZERO);
+            log.append_plain(BatchHandle(0), 1, LeaderEpoch(*epoch));
         }
         log
     }

@@ -26,13 +26,12 @@ pub fn compare(log: &UnifiedLog, fetch_offset: Offset) -> Comparison {
 mod tests {
     use super::*;
     use crate::base::ids::BatchHandle;
-    use crate::base::time::Time;
 
     #[test]
     fn a_new_follower_forgets_what_it_does_not_know_to_be_committed() {
         let mut log = UnifiedLog::default();
         for _ in 0..3 {
-            log.append(BatchHandle(0), 1, LeaderEpoch(0), Time::ZERO);
+            log.append_plain(BatchHandle(0), 1, LeaderEpoch(0));
         }
         // Its leader has committed all three; it has not heard of the third.
         let cut = on_becoming_follower(&log, Offset(2));

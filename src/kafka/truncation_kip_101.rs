@@ -48,13 +48,12 @@ pub fn truncation(log: &UnifiedLog, leader: EpochEnd) -> Truncation {
 mod tests {
     use super::*;
     use crate::base::ids::BatchHandle;
-    use crate::base::time::Time;
     use crate::kafka::truncation;
 
     fn log(epochs: &[i32]) -> UnifiedLog {
         let mut log = UnifiedLog::default();
         for epoch in epochs {
-            log.append(BatchHandle(0), 1, LeaderEpoch(*epoch), Time::ZERO);
+            log.append_plain(BatchHandle(0), 1, LeaderEpoch(*epoch));
         }
         log
     }

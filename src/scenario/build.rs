@@ -18,7 +18,7 @@ use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{
     Cluster, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
 };
-use crate::scenario::settings::{SettingFault, config_of, era_of, features_of};
+use crate::scenario::settings::{SettingFault, config_of, config_over, era_of, features_of};
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
 use crate::sim::network::NetworkConfig;
@@ -200,8 +200,13 @@ fn add_partition(
 /// The settings of a topic. Those of `__transaction_state` come from the brokers where the file does not set them.
 fn topic_config(name: &str, resolved: &Resolved, config: &BrokerConfig) -> TopicConfig {
     let declared = resolved.topics.get(name).map(|topic| &topic.config);
-    let settings = declared.and_then(|settings| config_of::<TopicConfig>(settings).ok());
-    let mut settings = settings.unwrap_or_default();
+    let base = match name {
+        // Both are compacted, in segments of 100 MiB.
+        CONSUMER_OFFSETS | TRANSACTION_STATE => TopicConfig::consumer_offsets(),
+        _ => TopicConfig::default(),
+    };
+    let settings = declared.and_then(|settings| config_over(base, settings).ok());
+    let mut settings = settings.unwrap_or(base);
     let min_isr = "min.insync.replicas";
     let given = |s: &Settings| s.iter().any(|(name, _)| name == min_isr);
     if name == TRANSACTION_STATE && !declared.is_some_and(given) {

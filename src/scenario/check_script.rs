@@ -441,7 +441,7 @@ impl Script<'_, '_, '_> {
                 self.broker(node);
                 self.message(id);
             }
-            Condition::LogEnd(node, p, _) => {
+            Condition::LogEnd(node, p, _) | Condition::LogStart(node, p, _) => {
                 self.broker(node);
                 self.partition(&p.topic, p.partition);
             }
@@ -501,6 +501,7 @@ impl Script<'_, '_, '_> {
             Probe::Log(node, p)
             | Probe::HighWatermark(node, p)
             | Probe::LogStart(node, p)
+            | Probe::Segments(node, p)
             | Probe::LogEnd(node, p) => {
                 self.broker(node);
                 self.partition(&p.topic, p.partition);

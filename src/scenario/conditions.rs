@@ -56,6 +56,10 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
             let replica = view.partition(state.at(partition)?).replica(state.broker(node)?)?;
             replica.end.0 >= *offset
         }
+        Condition::LogStart(node, partition, offset) => {
+            let replica = view.partition(state.at(partition)?).replica(state.broker(node)?)?;
+            replica.log_start.0 >= *offset
+        }
         Condition::HighWatermark(topic, n, offset) => {
             let partition = view.partition(state.partition(topic, *n)?);
             partition.leader_replica()?.high_watermark.0 >= *offset

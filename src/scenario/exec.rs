@@ -13,7 +13,7 @@ use crate::scenario::probes::observe;
 use crate::scenario::run::{Asked, Outcome, PATIENCE, Run};
 use crate::scenario::step::{Action, Answer, Every, Node, Probe, Rule, Send, Side, Step};
 use crate::scenario::strand::{Repeat, Strand, Wait, Work};
-use crate::scenario::value::Fact;
+use crate::scenario::value::{Fact, Span};
 use crate::sim::NodeState;
 use crate::sim::command::{Command, LogCut, WireAction, WireRule};
 
@@ -211,9 +211,13 @@ impl Run {
                 let at = keys.iter().position(|known| known == key.as_bytes());
                 at.map_or(KeyId::NONE, |i| KeyId(i as u32))
             });
-            let bytes = send.bytes + key.map_or(0, |k| k.len() as u32) + RECORD_OVERHEAD;
-            let age = send.age.map_or(Duration::ZERO, |age| age.0);
-            let request = SendRequest { message, topic, partition, key: key_id, bytes, age };
+            let value = if send.tombstone { 0 } else { send.bytes };
+            let bytes = value + key.map_or(0, |k| k.len() as u32) + RECORD_OVERHEAD;
+            let millis = |span: Option<Span>| span.map_or(0, |span| span.0.as_millis() as i64);
+            let (shift, is_tombstone) = (millis(send.ahead) - millis(send.age), send.tombstone);
+            let key = key_id;
+            let request =
+                SendRequest { message, topic, partition, key, bytes, shift, is_tombstone };
             self.state.sim.apply(&Command::Send { producer, request });
         }
     }

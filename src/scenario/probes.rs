@@ -238,6 +238,10 @@ fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
         Probe::LogEnd(node, at) => {
             number(view.partition(state.at(at)?).replica(state.broker(node)?)?.end.0)
         }
+        Probe::Segments(node, at) => {
+            let replica = view.partition(state.at(at)?).replica(state.broker(node)?)?;
+            Fact::List(replica.segments.iter().map(|base| number(base.0)).collect())
+        }
         Probe::Reads(topic) => reads(state, topic)?,
         Probe::Snapshot(topic) => snapshot(state, topic)?,
         _ => return None,

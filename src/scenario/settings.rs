@@ -57,7 +57,12 @@ impl From<PropertyError> for SettingFault {
 
 /// The config that `settings` make, or everything that is wrong with them.
 pub fn config_of<C: Configurable>(settings: &Settings) -> Result<C, Vec<SettingFault>> {
-    let mut config = properties::Settings::<C>::new();
+    config_over(C::default(), settings)
+}
+
+/// The config that `settings` make of `base`, or everything that is wrong with them.
+pub fn config_over<C: Configurable>(base: C, settings: &Settings) -> Result<C, Vec<SettingFault>> {
+    let mut config = properties::Settings::over(base);
     let mut faults: Vec<SettingFault> = Vec::new();
     for (name, value) in settings.iter() {
         faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));

@@ -256,4 +256,9 @@ encodings! {
     97: AcknowledgeCalled { partition, first, count, kind };
     98: AcknowledgeSent { partition, first, count, kind };
     99: AcknowledgeAnswered { partition, first, count, exception };
+    110: SegmentRolled { partition, base_offset };
+    111: SegmentDeleted { partition, base_offset, end };
+    112: BatchCompacted { partition, base_offset, batch };
+    113: SegmentMerged { partition, base_offset };
+    114: LogCleaned { partition, to };
 }

@@ -42,7 +42,8 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn kind(&self, kind: &EventKind) -> (&'static str, Fields) {
-        let found = self.producer(kind).or_else(|| self.broker(kind));
+        let found =
+            self.producer(kind).or_else(|| self.broker(kind)).or_else(|| self.storage(kind));
         let found = found.or_else(|| self.administered(kind)).or_else(|| self.transaction(kind));
         let found = found.or_else(|| self.consumer(kind)).or_else(|| self.group(kind));
         let found = found.or_else(|| self.share(kind));
@@ -145,6 +146,32 @@ impl Writer<'_> {
                 let fields = vec![self.group_name(group), ("producer_id", producer_id.into())];
                 ("PendingDropped", fields)
             }
+            _ => return None,
+        })
+    }
+
+    /// What brokers do with segments.
+    fn storage(&self, kind: &EventKind) -> Option<(&'static str, Fields)> {
+        let at =
+            |partition, key, offset: i64| vec![self.partition(partition), (key, offset.into())];
+        Some(match *kind {
+            EventKind::SegmentRolled { partition, base_offset } => {
+                ("SegmentRolled", at(partition, "base_offset", base_offset.0))
+            }
+            EventKind::SegmentDeleted { partition, base_offset, end } => {
+                let mut fields = at(partition, "base_offset", base_offset.0);
+                fields.push(("end", end.0.into()));
+                ("SegmentDeleted", fields)
+            }
+            EventKind::BatchCompacted { partition, base_offset, batch } => {
+                let mut fields = at(partition, "base_offset", base_offset.0);
+                fields.extend(batch.map(|batch| self.messages(batch)));
+                ("BatchCompacted", fields)
+            }
+            EventKind::SegmentMerged { partition, base_offset } => {
+                ("SegmentMerged", at(partition, "base_offset", base_offset.0))
+            }
+            EventKind::LogCleaned { partition, to } => ("LogCleaned", at(partition, "to", to.0)),
             _ => return None,
         })
     }

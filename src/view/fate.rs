@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch::BatchTable;
 use crate::base::ids::{EventSeq, MessageId, Offset, PartitionId};
-use crate::view::cluster::message::Told;
+use crate::view::cluster::message::{Removal, Told};
 use crate::view::cluster::replica::CutReason;
 use crate::view::cluster::{ClusterView, ProcessState};
 
@@ -41,6 +41,8 @@ pub enum Whereabouts {
     AboveHighWatermark,
     /// Its offset is below the log start: removed as settings ask.
     Expired,
+    /// Compaction removed it: a later record has its key.
+    Compacted,
     /// In some replica's log, and the partition has no leader: nobody can say.
     NoLeader,
     /// Not in the leader's log.
@@ -319,6 +321,11 @@ fn whereabouts(view: &ClusterView, id: MessageId, places: &Places) -> Whereabout
     }
     if places.leaderless.contains(&id) {
         return Whereabouts::NoLeader;
+    }
+    match m.removed {
+        Some((_, Removal::Expired)) => return Whereabouts::Expired,
+        Some((_, Removal::Compacted)) => return Whereabouts::Compacted,
+        None => {}
     }
     if let (Told::Acknowledged(offset), Some(partition)) = (m.told, m.partition) {
         let start = view.partition(partition).leader_replica().map(|leader| leader.log_start);

@@ -138,6 +138,9 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::BecameFollower { .. }
         | EventKind::LogStart { .. }
         | EventKind::Flushed { .. }
+        | EventKind::SegmentRolled { .. }
+        | EventKind::BatchCompacted { .. }
+        | EventKind::SegmentMerged { .. }
         | EventKind::IsrProposed { .. }
         | EventKind::IsrKnown { .. }
         | EventKind::ProducerIdAssigned { .. }

@@ -45,6 +45,21 @@ impl<T: Clone> Paged<T> {
         self.pages.get(index / PAGE)?.get(index % PAGE)
     }
 
+    /// Puts `item` in the place of the element at `index`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn set(&mut self, index: usize, item: T) {
+        Arc::make_mut(&mut self.pages[index / PAGE])[index % PAGE] = item;
+    }
+
+    /// Removes what `keep` does not want.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let mut kept = Self::default();
+        self.iter().filter(|item| keep(item)).for_each(|item| kept.push(item.clone()));
+        *self = kept;
+    }
+
     /// The last element.
     pub fn last(&self) -> Option<&T> {
         self.get(self.len.checked_sub(1)?)
@@ -106,6 +121,14 @@ mod tests {
             model.push(n);
         }
         let before = table.clone();
+        let mut odd = table.clone();
+        odd.set(600, 9);
+        odd.retain(|n| n % 2 == 1);
+        assert!(
+            odd.iter().copied().eq((0..1_300)
+                .filter(|n| n % 2 == 1 || *n == 600)
+                .map(|n| { if n == 600 { 9 } else { n } }))
+        );
         for len in [1_299, 1_024, 513, 512, 511, 1, 0] {
             table.truncate(len);
             model.truncate(len);

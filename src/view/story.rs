@@ -129,6 +129,7 @@ impl Story {
             key: KeyId::NONE,
             bytes: 10,
             timestamp: 0,
+            is_tombstone: false,
         };
         for id in ids {
             let message = MessageId(*id);

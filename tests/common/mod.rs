@@ -94,7 +94,8 @@ pub(crate) fn send(simulation: &mut Simulation, n: u32) {
         partition: Some(PartitionId((n % 2) as u16)),
         key: KeyId::NONE,
         bytes: 100,
-        age: Duration::ZERO,
+        shift: 0,
+        is_tombstone: false,
     };
     simulation.apply(&Command::Send { producer: 0, request });
 }

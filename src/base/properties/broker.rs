@@ -18,7 +18,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 }
 
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
-const RETENTION: Support = Support::NotModelled("logs keep everything; retention comes later");
 const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
 const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
 const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
@@ -78,8 +77,13 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["message.max.bytes", "1048588", "bytes", "default of topics' max.message.bytes"], PER_TOPIC),
     no(["log.flush.interval.messages", "9223372036854775807", "records", "default of topics' flush.messages"],
         PER_TOPIC),
-    no(["log.retention.hours", "168", "h", "default of topics' retention.ms"], RETENTION),
-    no(["log.retention.check.interval.ms", "300000", "ms", "how often retention is looked at"], RETENTION),
+    no(["log.retention.hours", "168", "h", "default of topics' retention.ms"], PER_TOPIC),
+    yes(["log.retention.check.interval.ms", "300000", "ms", "how often a broker looks for segments to delete"],
+        |c, v| long_millis(v, 1).map(|d| c.log_retention_check_interval = d)),
+    yes(["log.initial.task.delay.ms", "30000", "ms", "how long after its start a broker looks for the first time"],
+        |c, v| long_millis(v, 0).map(|d| c.log_initial_task_delay = d)),
+    yes(["log.cleaner.backoff.ms", "15000", "ms", "how long the log cleaner sleeps when there is nothing to compact"],
+        |c, v| long_millis(v, 0).map(|d| c.log_cleaner_backoff = d)),
     no(["num.replica.fetchers", "1", "threads", "fetchers to one leader's broker"],
         Support::Only(&["1"], "a follower has one fetcher a broker")),
     no(["replica.high.watermark.checkpoint.interval.ms", "5000", "ms",
@@ -93,7 +97,7 @@ const ROWS: &[Row<BrokerConfig>] = &[
     no(["num.io.threads", "8", "threads", "threads that handle requests"], THREADS),
     no(["background.threads", "10", "threads", "threads for everything else"], THREADS),
     no(["log.cleaner.dedupe.buffer.size", "134217728", "bytes", "memory of the log cleaner"],
-        Support::NoEffect("nothing is compacted")),
+        Support::NoEffect("the cleaner always has room for every key")),
     yes(["controller.quorum.fetch.timeout.ms", "2000", "ms",
         "a voter without word from the leader for so long starts an election; a leader resigns after 1.5 of it"],
         |c, v| int_millis(v, 1).map(|d| c.quorum_fetch_timeout = d)),

@@ -339,6 +339,7 @@ pub(super) fn read_batches(
             batch: entry.batch,
             base_offset: entry.base_offset,
             leader_epoch: entry.leader_epoch,
+            append_time: entry.append_time.then_some(entry.max_timestamp),
         });
     }
     bytes

@@ -4,6 +4,7 @@
 //! Simplified: `num.replica.fetchers` is 1; a follower whose log ends before its leader's begins restarts there at
 //! once (Kafka asks with `ListOffsets` first).
 
+use crate::base::batch::Batch;
 use crate::base::config::IsolationLevel;
 use crate::base::era::Era;
 use crate::base::error::ErrorCode;
@@ -16,6 +17,7 @@ use crate::kafka::broker::Broker;
 use crate::kafka::effects::{Effects, List, TimerKind};
 use crate::kafka::high_watermark::follower_high_watermark;
 use crate::kafka::log::UnifiedLog;
+use crate::kafka::log::entries::LogEntry;
 use crate::kafka::log::epochs::EpochEnd;
 use crate::kafka::log::producer_state::ProducerStateManager;
 use crate::kafka::replica::{Following, Role};
@@ -197,17 +199,26 @@ impl Broker {
         slice: FetchedSlice,
         fx: &mut Effects,
     ) {
-        let FetchedSlice { batch, base_offset, leader_epoch } = slice;
-        let header = fx.batches[batch];
-        self.maybe_roll(now, partition, header.bytes, fx);
+        let FetchedSlice { batch, base_offset, leader_epoch, append_time } = slice;
+        let Batch { count, bytes, .. } = fx.batches[batch];
+        let max_timestamp = append_time.unwrap_or_else(|| fx.batches.max_timestamp(batch));
+        self.maybe_roll(now, partition, (bytes, max_timestamp), fx);
         if self.config.era != Era::Current {
             // The old rules may leave an end inside one of the leader's batches.
             let inside = Truncation { to: base_offset, complete: true };
             self.cut(now, partition, inside, LeaderEpoch::NONE, fx);
         }
         let Some((replica, log)) = self.parts(partition) else { return };
-        assert_eq!(log.end(), base_offset, "a follower appends where its log ends");
-        log.append(batch, header.count, leader_epoch, now);
+        log.append(LogEntry {
+            base_offset,
+            batch,
+            count,
+            bytes,
+            leader_epoch,
+            at: now,
+            max_timestamp,
+            append_time: append_time.is_some(),
+        });
         replica.producers.update(&fx.batches, batch, base_offset);
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
         self.maybe_flush(now, partition, fx);

@@ -3,8 +3,7 @@
 //! `log.flush.scheduler.interval.ms`, by default never), and at an orderly shutdown. Replication is what Kafka
 //! relies on otherwise: a power loss takes the rest.
 //!
-//! Simplified: flushing takes no time; a segment is rolled by size only, and one that a truncation shortened counts as
-//! empty.
+//! Simplified: flushing takes no time.
 
 use crate::base::ids::PartitionId;
 use crate::base::time::{Duration, Time};
@@ -13,21 +12,6 @@ use crate::kafka::broker::Broker;
 use crate::kafka::effects::{Effects, TimerKind};
 
 impl Broker {
-    /// Begins a new segment where a batch of `bytes` does not fit into the last one; the old one is flushed.
-    pub(super) fn maybe_roll(
-        &mut self,
-        now: Time,
-        partition: PartitionId,
-        bytes: u32,
-        fx: &mut Effects,
-    ) {
-        let limit = self.topic_config(partition, fx).segment_bytes;
-        let Some((_, log)) = self.parts(partition) else { return };
-        if log.roll_for(bytes, limit) {
-            self.flush(now, partition, fx);
-        }
-    }
-
     /// Flushes a log when `flush.messages` records wait for it.
     pub(super) fn maybe_flush(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
         let limit = self.topic_config(partition, fx).flush_messages;
@@ -56,7 +40,7 @@ impl Broker {
         }
     }
 
-    fn flush(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
+    pub(super) fn flush(&mut self, now: Time, partition: PartitionId, fx: &mut Effects) {
         let Some((replica, log)) = self.parts(partition) else { return };
         replica.last_flush = now;
         if log.flush() {

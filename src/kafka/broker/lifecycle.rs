@@ -89,6 +89,7 @@ impl Broker {
         self.ram.transactions.start(now, fx);
         fx.set_timer(TimerKind::IsrScan, 0, now + self.isr_scan_interval());
         self.schedule_log_flush(now, fx);
+        self.schedule_storage(now, fx);
     }
 
     /// `SIGTERM`: leaderships are handed over first (`controlled.shutdown.enable`), then the process exits.

@@ -4,7 +4,8 @@
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
 //! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits ·
-//! `share` share groups · `transactions` the transaction coordinator and its markers · `socket` one request at a time.
+//! `share` share groups · `transactions` the transaction coordinator and its markers · `socket` one request at a time ·
+//! `storage` segments, retention, compaction.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
 //! new.
@@ -25,6 +26,7 @@ mod queries;
 mod replicas;
 mod share;
 mod socket;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -405,6 +407,8 @@ impl Broker {
             TimerKind::MetadataFetch => self.observe(now, fx),
             TimerKind::IsrScan => self.scan_isrs(now, fx),
             TimerKind::LogFlush => self.flush_dirty_logs(now, fx),
+            TimerKind::LogRetention => self.look_at_retention(now, fx),
+            TimerKind::LogCleaner => self.run_cleaner(now, fx),
             TimerKind::DelayedProduce => self.expire_produces(now, fx),
             TimerKind::DelayedFetch => self.expire_fetches(now, fx),
             TimerKind::FetcherBackoff => self.fetch_from(now, BrokerId(timer.number as u8), fx),

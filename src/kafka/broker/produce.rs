@@ -2,11 +2,13 @@
 //! coordinator's own batches take the same way (`CoordinatorPartitionWriter`, which appends with `acks=1` and then
 //! waits for the high watermark).
 //!
-//! Simplified: no time stamps, no compression, no validation but size and producer state.
+//! Simplified: no compression; a batch with one invalid record is refused with its error as a whole (Kafka tells the
+//! producer which records are to blame).
 
-use crate::base::config::Defect;
+use crate::base::batch::{Batch, RecordBody};
+use crate::base::config::{Defect, TopicConfig};
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BatchHandle, LeaderEpoch, Offset, PartitionId};
+use crate::base::ids::{BatchHandle, KeyId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{Message, ProduceBatch, ProduceResult, TxnMarker};
@@ -15,6 +17,7 @@ use crate::kafka::broker::purgatory::{CoordinatorWrite, DelayedProduce, ProduceI
 use crate::kafka::effects::{Effects, List, Token};
 use crate::kafka::group::coordinator::CoordinatorAppend;
 use crate::kafka::high_watermark::effective_min_isr;
+use crate::kafka::log::entries::LogEntry;
 use crate::kafka::log::producer_state::{Admission, Verified};
 
 /// A batch for a leader's log.
@@ -137,19 +140,20 @@ impl Broker {
         fx: &mut Effects,
     ) -> Result<(Offset, Offset), ErrorCode> {
         let Append { partition, batch, acks, origin } = append;
-        let settings = self.topic_config(partition, fx);
-        let (min_insync, max_bytes) = (settings.min_insync_replicas, settings.max_message_bytes);
+        let settings: TopicConfig = *self.topic_config(partition, fx);
         if self.disk.image.partition(partition).is_none() {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
         let header = fx.batches[batch];
         let (replica, _) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let leadership = replica.leadership().ok_or(ErrorCode::NotLeaderOrFollower)?;
-        let min_isr = effective_min_isr(min_insync, replica.replicas.as_slice().len());
+        let min_isr =
+            effective_min_isr(settings.min_insync_replicas, replica.replicas.as_slice().len());
         if acks == -1 && leadership.state.isr().len() < min_isr {
             return Err(ErrorCode::NotEnoughReplicas);
         }
-        if header.bytes > max_bytes {
+        validate_records(now, &settings, batch, fx)?;
+        if header.bytes > settings.max_message_bytes {
             return Err(ErrorCode::MessageTooLarge);
         }
         self.expire_producers(now, partition);
@@ -167,10 +171,23 @@ impl Broker {
             Origin::Coordinator(by) => replica.producers.admit_coordinator(&header, by)?,
             Origin::Marker(marker) => replica.producers.admit_marker(&marker)?,
         }
-        self.maybe_roll(now, partition, header.bytes, fx);
+        let append_time = settings.log_append_time;
+        let max_timestamp =
+            if append_time { now.timestamp() } else { fx.batches.max_timestamp(batch) };
+        self.maybe_roll(now, partition, (header.bytes, max_timestamp), fx);
         let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        let leader_epoch = replica.leader_epoch;
-        let base_offset = log.append(batch, header.count, leader_epoch, now);
+        let (leader_epoch, base_offset) = (replica.leader_epoch, log.end());
+        let Batch { count, bytes, .. } = header;
+        log.append(LogEntry {
+            base_offset,
+            batch,
+            count,
+            bytes,
+            leader_epoch,
+            at: now,
+            max_timestamp,
+            append_time,
+        });
         replica.producers.update(&fx.batches, batch, base_offset);
         let end = log.end();
         fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
@@ -330,4 +347,31 @@ impl Broker {
     pub(super) fn forget_coordinator_writes(&mut self, partition: PartitionId) {
         self.ram.purgatory.writes.retain(|write| write.partition != partition);
     }
+}
+
+/// `LogValidator`: a compacted topic takes no record without a key, and no topic one that is stamped too far from the
+/// broker's clock.
+fn validate_records(
+    now: Time,
+    settings: &TopicConfig,
+    batch: BatchHandle,
+    fx: &Effects,
+) -> Result<(), ErrorCode> {
+    let clock = now.timestamp();
+    let beyond = |distance: i64, limit: Duration| {
+        limit != Duration(u64::MAX) && distance > limit.as_millis() as i64
+    };
+    for record in fx.batches.records(batch) {
+        let is_message = matches!(record.body, RecordBody::Message(_));
+        if settings.cleanup.compact && is_message && record.key == KeyId::NONE {
+            return Err(ErrorCode::InvalidRecord);
+        }
+        let stamped = record.timestamp;
+        let too_old = beyond(clock - stamped, settings.timestamp_before_max);
+        let too_new = beyond(stamped - clock, settings.timestamp_after_max);
+        if !settings.log_append_time && (too_old || too_new) {
+            return Err(ErrorCode::InvalidTimestamp);
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Small requests: metadata, offsets, epochs, producer ids, coordinators (`KafkaApis`).
 
+use crate::base::batch::RecordBody;
 use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch};
@@ -129,7 +130,9 @@ fn first_since(
     for entry in log.entries() {
         for (n, record) in fx.batches.records(entry.batch).enumerate() {
             let offset = entry.base_offset + n as i64;
-            if record.timestamp >= timestamp && offset >= log.log_start() {
+            let is_there = record.body != RecordBody::Removed;
+            let stamped = if entry.append_time { entry.max_timestamp } else { record.timestamp };
+            if is_there && stamped >= timestamp && offset >= log.log_start() {
                 let committed = offset < replica.high_watermark;
                 return if committed { (offset, entry.leader_epoch) } else { NOT_FOUND };
             }

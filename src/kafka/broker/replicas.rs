@@ -314,7 +314,8 @@ impl Broker {
     /// next fetch; Kafka answers when those that are alive have.
     ///
     /// # Errors
-    /// `NOT_LEADER_OR_FOLLOWER`; `OFFSET_OUT_OF_RANGE` above the high watermark.
+    /// `NOT_LEADER_OR_FOLLOWER`; `POLICY_VIOLATION` where `cleanup.policy` has no `delete`; `OFFSET_OUT_OF_RANGE` above
+    /// the high watermark.
     pub fn delete_records(
         &mut self,
         now: Time,
@@ -325,6 +326,9 @@ impl Broker {
         self.ram.last_step = now;
         let replica = self.replica(partition).filter(|replica| replica.is_leader());
         let high_watermark = replica.ok_or(ErrorCode::NotLeaderOrFollower)?.high_watermark;
+        if !self.topic_config(partition, fx).cleanup.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
         let offset = if before == Offset::NONE { high_watermark } else { before };
         if offset < Offset(0) || offset > high_watermark {
             return Err(ErrorCode::OffsetOutOfRange);

@@ -227,7 +227,8 @@ impl Rig {
 
     fn batch(&mut self, records: u32, producer: Option<ProducerState>) -> BatchHandle {
         let body = RecordBody::Message(MessageId(0));
-        let record = Record { body, key: KeyId::NONE, bytes: 100, timestamp: 0 };
+        let (key, bytes, timestamp) = (KeyId::NONE, 100, self.now.timestamp());
+        let record = Record { body, key, bytes, timestamp, is_tombstone: false };
         self.fx.batches.add(CLIENT, producer, &vec![record; records as usize])
     }
 

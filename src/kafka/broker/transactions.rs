@@ -112,6 +112,7 @@ fn marker_batch(own: BrokerId, marker: &TxnMarker, now: Time, fx: &mut Effects) 
         key: KeyId::NONE,
         bytes: MARKER_BYTES,
         timestamp: now.timestamp(),
+        is_tombstone: false,
     };
     let producer = ProducerState { id: producer_id, epoch, base_sequence: Sequence(-1) };
     fx.batches.add_of_kind(BatchKind::Control, NodeId::Broker(own), Some(producer), &[record])

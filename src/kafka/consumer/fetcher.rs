@@ -138,22 +138,36 @@ impl CompletedFetch {
             let Some(slice) = self.slices.front().copied() else { return true };
             self.last_epoch = slice.leader_epoch;
             let end = slice.base_offset + i64::from(batches[slice.batch].count);
-            let first = self.next.max(slice.base_offset);
             let last = Offset(end.0 - 1);
             let hidden = self.aborted.rejects(slice.batch, last, batches)
                 || batches[slice.batch].kind == BatchKind::Control;
-            // A leader returns whole batches; what is below the position is passed over.
-            let count = if hidden { 0 } else { (end - first).clamp(0, i64::from(left)) };
-            if count > 0 {
-                out.push(PolledSlice {
-                    partition: self.partition,
-                    batch: slice.batch,
-                    base_offset: slice.base_offset,
-                    first: (first - slice.base_offset) as u16,
-                    count: count as u16,
-                });
-                self.next = first + count;
-                left -= count as u32;
+            // A leader returns whole batches; what is below the position is passed over, and so are the gaps that
+            // compaction left.
+            let removed = |offset: Offset| {
+                let n = (offset - slice.base_offset) as u32;
+                batches.record(slice.batch, n).body == RecordBody::Removed
+            };
+            while !hidden && left > 0 && self.next.max(slice.base_offset) < end {
+                let mut first = self.next.max(slice.base_offset);
+                while first < end && removed(first) {
+                    first = first + 1;
+                }
+                let mut after = first;
+                while after < end && after - first < i64::from(left) && !removed(after) {
+                    after = after + 1;
+                }
+                let count = (after - first) as u16;
+                if count > 0 {
+                    out.push(PolledSlice {
+                        partition: self.partition,
+                        batch: slice.batch,
+                        base_offset: slice.base_offset,
+                        first: (first - slice.base_offset) as u16,
+                        count,
+                    });
+                }
+                self.next = after;
+                left -= u32::from(count);
             }
             if self.next < end && !hidden {
                 return false;
@@ -385,7 +399,7 @@ impl Consumer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::batch::{Record, RecordBody};
+    use crate::base::batch::Record;
     use crate::base::ids::{KeyId, MessageId, NodeId};
 
     #[test]
@@ -396,6 +410,7 @@ mod tests {
             key: KeyId::NONE,
             bytes: 9,
             timestamp: 0,
+            is_tombstone: false,
         };
         let records: Vec<_> = (0..5).map(record).collect();
         let slices: VecDeque<_> = [0, 5]
@@ -403,6 +418,7 @@ mod tests {
                 batch: batches.add(NodeId::Producer(0), None, &records),
                 base_offset: Offset(base),
                 leader_epoch: LeaderEpoch(4),
+                append_time: None,
             })
             .into();
         let mut fetch = CompletedFetch {
@@ -432,12 +448,14 @@ mod tests {
         let mut batches = BatchTable::default();
         let (mut slices, mut next) = (VecDeque::new(), 0);
         let mut add = |id: i64, kind, body| {
-            let record = Record { body, key: KeyId::NONE, bytes: 9, timestamp: 0 };
+            let (key, bytes, timestamp, is_tombstone) = (KeyId::NONE, 9, 0, false);
+            let record = Record { body, key, bytes, timestamp, is_tombstone };
             let (epoch, base_sequence) = (ProducerEpoch(0), Sequence(0));
             let producer = Some(ProducerState { id, epoch, base_sequence });
             let batch = batches.add_of_kind(kind, NodeId::Producer(0), producer, &[record]);
             let (base_offset, leader_epoch) = (Offset(next), LeaderEpoch(0));
-            slices.push_back(FetchedSlice { batch, base_offset, leader_epoch });
+            let append_time = None;
+            slices.push_back(FetchedSlice { batch, base_offset, leader_epoch, append_time });
             next += 1;
         };
         let end = |committed| RecordBody::EndTransactionMarker { committed, coordinator_epoch: 0 };

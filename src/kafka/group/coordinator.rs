@@ -249,6 +249,7 @@ impl GroupCoordinator {
             key: KeyId::NONE,
             bytes: 100,
             timestamp,
+            is_tombstone: false,
         };
         let records: Vec<Record> = offsets.iter().map(record).collect();
         let parked = Some(Parked::new(token));
@@ -318,7 +319,14 @@ impl GroupCoordinator {
                             ClassicGroup::restored(group, Generation(generation), snapshot);
                         self.groups.insert(group, Group::Classic(restored));
                     }
+                    RecordBody::OffsetTombstone { group, partition } => {
+                        self.offsets.remove(group, partition);
+                    }
+                    RecordBody::GroupTombstone { group } => {
+                        self.groups.remove(&group);
+                    }
                     RecordBody::Message(_)
+                    | RecordBody::Removed
                     | RecordBody::TransactionState { .. }
                     | RecordBody::EndTransactionMarker { .. }
                     | RecordBody::ShareState { .. }

@@ -27,6 +27,11 @@ impl Offsets {
         self.0.insert((group, partition), offset);
     }
 
+    /// Forgets one commit.
+    pub(super) fn remove(&mut self, group: GroupId, partition: PartitionId) {
+        self.0.remove(&(group, partition));
+    }
+
     /// The commits of `group`, by partition.
     pub(super) fn of(&self, group: GroupId) -> impl Iterator<Item = (PartitionId, Offset)> + '_ {
         let all = (group, PartitionId(0))..=(group, PartitionId(u16::MAX));

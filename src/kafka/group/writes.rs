@@ -54,7 +54,7 @@ impl GroupCoordinator {
         let generation = write.generation;
         let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
         let (key, bytes, timestamp) = (KeyId::NONE, bytes as u32, out.now.timestamp());
-        let record = Record { body, key, bytes, timestamp };
+        let record = Record { body, key, bytes, timestamp, is_tombstone: false };
         let after = match write.what {
             Written::Group => After::Nothing,
             Written::Assignment => After::Assignment { generation, snapshot },

@@ -2,39 +2,63 @@
 //! checkpoint. Whole batches only. What lives in memory (high watermark, producer state, role) is in
 //! [`Replica`](crate::kafka::replica::Replica), so the type says what a crash leaves.
 //!
-//! Invariants: entries are contiguous up to `end`; `log_start <= end`, `recovery_point <= end`. The log may start
-//! inside a batch: deleted records stay in the segment file and are not read any more.
+//! Invariants: entries are in ascending order, with gaps only where the cleaner was; there is at least one segment,
+//! and the first begins at or below `log_start`; `log_start <= end`, `recovery_point <= end`. The log may start inside
+//! a batch: deleted records stay in their segment until it goes as a whole.
 //!
-//! Simplified: no retention, no compaction, no segment files; a chunk is sealed for cheap clones only. The epoch
-//! cache and the high watermark checkpoint are files of their own in Kafka and are fsynced; here they survive a power
-//! loss with the log.
+//! `segment` is the unit of retention, `retention` says which segments go, `cleaner` is compaction.
+//!
+//! Simplified: the epoch cache and the high watermark checkpoint are files of their own in Kafka and are fsynced; here
+//! they survive a power loss with the log.
 
+pub mod cleaner;
+pub mod entries;
 pub mod epochs;
 pub mod producer_state;
-pub mod segments;
+pub mod retention;
+pub mod segment;
 pub mod transaction_index;
 
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BatchHandle, LeaderEpoch, Offset};
-use crate::base::time::Time;
+use crate::base::time::Duration;
+use crate::kafka::log::entries::{Entries, LogEntry};
 use crate::kafka::log::epochs::{EpochEnd, LeaderEpochCache};
-use crate::kafka::log::segments::{LogEntry, Segments};
+use crate::kafka::log::segment::LogSegment;
 
 /// A log.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct UnifiedLog {
-    entries: Segments,
+    entries: Entries,
+    /// By base offset; the last is the active one, which alone is written to.
+    segments: Vec<LogSegment>,
     epochs: LeaderEpochCache,
     log_start: Offset,
     end: Offset,
     /// Everything below it is on the platter, not just in the page cache.
     recovery_point: Offset,
-    /// Bytes in the segment that is written to.
-    active_bytes: u32,
+    /// `cleaner-offset-checkpoint`: the cleaner has compacted everything below it.
+    cleaner_checkpoint: Option<Offset>,
     /// `log-start-offset-checkpoint`: the log start as it was written last.
     log_start_checkpoint: Offset,
     /// `replication-offset-checkpoint`: the high watermark as it was written last.
     high_watermark_checkpoint: Offset,
+}
+
+impl Default for UnifiedLog {
+    fn default() -> Self {
+        Self {
+            entries: Entries::default(),
+            segments: vec![LogSegment::new(Offset(0), 0, Duration::ZERO)],
+            epochs: LeaderEpochCache::default(),
+            log_start: Offset(0),
+            end: Offset(0),
+            recovery_point: Offset(0),
+            cleaner_checkpoint: None,
+            log_start_checkpoint: Offset(0),
+            high_watermark_checkpoint: Offset(0),
+        }
+    }
 }
 
 impl UnifiedLog {
@@ -83,19 +107,38 @@ impl UnifiedLog {
         self.entries.from_index(self.entries.index_of(offset))
     }
 
-    /// Appends a batch of `count` records at the end and returns its base offset.
-    pub fn append(
-        &mut self,
-        batch: BatchHandle,
-        count: u32,
-        leader_epoch: LeaderEpoch,
-        at: Time,
-    ) -> Offset {
-        let base_offset = self.end;
-        self.epochs.assign(leader_epoch, base_offset);
-        self.entries.push(LogEntry { base_offset, batch, count, leader_epoch, at });
-        self.end = base_offset + i64::from(count);
-        base_offset
+    /// Its segments by base offset; the last is the active one.
+    pub fn segments(&self) -> &[LogSegment] {
+        &self.segments
+    }
+
+    /// The segment that is written to.
+    pub fn active_segment(&self) -> &LogSegment {
+        self.segments.last().expect("a log has at least one segment")
+    }
+
+    /// Appends a batch. A leader's begins where the log ends; what a follower copies of a compacted log may begin
+    /// later.
+    ///
+    /// # Panics
+    /// When the batch begins before the log ends.
+    pub fn append(&mut self, entry: LogEntry) {
+        assert!(entry.base_offset >= self.end, "a batch is appended at the end of the log");
+        self.epochs.assign(entry.leader_epoch, entry.base_offset);
+        self.entries.push(entry);
+        self.segments.last_mut().expect("a log has at least one segment").add(&entry);
+        self.end = entry.end();
+    }
+
+    /// Begins a new segment at the end of the log (`UnifiedLog.roll`). Returns where, if the active one was not empty.
+    pub fn roll(&mut self, now: i64, jitter: Duration) -> Option<Offset> {
+        let segment = LogSegment::new(self.end, now, jitter);
+        if self.active_segment().base_offset == self.end {
+            *self.segments.last_mut().expect("a log has at least one segment") = segment;
+            return None;
+        }
+        self.segments.push(segment);
+        Some(self.end)
     }
 
     /// Notes where `epoch` starts when its leader takes over: at the end of its log.
@@ -112,18 +155,32 @@ impl UnifiedLog {
             return false;
         }
         while let Some(last) = self.entries.last().filter(|entry| entry.end() > offset) {
-            self.end = last.base_offset;
+            self.end = last.base_offset.min(offset);
             self.entries.pop();
         }
-        if self.entries.is_empty() {
-            self.end = self.end.min(offset);
-        }
+        // Above the last entry may be offsets that the cleaner left empty.
+        self.end = self.end.min(offset);
         self.log_start = self.log_start.min(self.end);
-        self.active_bytes = 0;
+        self.truncate_segments();
+        self.cleaner_checkpoint = self.cleaner_checkpoint.map(|at| at.min(self.end));
         self.epochs.truncate_from_end(self.end);
         self.recovery_point = self.recovery_point.min(self.end);
         self.high_watermark_checkpoint = self.high_watermark_checkpoint.min(self.end);
         true
+    }
+
+    /// Segments that begin above the end go; the last that is left is filled anew.
+    fn truncate_segments(&mut self) {
+        let first = self.segments[0];
+        self.segments.retain(|segment| segment.base_offset <= self.end);
+        match self.segments.last_mut() {
+            None => self.segments.push(first.emptied(self.end)),
+            Some(last) => {
+                *last = last.emptied(last.base_offset);
+                let from = self.entries.index_of(last.base_offset);
+                self.entries.from_index(from).for_each(|entry| last.add(entry));
+            }
+        }
     }
 
     /// Removes everything and continues at `offset`: a follower whose log ends before its leader's begins.
@@ -133,7 +190,9 @@ impl UnifiedLog {
         self.log_start = offset;
         self.end = offset;
         self.log_start_checkpoint = offset;
-        self.active_bytes = 0;
+        self.segments.truncate(1);
+        self.segments[0] = self.segments[0].emptied(offset);
+        self.cleaner_checkpoint = None;
         self.recovery_point = offset;
         self.high_watermark_checkpoint = offset;
     }
@@ -154,20 +213,13 @@ impl UnifiedLog {
             // The tail was lost, and with it everything that was not deleted.
             return self.truncate_fully_and_start_at(self.log_start_checkpoint);
         }
-        let first = self.entries.get(0).map_or(self.log_start, |entry| entry.base_offset);
+        let first = self.segments[0].base_offset;
         self.log_start = self.log_start_checkpoint.max(first).min(self.end);
     }
 
     /// Writes the checkpoint file of log starts.
     pub fn checkpoint_log_start(&mut self) {
         self.log_start_checkpoint = self.log_start;
-    }
-
-    /// Makes room for a batch of `bytes` in a segment of at most `limit` bytes. Returns whether a new one begins.
-    pub fn roll_for(&mut self, bytes: u32, limit: u32) -> bool {
-        let rolls = self.active_bytes > 0 && self.active_bytes.saturating_add(bytes) > limit;
-        self.active_bytes = if rolls { bytes } else { self.active_bytes.saturating_add(bytes) };
-        rolls
     }
 
     /// Forces everything to the platter. Returns whether there was anything to write.
@@ -205,13 +257,33 @@ impl UnifiedLog {
     /// Adds what decides the future of this log: positions, epochs and the batches in it.
     pub fn fingerprint(&self, into: &mut Fingerprint) {
         into.add((self.log_start, self.end, self.recovery_point, self.high_watermark_checkpoint));
-        into.add((self.log_start_checkpoint, self.active_bytes));
+        into.add((self.log_start_checkpoint, self.cleaner_checkpoint, &self.segments));
         for entry in self.epochs.entries() {
             into.add((entry.epoch, entry.start));
         }
         for entry in self.entries() {
             into.add((entry.base_offset, entry.batch, entry.leader_epoch));
         }
+    }
+}
+
+#[cfg(test)]
+impl UnifiedLog {
+    /// Appends a batch at the end of which only this matters.
+    pub fn append_plain(&mut self, batch: BatchHandle, count: u32, leader_epoch: LeaderEpoch) {
+        let (at, base_offset) = (crate::base::time::Time::ZERO, self.end);
+        let (max_timestamp, append_time) = (at.timestamp(), false);
+        let bytes = 100 * count;
+        self.append(LogEntry {
+            base_offset,
+            batch,
+            count,
+            bytes,
+            leader_epoch,
+            at,
+            max_timestamp,
+            append_time,
+        });
     }
 }
 
@@ -223,7 +295,7 @@ mod tests {
     fn log(epochs: &[i32]) -> UnifiedLog {
         let mut log = UnifiedLog::default();
         for (n, epoch) in epochs.iter().enumerate() {
-            log.append(BatchHandle(n as u32), 2, LeaderEpoch(*epoch), Time::ZERO);
+            log.append_plain(BatchHandle(n as u32), 2, LeaderEpoch(*epoch));
         }
         log
     }
@@ -251,7 +323,7 @@ mod tests {
     fn power_loss_keeps_what_was_flushed() {
         let mut log = log(&[0, 0]);
         assert!(log.flush());
-        log.append(BatchHandle(2), 2, LeaderEpoch(0), Time::ZERO);
+        log.append_plain(BatchHandle(2), 2, LeaderEpoch(0));
         assert_eq!(log.unflushed(), 2);
         log.lose_unflushed();
         assert_eq!(log.end(), Offset(4));

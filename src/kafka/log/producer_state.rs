@@ -274,6 +274,14 @@ impl ProducerStateManager {
         });
     }
 
+    /// Is the batch at `base_offset` the last one of its producer? Compaction keeps that one, if need be without
+    /// records: it tells a later process the producer's epoch and sequence.
+    pub fn is_last_of_producer(&self, batch: &Batch, base_offset: Offset) -> bool {
+        let entry = batch.producer.and_then(|producer| self.entry(producer.id));
+        let last = entry.and_then(|entry| entry.retained().last());
+        last.is_some_and(|last| last.base_offset == base_offset)
+    }
+
     /// Adds what decides future answers.
     pub fn fingerprint(&self, into: &mut Fingerprint) {
         for entry in &self.entries {
@@ -364,7 +372,13 @@ mod tests {
                 }
                 _ => RecordBody::Message(MessageId(0)),
             };
-            let record = Record { body, key: KeyId::NONE, bytes: 10, timestamp: self.end.0 };
+            let record = Record {
+                body,
+                key: KeyId::NONE,
+                bytes: 10,
+                timestamp: self.end.0,
+                is_tombstone: false,
+            };
             let (epoch, base_sequence) = (ProducerEpoch(epoch), Sequence(first));
             let producer = ProducerState { id: 7, epoch, base_sequence };
             let records = vec![record; count as usize];

@@ -53,8 +53,10 @@ pub struct SendRequest {
     pub key: KeyId,
     /// Size of the record in bytes: key, value and record overhead.
     pub bytes: u32,
-    /// How long before the call the application says that the record was made.
-    pub age: Duration,
+    /// How many milliseconds after the call (negative: before) the application says that the record was made.
+    pub shift: i64,
+    /// The value is null.
+    pub is_tombstone: bool,
 }
 
 /// A call the application has made, or will make once the one before it returns.
@@ -358,8 +360,9 @@ impl Producer {
         fx: &mut Effects,
     ) -> Option<(PartitionId, bool)> {
         let body = RecordBody::Message(request.message);
-        let timestamp = now.timestamp() - request.age.as_millis() as i64;
-        let record = Record { body, key: request.key, bytes: request.bytes, timestamp };
+        let timestamp = now.timestamp() + request.shift;
+        let SendRequest { key, bytes, is_tombstone, .. } = request;
+        let record = Record { body, key, bytes, timestamp, is_tombstone };
         let (partition, sticky) = match request.partition {
             Some(partition) => (partition, false),
             None => self.choose_partition(request, fx),

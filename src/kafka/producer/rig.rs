@@ -206,7 +206,8 @@ impl Rig {
             partition,
             key: KeyId::NONE,
             bytes,
-            age: Duration::ZERO,
+            shift: 0,
+            is_tombstone: false,
         };
         self.producer.send(self.now, request, &mut self.fx);
         self.settle();

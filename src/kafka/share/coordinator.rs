@@ -184,7 +184,8 @@ impl ShareCoordinator {
         let snapshot = out.fx.batches.add_share(state);
         let body = RecordBody::ShareState { group: key.0, partition: key.1, snapshot };
         let timestamp = out.now.timestamp();
-        let record = Record { body, key: KeyId::NONE, bytes, timestamp };
+        let is_tombstone = false;
+        let record = Record { body, key: KeyId::NONE, bytes, timestamp, is_tombstone };
         let batch = out.fx.batches.add(NodeId::Broker(self.broker), None, &[record]);
         self.last_ticket += 1;
         let ticket = self.last_ticket;

@@ -133,6 +133,7 @@ impl TransactionCoordinator {
             key: KeyId::NONE,
             bytes: (90 + 20 * partitions) as u32,
             timestamp: step.now.timestamp(),
+            is_tombstone: false,
         };
         step.fx.batches.add(NodeId::Broker(self.broker), None, &[record])
     }

@@ -36,6 +36,12 @@ pub struct Send {
     /// How long before the call the records say they were made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age: Option<Span>,
+    /// How long after the call the records say they were made: a clock that is fast.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Span>,
+    /// The value is null: in a compacted topic the record deletes its key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tombstone: bool,
     /// One record at a time, this far apart, beside the steps that follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,

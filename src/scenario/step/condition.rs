@@ -40,6 +40,8 @@ pub enum Condition {
     Stored(Node, String),
     /// A replica's log ends at least here.
     LogEnd(Node, TopicPartition, i64),
+    /// A replica's log starts here or later.
+    LogStart(Node, TopicPartition, i64),
     /// The leader's high watermark is at least here.
     HighWatermark(String, u32, i64),
     /// The group is in this state: `"Stable"`, `"Empty"`, …

@@ -61,6 +61,8 @@ pub enum Probe {
     LogStart(Node, TopicPartition),
     /// Log end of a replica.
     LogEnd(Node, TopicPartition),
+    /// Base offsets of the segments of a replica's log: `[0, 10, 20]`.
+    Segments(Node, TopicPartition),
     /// What a fresh reader finds in a topic, by partition: `{"0": [[offset, id]]}`.
     Reads(String),
     /// The cluster as a recording's snapshot has it: `{"live_brokers": [..], "p0": {..}}` of one topic.

@@ -58,7 +58,19 @@ pub fn lines(replica: &ReplicaView) -> Vec<Line> {
     let cut = replica.last_cut.as_ref();
     let at = cut.map_or(kept.len(), |cut| kept.partition_point(|entry| entry.base_offset < cut.to));
     let batch = |gone: bool| move |entry: &LogEntry| Line::Batch { entry: *entry, gone };
-    let mut all: Vec<Line> = kept[..at].iter().map(batch(false)).collect();
+    let mut all: Vec<Line> = Vec::new();
+    for (n, entry) in kept[..at].iter().enumerate() {
+        // Where the file changes, if there is more than one.
+        let before = n.checked_sub(1).map(|n| kept[n].base_offset);
+        let begins = |segment: &&Offset| {
+            **segment <= entry.base_offset && before.is_none_or(|before| **segment > before)
+        };
+        let segment = replica.segments.iter().rev().find(begins);
+        if let Some(segment) = segment.filter(|_| replica.segments.len() > 1) {
+            all.push(Line::Note(format!("segment {segment}")));
+        }
+        all.push(batch(false)(entry));
+    }
     if let Some(cut) = cut {
         all.push(Line::Note(cut_words(cut)));
         all.extend(cut.entries.iter().map(batch(true)));
@@ -131,10 +143,12 @@ fn offsets(run: &World, entry: &LogEntry) -> String {
 }
 
 fn kind(run: &World, batch: BatchHandle) -> &'static str {
-    match run.batches.record(batch, 0).body {
+    let mut records = run.batches.records(batch).map(|record| record.body);
+    match records.find(|body| *body != RecordBody::Removed).unwrap_or(RecordBody::Removed) {
         RecordBody::Message(_) => "data",
-        RecordBody::OffsetCommit { .. } => "offsets",
-        RecordBody::GroupMetadata { .. } => "group",
+        RecordBody::OffsetCommit { .. } | RecordBody::OffsetTombstone { .. } => "offsets",
+        RecordBody::GroupMetadata { .. } | RecordBody::GroupTombstone { .. } => "group",
+        RecordBody::Removed => "empty",
         RecordBody::TransactionState { .. } => "txn",
         RecordBody::EndTransactionMarker { committed: true, .. } => "COMMIT",
         RecordBody::EndTransactionMarker { committed: false, .. } => "ABORT",
@@ -262,7 +276,8 @@ fn row(canvas: &mut Canvas<'_>, y: u16, run: &World, entry: &LogEntry, mark: (Gl
     canvas.glyph(1, y, mark.0, mark.1);
     canvas.right(9, y, &offsets(run, entry), Role::Plain);
     canvas.fit(11, y, &batch_ids(&run.names, &run.batches, entry.batch), 16, Role::Plain);
-    canvas.right(30, y, &header.count.to_string(), Role::Plain);
+    let left = run.batches.records(entry.batch).filter(|r| r.body != RecordBody::Removed).count();
+    canvas.right(30, y, &left.to_string(), Role::Plain);
     canvas.right(37, y, &entry.epoch.to_string(), Role::Strong);
     match header.producer {
         Some(state) => {
@@ -286,6 +301,9 @@ fn records(app: &App, line: Option<&Line>, replica: &ReplicaView) -> Vec<String>
     let rows = run.batches.records(entry.batch).enumerate().map(|(n, record)| {
         let at = entry.base_offset + n as i64;
         let RecordBody::Message(id) = record.body else {
+            if record.body == RecordBody::Removed {
+                return format!("{at}  compacted away");
+            }
             return format!("{at}  a record of the coordinator, {} bytes", record.bytes);
         };
         let key = run.names.key(record.key).map_or_else(
@@ -304,7 +322,9 @@ fn records(app: &App, line: Option<&Line>, replica: &ReplicaView) -> Vec<String>
             .collect();
         let done = if done.is_empty() { "not processed".to_owned() } else { done.join(", ") };
         let below = if at < replica.high_watermark { "below the HW" } else { "above the HW" };
-        format!("{at}  {}  {key}  {} bytes  {below}  {done}", run.names.message(id), record.bytes)
+        let name = run.names.message(id);
+        let what = if record.is_tombstone { "tombstone, " } else { "" };
+        format!("{at}  {name}  {key}  {what}{} bytes  {below}  {done}", record.bytes)
     });
     rows.collect()
 }

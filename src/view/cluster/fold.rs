@@ -8,7 +8,7 @@ use crate::base::ids::{
 use crate::base::time::{Duration, Time};
 use crate::event::{Event, EventKind, FaultKind, RebalanceCallback};
 use crate::view::cluster::group::HandedSlice;
-use crate::view::cluster::message::{Processing, Told};
+use crate::view::cluster::message::{Processing, Removal, Told};
 use crate::view::cluster::replica::{Acting, Cut, CutReason, Election, LogEntry, ReplicaView};
 use crate::view::cluster::{ClusterView, ProcessState, WireMessage};
 
@@ -114,8 +114,8 @@ impl ClusterView {
             EventKind::Appended { partition, batch, base_offset, leader_epoch } => {
                 let registered = self.partition(partition).leader == Some(b);
                 let replica = self.replica_mut(partition, b);
-                replica.log.push(LogEntry { base_offset, batch, epoch: leader_epoch });
-                replica.end = base_offset + i64::from(batches[batch].count);
+                let entry = LogEntry { base_offset, batch, epoch: leader_epoch };
+                replica.append(entry, batches);
                 let leads = match replica.acting {
                     Acting::Leader(_) => true,
                     Acting::Follower { .. } => false,
@@ -129,6 +129,11 @@ impl ClusterView {
             EventKind::LogStart { partition, offset } => {
                 self.replica_mut(partition, b).start_at(offset);
             }
+            EventKind::SegmentRolled { .. }
+            | EventKind::SegmentMerged { .. }
+            | EventKind::SegmentDeleted { .. }
+            | EventKind::BatchCompacted { .. }
+            | EventKind::LogCleaned { .. } => self.apply_storage(b, seq, event.kind, batches),
             EventKind::Flushed { partition, offset } => {
                 self.replica_mut(partition, b).flushed = offset;
             }
@@ -156,6 +161,37 @@ impl ClusterView {
             | EventKind::MemberLeft { .. }
             | EventKind::MemberAssigned { .. }
             | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
+            _ => {}
+        }
+    }
+
+    /// What a broker does with the segments of a log.
+    fn apply_storage(&mut self, b: BrokerId, seq: EventSeq, kind: EventKind, batches: &BatchTable) {
+        match kind {
+            EventKind::SegmentRolled { partition, base_offset } => {
+                self.replica_mut(partition, b).segments.push(base_offset);
+            }
+            EventKind::SegmentMerged { partition, base_offset } => {
+                let segments = &mut self.replica_mut(partition, b).segments;
+                segments.retain(|segment| *segment != base_offset);
+            }
+            EventKind::SegmentDeleted { partition, base_offset, end } => {
+                let gone = self.replica_mut(partition, b).delete_segment(base_offset, end);
+                let gone = gone.iter().flat_map(|entry| batches.messages(entry.batch));
+                self.removed((partition, b), gone.collect(), (seq, Removal::Expired));
+            }
+            EventKind::BatchCompacted { partition, base_offset, batch } => {
+                let before = self.replica_mut(partition, b).compact(base_offset, batch);
+                let messages = |batch| batches.messages(batch).collect::<Vec<_>>();
+                let left = batch.map(messages).unwrap_or_default();
+                let mut gone = before.map(|entry| messages(entry.batch)).unwrap_or_default();
+                gone.retain(|id| !left.contains(id));
+                self.removed((partition, b), gone, (seq, Removal::Compacted));
+            }
+            EventKind::LogCleaned { partition, to } => {
+                let replica = self.replica_mut(partition, b);
+                replica.cleaned = replica.cleaned.max(to);
+            }
             _ => {}
         }
     }
@@ -215,6 +251,20 @@ impl ClusterView {
             }
             if leads {
                 (m.appended, m.appended_at) = (seq, base + n as i64);
+            }
+        }
+    }
+
+    /// A replica removed messages as its settings ask. What the leader removes is gone for readers.
+    fn removed(
+        &mut self,
+        (partition, broker): (PartitionId, BrokerId),
+        gone: Vec<MessageId>,
+        removal: (EventSeq, Removal),
+    ) {
+        if self.partition(partition).leader == Some(broker) {
+            for id in gone {
+                self.messages.entry(id.index()).removed = Some(removal);
             }
         }
     }
@@ -412,7 +462,8 @@ impl ClusterView {
                 FaultKind::WipeDisk => {
                     let to = Offset(0);
                     self.cut(at, to, LeaderEpoch::NONE, CutReason::DiskLost, (seq, batches));
-                    self.replica_mut(id, broker).log_start = Offset(0);
+                    let replica = self.replica_mut(id, broker);
+                    (replica.log_start, replica.segments) = (Offset(0), vec![Offset(0)]);
                 }
                 _ => {}
             }

@@ -63,6 +63,17 @@ pub struct MessageView {
     pub appended_at: Offset,
     /// The last time a replica lost it, and why.
     pub cut: Option<(EventSeq, CutReason)>,
+    /// The leader removed it as the topic's settings ask, and why.
+    pub removed: Option<(EventSeq, Removal)>,
+}
+
+/// Why a leader removed a record that nothing had gone wrong with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// Its segment was too old, the partition too large, or the log start beyond it.
+    Expired,
+    /// A later record has its key, or it was a tombstone that has served its time.
+    Compacted,
 }
 
 impl Default for MessageView {
@@ -84,6 +95,7 @@ impl Default for MessageView {
             appended: EventSeq::NONE,
             appended_at: Offset::NONE,
             cut: None,
+            removed: None,
         }
     }
 }

@@ -74,6 +74,10 @@ pub struct ReplicaView {
     pub high_watermark: Offset,
     /// The first offset it keeps.
     pub log_start: Offset,
+    /// Base offsets of its segments; the last is the active one.
+    pub segments: Vec<Offset>,
+    /// Below it, compaction may have left gaps.
+    pub cleaned: Offset,
     /// The disk holds everything below this; a power loss takes the rest.
     pub flushed: Offset,
     /// Its part.
@@ -93,6 +97,8 @@ impl ReplicaView {
             end: Offset(0),
             high_watermark: Offset(0),
             log_start: Offset(0),
+            segments: vec![Offset(0)],
+            cleaned: Offset(0),
             flushed: Offset(0),
             acting: Acting::Unknown,
             isr: BrokerSet::EMPTY,
@@ -111,6 +117,11 @@ impl ReplicaView {
     /// True for whoever acts as leader, deposed or not.
     pub fn presumes_leadership(&self) -> bool {
         matches!(self.acting, Acting::Leader(_))
+    }
+
+    /// From here on the log has every record that was ever appended to it.
+    pub fn complete_from(&self) -> Offset {
+        self.log_start.max(self.cleaned)
     }
 
     /// The batches from `from` to below `to`.
@@ -177,10 +188,41 @@ impl ReplicaView {
         self.log_start = offset;
         if self.end < offset {
             self.log.truncate(0);
+            self.segments = vec![offset];
+            self.cleaned = offset;
             self.end = offset;
             self.flushed = offset;
             self.high_watermark = self.high_watermark.max(offset);
         }
+    }
+
+    /// A batch is added at the end. It may leave a gap, and have gaps, where compaction was before it was copied.
+    pub(super) fn append(&mut self, entry: LogEntry, batches: &BatchTable) {
+        let end = entry.base_offset + i64::from(batches[entry.batch].count);
+        if entry.base_offset > self.end || batches[entry.batch].compacted.is_some() {
+            self.cleaned = end;
+        }
+        self.log.push(entry);
+        self.end = end;
+    }
+
+    /// The segment from `base` to below `end` is gone. Returns the batches that were in it.
+    pub(super) fn delete_segment(&mut self, base: Offset, end: Offset) -> Vec<LogEntry> {
+        self.segments.retain(|segment| *segment != base);
+        let gone = self.entries(base, end).copied().collect();
+        self.log.retain(|entry| !(base..end).contains(&entry.base_offset));
+        gone
+    }
+
+    /// Another batch stands at `base`, or nothing does. Returns what was there.
+    pub(super) fn compact(&mut self, base: Offset, batch: Option<BatchHandle>) -> Option<LogEntry> {
+        let at = self.log.partition_point(|entry| entry.base_offset < base);
+        let before = *self.log.get(at).filter(|entry| entry.base_offset == base)?;
+        match batch {
+            Some(batch) => self.log.set(at, LogEntry { batch, ..before }),
+            None => self.log.retain(|entry| entry.base_offset != base),
+        }
+        Some(before)
     }
 
     /// Removes every batch that reaches beyond `to`, the log's new end, and returns what was removed.
@@ -191,6 +233,12 @@ impl ReplicaView {
         let removed = self.log.iter_from(kept).copied().collect();
         self.log.truncate(kept);
         self.end = self.end.min(to);
+        self.cleaned = self.cleaned.min(to);
+        let first = self.segments[0];
+        self.segments.retain(|segment| *segment <= to);
+        if self.segments.is_empty() {
+            self.segments.push(first.min(to));
+        }
         self.flushed = self.flushed.min(to);
         self.high_watermark = self.high_watermark.min(to);
         removed

@@ -37,6 +37,24 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         EventKind::Flushed { partition, offset } => {
             format!("{who} has flushed {} below {offset} to its disk.", name(partition))
         }
+        EventKind::SegmentRolled { partition, base_offset } => {
+            format!("{who} begins a new segment of {} at offset {base_offset}.", name(partition))
+        }
+        EventKind::SegmentDeleted { partition, base_offset, end } => {
+            let name = name(partition);
+            format!("{who} deletes a segment of {name}: offsets {base_offset} to {}.", end.0 - 1)
+        }
+        EventKind::BatchCompacted { partition, base_offset, batch } => {
+            compacted(scene, (who, partition), base_offset, batch)?
+        }
+        EventKind::SegmentMerged { partition, base_offset } => format!(
+            "{who} adds what is left of the segment of {} at {base_offset} to the one before it.",
+            name(partition)
+        ),
+        EventKind::LogCleaned { partition, to } => format!(
+            "{who} has compacted {} below offset {to}: of each key only the last record is left.",
+            name(partition)
+        ),
         EventKind::BecameLeader { partition, leader_epoch, end } => {
             let name = name(partition);
             format!("{who} leads {name} with leader epoch {leader_epoch}; its log ends at {end}.")
@@ -62,8 +80,16 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
 
 /// What a batch holds: message ids, or what a coordinator wrote.
 fn contents(scene: &Scene<'_>, batch: BatchHandle) -> String {
-    match scene.batches.record(batch, 0).body {
+    let mut records = scene.batches.records(batch).map(|record| record.body);
+    match records.find(|body| *body != RecordBody::Removed).unwrap_or(RecordBody::Removed) {
         RecordBody::Message(_) => scene.ids(batch),
+        RecordBody::Removed => "an empty batch".to_owned(),
+        RecordBody::OffsetTombstone { group, .. } => {
+            format!("tombstones of committed offsets of {}", scene.names().group(group))
+        }
+        RecordBody::GroupTombstone { group } => {
+            format!("the tombstone of {}", scene.names().group(group))
+        }
         RecordBody::OffsetCommit { group, .. } => {
             format!("committed offsets of {}", scene.names().group(group))
         }
@@ -163,6 +189,26 @@ fn high_watermark(scene: &Scene<'_>, who: BrokerId, partition: PartitionId, to: 
         return format!("{who} moves the HW of {name} from {from} to {to} because {isr}.");
     }
     format!("{who} learns that the HW of {name} is {to}.")
+}
+
+/// What compaction took out of a batch; `None` when it only noted when tombstones may go.
+fn compacted(
+    scene: &Scene<'_>,
+    (who, partition): (BrokerId, PartitionId),
+    base: Offset,
+    left: Option<BatchHandle>,
+) -> Option<String> {
+    let name = scene.partition(partition);
+    let entry = scene.before.partition(partition).replica(who)?.entry_at(base, scene.batches);
+    let before = entry.map(|entry| scene.batches.messages(entry.batch).collect::<Vec<_>>())?;
+    let kept: Vec<MessageId> =
+        left.map(|batch| scene.batches.messages(batch).collect()).unwrap_or_default();
+    let gone: Vec<MessageId> = before.into_iter().filter(|id| !kept.contains(id)).collect();
+    if gone.is_empty() {
+        return Some(format!("{who} keeps the batch of {name} at {base} as it is, for now."));
+    }
+    let ids = fold_ids(scene.names(), &gone);
+    Some(format!("{who} compacts {ids} away; offsets of {name} keep the gap."))
 }
 
 /// The messages a truncation to `to` removes from a replica.

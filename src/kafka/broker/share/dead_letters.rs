@@ -79,7 +79,8 @@ impl Broker {
                     let (key, bytes) =
                         if copied { (record.key, record.bytes) } else { (KeyId::NONE, 0) };
                     let timestamp = self.ram.last_step.timestamp();
-                    records.push(Record { body, key, bytes: bytes + HEADERS, timestamp });
+                    let (bytes, is_tombstone) = (bytes + HEADERS, false);
+                    records.push(Record { body, key, bytes, timestamp, is_tombstone });
                 }
             }
             if entry.base_offset.0 > dead.last {

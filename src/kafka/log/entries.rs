@@ -1,7 +1,5 @@
-//! The entries of a log in chunks that clones share, so that a checkpoint of a run costs a pointer a chunk.
-//!
-//! Simplified: a chunk is a device for cheap clones, not a segment file of `segment.bytes`; rolling and deletion of
-//! segments come with retention.
+//! The batches of a log in chunks that clones share, so that a checkpoint of a run costs a pointer a chunk. A chunk is
+//! a device for cheap clones; the segments of a log are in [`segment`](crate::kafka::log::segment).
 
 use std::sync::Arc;
 
@@ -18,12 +16,18 @@ pub struct LogEntry {
     pub base_offset: Offset,
     /// The batch.
     pub batch: BatchHandle,
-    /// How many records, hence offsets, it has.
+    /// How many offsets it spans.
     pub count: u32,
+    /// Its size.
+    pub bytes: u32,
     /// The epoch of the leader that first appended it.
     pub leader_epoch: LeaderEpoch,
     /// When this replica appended it.
     pub at: Time,
+    /// The newest time stamp in it, in milliseconds since 1970.
+    pub max_timestamp: i64,
+    /// The leader stamped it (`LogAppendTime`): `max_timestamp` is the stamp of every record.
+    pub append_time: bool,
 }
 
 impl LogEntry {
@@ -33,14 +37,22 @@ impl LogEntry {
     }
 }
 
-/// A list of entries in ascending order of offset that grows and shrinks at its end only.
+/// A list of entries in ascending order of offset. It grows and shrinks at its end; what else changes makes a new list.
 #[derive(Clone, Default, Debug)]
-pub struct Segments {
+pub struct Entries {
     sealed: Vec<Arc<[LogEntry]>>,
     open: Vec<LogEntry>,
 }
 
-impl Segments {
+impl FromIterator<LogEntry> for Entries {
+    fn from_iter<I: IntoIterator<Item = LogEntry>>(entries: I) -> Self {
+        let mut list = Self::default();
+        entries.into_iter().for_each(|entry| list.push(entry));
+        list
+    }
+}
+
+impl Entries {
     /// Adds an entry at the end.
     pub fn push(&mut self, entry: LogEntry) {
         self.open.push(entry);
@@ -125,26 +137,29 @@ mod tests {
             base_offset: Offset(base),
             batch: BatchHandle(0),
             count,
+            bytes: 0,
             leader_epoch: LeaderEpoch(0),
             at: Time::ZERO,
+            max_timestamp: 0,
+            append_time: false,
         }
     }
 
     #[test]
     fn an_offset_is_found_in_its_batch_across_chunks() {
-        let mut segments = Segments::default();
+        let mut entries = Entries::default();
         for n in 0..3_000 {
-            segments.push(entry(n * 3, 3));
+            entries.push(entry(n * 3, 3));
         }
-        let mut shared = segments.clone();
+        let mut shared = entries.clone();
         for offset in [0, 1, 3_071, 3_072, 3_073, 6_143, 8_999] {
-            assert_eq!(segments.index_of(Offset(offset)), offset as usize / 3, "offset {offset}");
+            assert_eq!(entries.index_of(Offset(offset)), offset as usize / 3, "offset {offset}");
         }
-        assert_eq!(segments.index_of(Offset(9_000)), 3_000);
+        assert_eq!(entries.index_of(Offset(9_000)), 3_000);
         for _ in 0..2_000 {
             shared.pop();
         }
-        assert_eq!((shared.len(), segments.len()), (1_000, 3_000));
+        assert_eq!((shared.len(), entries.len()), (1_000, 3_000));
         assert_eq!(shared.last().map(LogEntry::end), Some(Offset(3_000)));
         shared.push(entry(3_000, 1));
         assert_eq!(shared.get(1_000), Some(&entry(3_000, 1)));
