@@ -71,6 +71,11 @@ stories! {
     auto_commit_crash: "auto-commit-crash";
     auto_commit_handoff: "auto-commit-handoff";
     commit_before_or_after: "commit-before-or-after";
+    producer_retry_duplicate: "producer-retry-duplicate";
+    retry_reorders: "retry-reorders";
+    idempotence_restart_gap: "idempotence-restart-gap";
+    producer_during_outage: "producer-during-outage";
+    batching_and_flush: "batching-and-flush";
     leader_crash: "leader-crash";
     hw_and_visibility: "hw-and-visibility";
     isr_shrink: "isr-shrink";
@@ -123,6 +128,11 @@ fn answers_are_those_of_the_whole_story() {
         ("auto-commit-crash", "commitSync", &[None, Some(0)]),
         ("commit-before-or-after", "before", &[Some(6), Some(0)]),
         ("commit-before-or-after", "after the batch", &[Some(0), Some(4)]),
+        ("producer-retry-duplicate", "idempotence off", &[Some(2)]),
+        ("producer-retry-duplicate", "off, leader dies", &[Some(2)]),
+        ("idempotence-restart-gap", "retry by the client", &[Some(0)]),
+        ("idempotence-restart-gap", "process restarts", &[Some(1)]),
+        ("batching-and-flush", "linger 50, close()", &[Some(301)]),
         ("extra-idle-consumers", "4 partitions, 10 members", &[Some(6), Some(2)]),
         ("extra-idle-consumers", "1 partition, 10 members", &[Some(9), Some(8)]),
         ("leader-crash", "controlled shutdown", &[Some(0), Some(0)]),
