@@ -192,7 +192,14 @@ pub enum EventKind {
     /// as [`EventKind::RecordsSettled`]; what was handed out and never acknowledged is as if it never was.
     SharePartitionLoaded { group: GroupId, partition: PartitionId, start: Offset },
     /// `member` has these records from now on, under a lock; `delivery` is how often they were delivered by now.
-    RecordsAcquired { group: GroupId, partition: PartitionId, member: MemberId, first: Offset, count: u32, delivery: u16 },
+    RecordsAcquired {
+        group: GroupId,
+        partition: PartitionId,
+        member: MemberId,
+        first: Offset,
+        count: u32,
+        delivery: u16,
+    },
     /// These records are in another state; nobody has them. It is stored, but for a time-out, which counts at once.
     RecordsSettled {
         group: GroupId, partition: PartitionId, first: Offset, count: u32, state: RecordState, reason: SettleReason,

@@ -357,8 +357,8 @@ impl Broker {
         self.say_last_stable(partition, fx);
     }
 
-    /// Forgets silent producers as the scan every `producer.id.expiration.check.interval.ms` would have, without a timer:
-    /// nobody sees the difference before the next append.
+    /// Forgets silent producers as the scan every `producer.id.expiration.check.interval.ms` would have, without a
+    /// timer: nobody sees the difference before the next append.
     pub(super) fn expire_producers(&mut self, now: Time, partition: PartitionId) {
         let interval = now.since(self.ram.started).0 / PRODUCER_EXPIRY_INTERVAL.0;
         let scanned = self.ram.started + Duration(interval * PRODUCER_EXPIRY_INTERVAL.0);

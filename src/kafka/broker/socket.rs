@@ -4,8 +4,8 @@
 //!
 //! A consumer talks to its group coordinator on a connection of its own in Kafka, and a broker sends markers of
 //! transactions and questions about them on two of their own beside those of its fetchers. Here the wire has one
-//! connection a pair of nodes, so these have lanes: a long poll never delays a heartbeat or a marker. A broker's requests
-//! to a share coordinator, which are on a connection of their own too, take the lane of groups.
+//! connection a pair of nodes, so these have lanes: a long poll never delays a heartbeat or a marker. A broker's
+//! requests to a share coordinator, which are on a connection of their own too, take the lane of groups.
 //!
 //! What was in a socket when its client went away is still handled: the client will never know.
 

@@ -1,5 +1,6 @@
 //! Where Java's `String.hashCode` decides what Kafka does: which partition of `__consumer_offsets` keeps a group
-//! (`GroupCoordinatorService.partitionFor`) and which one of `__transaction_state` a transactional id, and in which order a `HashMap` or a `HashSet` is gone through.
+//! (`GroupCoordinatorService.partitionFor`) and which one of `__transaction_state` a transactional id, and in which
+//! order a `HashMap` or a `HashSet` is gone through.
 //!
 //! Simplified: a bucket of a `HashMap` that collected eight keys becomes a tree there and stays a list here; its
 //! order is the same unless keys are removed.

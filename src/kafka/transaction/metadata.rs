@@ -1,5 +1,5 @@
-//! What a coordinator keeps of a transactional id, and the steps it can take: `TransactionMetadata`. A step is prepared,
-//! written to the log, and counts when it is replicated; until then nobody else may take one.
+//! What a coordinator keeps of a transactional id, and the steps it can take: `TransactionMetadata`. A step is
+//! prepared, written to the log, and counts when it is replicated; until then nobody else may take one.
 //!
 //! Under transaction version 2 (KIP-890) every transaction ends with another producer epoch: its markers carry the next
 //! one, and the client goes on with it. Under versions 0 and 1 the epoch changes only when a producer is fenced or
