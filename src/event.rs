@@ -10,6 +10,7 @@ mod words;
 use crate::base::batch::TransactionState;
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::error::{ErrorCode, Exception};
+use crate::base::group_records::MemberState;
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
     Offset, PartitionId, ProducerEpoch, TopicId, TransactionalId,
@@ -165,8 +166,21 @@ pub enum EventKind {
     MemberJoined { group: GroupId, member: MemberId, leader: bool },
     /// A member is removed.
     MemberLeft { group: GroupId, member: MemberId, reason: LeaveReason },
-    /// The new assignment gives `partition` to `member`. One event a partition, after the leader's SyncGroup.
+    /// The new assignment gives `partition` to `member`. One event a partition, after the leader's SyncGroup; in the
+    /// consumer protocol, when the member may have it.
     MemberAssigned { group: GroupId, member: MemberId, partition: PartitionId },
+    /// A group of the consumer protocol is in another state, or in another epoch: its members or what they subscribe to
+    /// changed.
+    ConsumerGroupChanged { group: GroupId, state: GroupState, epoch: i32 },
+    /// The coordinator computed what members are to own in `epoch`; [`EventKind::MemberTarget`]s follow.
+    TargetComputed { group: GroupId, epoch: i32 },
+    /// `member` is to own `partition`.
+    MemberTarget { group: GroupId, member: MemberId, partition: PartitionId },
+    /// A member of a group of the consumer protocol is in this epoch and state. Epoch -2: a static member that left
+    /// for a while.
+    MemberEpoch { group: GroupId, member: MemberId, epoch: i32, state: MemberState },
+    /// The coordinator counts `partition` no longer as the member's: it gave it up, and another may have it.
+    MemberReleased { group: GroupId, member: MemberId, partition: PartitionId },
     /// A committed offset is stored and replicated: the group will restart here.
     OffsetCommitted { group: GroupId, partition: PartitionId, offset: Offset },
     /// This broker coordinates the group from now on. What it loaded follows at once, as if the group were new:

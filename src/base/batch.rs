@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::config::AssignorName;
+use crate::base::group_records::{ConsumerGroupKey, ConsumerGroupRecord, ConsumerGroupRecordId};
 use crate::base::ids::{
     BatchHandle, Generation, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, Offset,
     PartitionId, ProducerEpoch, Sequence, TopicId, TransactionalId,
@@ -49,6 +50,15 @@ pub enum RecordBody {
         generation: i32,
         /// The members and their assignment, as [`BatchTable::group`] has them.
         snapshot: GroupSnapshotId,
+    },
+    /// A piece of the state of a group of the consumer protocol, in `__consumer_offsets`.
+    ConsumerGroup {
+        /// The group.
+        group: GroupId,
+        /// Which piece.
+        key: ConsumerGroupKey,
+        /// The key and the value, as [`BatchTable::consumer_group`] has them.
+        record: ConsumerGroupRecordId,
     },
     /// The state of a transactional id in `__transaction_state`, written at each step of its transactions.
     TransactionState {
@@ -279,6 +289,7 @@ pub struct BatchTable {
     batches: SharedLog<Batch>,
     records: SharedLog<Record>,
     groups: SharedLog<Arc<GroupSnapshot>>,
+    consumer_groups: SharedLog<Arc<ConsumerGroupRecord>>,
     transactions: SharedLog<Arc<TransactionSnapshot>>,
     shares: SharedLog<Arc<ShareSnapshot>>,
 }
@@ -365,6 +376,16 @@ impl BatchTable {
     /// The value of a group metadata record.
     pub fn group(&self, id: GroupSnapshotId) -> &Arc<GroupSnapshot> {
         &self.groups[id.0 as usize]
+    }
+
+    /// Keeps a record about a group of the consumer protocol.
+    pub fn add_consumer_group(&mut self, record: ConsumerGroupRecord) -> ConsumerGroupRecordId {
+        ConsumerGroupRecordId(self.consumer_groups.push(Arc::new(record)) as u32)
+    }
+
+    /// A record about a group of the consumer protocol.
+    pub fn consumer_group(&self, id: ConsumerGroupRecordId) -> &Arc<ConsumerGroupRecord> {
+        &self.consumer_groups[id.0 as usize]
     }
 
     /// Keeps the value of a record in `__transaction_state`.

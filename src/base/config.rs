@@ -4,6 +4,7 @@
 //! variant and `explain` read. Simplified: only settings that change what the simulator does have a field; every
 //! other 4.4 setting is known by name and refused with that reason.
 
+mod group;
 mod topic;
 
 use crate::base::era::Era;
@@ -11,6 +12,7 @@ use crate::base::features::Features;
 use crate::base::share::{GroupConfig, ShareBrokerConfig};
 use crate::base::time::Duration;
 
+pub use group::{ConsumerGroupConfig, GroupProtocol, MigrationPolicy, RemoteAssignor};
 pub use topic::{CleanupPolicy, TopicConfig};
 
 /// `acks` of a producer.
@@ -266,6 +268,10 @@ pub struct ConsumerConfig {
     pub assignors: Assignors,
     /// `client.rack`; empty when it says none.
     pub client_rack: String,
+    /// `group.protocol`.
+    pub group_protocol: GroupProtocol,
+    /// `group.remote.assignor`; `None`: the coordinator chooses.
+    pub remote_assignor: Option<RemoteAssignor>,
     /// `group.instance.id`; empty for a dynamic member.
     pub group_instance_id: String,
     /// `isolation.level`.
@@ -306,6 +312,8 @@ impl Default for ConsumerConfig {
                 None,
             ]),
             client_rack: String::new(),
+            group_protocol: GroupProtocol::Classic,
+            remote_assignor: None,
             group_instance_id: String::new(),
             isolation: IsolationLevel::ReadUncommitted,
             explicit_acknowledgement: false,
@@ -345,6 +353,8 @@ pub struct BrokerConfig {
     pub group_min_session_timeout: Duration,
     /// `group.max.session.timeout.ms`.
     pub group_max_session_timeout: Duration,
+    /// `group.consumer.…`.
+    pub consumer_group: ConsumerGroupConfig,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_partitions: u32,
     /// `offsets.topic.replication.factor`.
@@ -408,6 +418,7 @@ impl Default for BrokerConfig {
             group_initial_rebalance_delay: Duration::from_millis(3_000),
             group_min_session_timeout: Duration::from_millis(6_000),
             group_max_session_timeout: Duration::from_millis(1_800_000),
+            consumer_group: ConsumerGroupConfig::default(),
             offsets_topic_partitions: 50,
             offsets_topic_replication: 3,
             offsets_commit_timeout: Duration::from_millis(5_000),

@@ -116,6 +116,16 @@ error_codes! {
     UnknownLeaderEpoch = "UNKNOWN_LEADER_EPOCH", "UnknownLeaderEpochException", true;
     /// The leader does not know its high watermark well enough yet.
     OffsetNotAvailable = "OFFSET_NOT_AVAILABLE", "OffsetNotAvailableException", true;
+    /// The member's epoch is not the coordinator's; it must abandon its partitions and join again.
+    FencedMemberEpoch = "FENCED_MEMBER_EPOCH", "FencedMemberEpochException", false;
+    /// Another member of the group has this `group.instance.id`.
+    UnreleasedInstanceId = "UNRELEASED_INSTANCE_ID", "UnreleasedInstanceIdException", false;
+    /// The broker has no assignor of that name.
+    UnsupportedAssignor = "UNSUPPORTED_ASSIGNOR", "UnsupportedAssignorException", false;
+    /// The member's epoch is not the one it has now; it may ask again with that one.
+    StaleMemberEpoch = "STALE_MEMBER_EPOCH", "StaleMemberEpochException", false;
+    /// The group has as many members as it may.
+    GroupMaxSizeReached = "GROUP_MAX_SIZE_REACHED", "GroupMaxSizeReachedException", false;
     /// Another member uses this `group.instance.id`.
     FencedInstanceId = "FENCED_INSTANCE_ID", "FencedInstanceIdException", false;
     /// Another broker with this id is registered and alive.

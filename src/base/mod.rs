@@ -8,6 +8,7 @@ pub mod era;
 pub mod error;
 pub mod features;
 pub mod fingerprint;
+pub mod group_records;
 pub mod ids;
 pub mod names;
 pub mod properties;

@@ -28,6 +28,8 @@ pub enum Api {
     Heartbeat,
     /// `LeaveGroup`.
     LeaveGroup,
+    /// `ConsumerGroupHeartbeat` (KIP-848).
+    ConsumerGroupHeartbeat,
     /// `OffsetCommit`.
     OffsetCommit,
     /// `OffsetFetch`.
@@ -70,7 +72,7 @@ pub enum Api {
 
 impl Api {
     /// Every API, in the order of declaration.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Produce,
         Self::Fetch,
         Self::ListOffsets,
@@ -82,6 +84,7 @@ impl Api {
         Self::SyncGroup,
         Self::Heartbeat,
         Self::LeaveGroup,
+        Self::ConsumerGroupHeartbeat,
         Self::OffsetCommit,
         Self::OffsetFetch,
         Self::AlterPartition,
@@ -117,6 +120,7 @@ impl Api {
             Self::SyncGroup => "SyncGroup",
             Self::Heartbeat => "Heartbeat",
             Self::LeaveGroup => "LeaveGroup",
+            Self::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
             Self::OffsetCommit => "OffsetCommit",
             Self::OffsetFetch => "OffsetFetch",
             Self::AlterPartition => "AlterPartition",

@@ -62,7 +62,7 @@ pub enum RebalanceCallback {
     Lost,
 }
 
-/// The state of a classic group (`ClassicGroupState`).
+/// The state of a group (`ClassicGroupState`, `ConsumerGroupState`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub enum GroupState {
     /// No members.
@@ -72,6 +72,10 @@ pub enum GroupState {
     PreparingRebalance,
     /// Waiting for the leader's assignment.
     CompletingRebalance,
+    /// A target assignment is to be computed (consumer protocol).
+    Assigning,
+    /// Members are on their way to the target assignment (consumer protocol).
+    Reconciling,
     /// Every member has its assignment.
     Stable,
     /// Removed.
@@ -85,6 +89,8 @@ impl GroupState {
             Self::Empty => "Empty",
             Self::PreparingRebalance => "PreparingRebalance",
             Self::CompletingRebalance => "CompletingRebalance",
+            Self::Assigning => "Assigning",
+            Self::Reconciling => "Reconciling",
             Self::Stable => "Stable",
             Self::Dead => "Dead",
         }

@@ -5,7 +5,7 @@
 
 use crate::base::batch::Subscribed;
 use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
-use crate::base::config::{AssignorName, Assignors, IsolationLevel, TopicConfig};
+use crate::base::config::{AssignorName, Assignors, IsolationLevel, RemoteAssignor, TopicConfig};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset,
@@ -90,15 +90,25 @@ pub enum Message {
     LeaveGroup { group: GroupId, member: MemberId, poll_timeout: bool },
     /// Its answer.
     LeaveGroupResponse { error: ErrorCode },
-    /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member).
+    /// A heartbeat of the consumer protocol (KIP-848) does everything: epoch 0 joins, -1 leaves, -2 leaves for a while as
+    /// a static member. `says` has what changed since the last one, or all when it joins.
+    ConsumerGroupHeartbeat { group: GroupId, member: MemberId, epoch: i32, says: List<HeartbeatField> },
+    /// `assignment` is `None` when it is as it was. The interval is the one heartbeats are to come in, in ms.
+    ConsumerGroupHeartbeatResponse {
+        error: ErrorCode, member: MemberId, epoch: i32, heartbeat_interval_ms: u32,
+        assignment: Option<List<PartitionId>>,
+    },
+    /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member). The generation
+    /// of a member of the consumer protocol is its epoch.
     OffsetCommit {
         group: GroupId, member: MemberId, instance: Option<InstanceId>, generation: Generation,
         offsets: List<PartitionOffset>,
     },
     /// One error for the whole commit: the simulator has no topic-level authorization that could tell partitions apart.
     OffsetCommitResponse { error: ErrorCode },
-    /// The committed offsets of partitions.
-    OffsetFetch { group: GroupId, partitions: List<PartitionId> },
+    /// The committed offsets of partitions. A member of the consumer protocol says who it is and in which epoch; others
+    /// have no member id and epoch -1.
+    OffsetFetch { group: GroupId, member: MemberId, epoch: i32, partitions: List<PartitionId> },
     /// Offset -1 where nothing is committed.
     OffsetFetchResponse { error: ErrorCode, offsets: List<PartitionOffset> },
 
@@ -458,6 +468,25 @@ pub struct MemberRow {
     pub member: MemberId,
     /// What.
     pub says: Subscribed,
+}
+
+/// One thing in a `ConsumerGroupHeartbeat`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HeartbeatField {
+    /// `group.instance.id`.
+    Instance(InstanceId),
+    /// The rebalance timeout, in ms.
+    RebalanceTimeout(u32),
+    /// It subscribes to these topics and no others: they follow, perhaps none.
+    Subscription,
+    /// One of them.
+    Topic(TopicId),
+    /// The assignor it prefers.
+    Assignor(RemoteAssignor),
+    /// It owns these partitions and no others: they follow, perhaps none.
+    Owned,
+    /// One of them.
+    Partition(PartitionId),
 }
 
 /// A member is to own a partition.

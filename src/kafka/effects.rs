@@ -14,10 +14,10 @@ use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
     AbortedTransaction, AcknowledgementBatch, AcquiredRecords, FetchPartition, FetchResult,
-    FetchedSlice, IsrChange, IsrResult, ListOffsetsPartition, ListOffsetsResult, MemberPartition,
-    MemberRow, Message, MetadataRecord, PartitionMetadata, PartitionOffset, ProduceBatch,
-    ProduceResult, ShareAcknowledgeResult, ShareFetchParams, ShareFetchResult, TxnMarker,
-    TxnMarkerResult,
+    FetchedSlice, HeartbeatField, IsrChange, IsrResult, ListOffsetsPartition, ListOffsetsResult,
+    MemberPartition, MemberRow, Message, MetadataRecord, PartitionMetadata, PartitionOffset,
+    ProduceBatch, ProduceResult, ShareAcknowledgeResult, ShareFetchParams, ShareFetchResult,
+    TxnMarker, TxnMarkerResult,
 };
 
 /// What comes to a machine.
@@ -265,6 +265,7 @@ pools! {
     list_offsets_results: ListOffsetsResult;
     member_rows: MemberRow;
     member_partitions: MemberPartition;
+    heartbeat_fields: HeartbeatField;
     partition_offsets: PartitionOffset;
     partitions: PartitionId;
     subscriptions: Subscribed;
@@ -322,7 +323,11 @@ impl Pools {
             | Message::OffsetFetchResponse { offsets, .. } => copy(self, offsets),
             Message::OffsetFetch { partitions, .. }
             | Message::AddPartitionsToTxn { partitions, .. }
-            | Message::ShareGroupHeartbeatResponse { partitions, .. } => copy(self, partitions),
+            | Message::ShareGroupHeartbeatResponse { partitions, .. }
+            | Message::ConsumerGroupHeartbeatResponse { assignment: Some(partitions), .. } => {
+                copy(self, partitions);
+            }
+            Message::ConsumerGroupHeartbeat { says, .. } => copy(self, says),
             Message::WriteTxnMarkers { markers } => copy(self, markers),
             Message::WriteTxnMarkersResponse { results } => copy(self, results),
             Message::ShareGroupHeartbeat { topics, .. } => copy(self, topics),
@@ -374,7 +379,11 @@ impl Pools {
             | Message::OffsetFetchResponse { offsets, .. } => give(self, offsets),
             Message::OffsetFetch { partitions, .. }
             | Message::AddPartitionsToTxn { partitions, .. }
-            | Message::ShareGroupHeartbeatResponse { partitions, .. } => give(self, partitions),
+            | Message::ShareGroupHeartbeatResponse { partitions, .. }
+            | Message::ConsumerGroupHeartbeatResponse { assignment: Some(partitions), .. } => {
+                give(self, partitions);
+            }
+            Message::ConsumerGroupHeartbeat { says, .. } => give(self, says),
             Message::WriteTxnMarkers { markers } => give(self, markers),
             Message::WriteTxnMarkersResponse { results } => give(self, results),
             Message::ShareGroupHeartbeat { topics, .. } => give(self, topics),

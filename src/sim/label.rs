@@ -8,7 +8,7 @@ use crate::base::ids::{
     BatchHandle, Generation, LeaderEpoch, MemberId, MessageId, Offset, PartitionId,
 };
 use crate::event::{Api, WireLabel};
-use crate::kafka::api::{FetchResult, ListOffsetsResult, Message, ProduceResult};
+use crate::kafka::api::{FetchResult, ListOffsetsResult, Message, ProduceBatch, ProduceResult};
 use crate::kafka::effects::{List, Pools};
 
 /// The label of `message`.
@@ -52,6 +52,8 @@ fn api_of(message: &Message) -> (Api, bool) {
         Message::HeartbeatResponse { .. } => (Api::Heartbeat, true),
         Message::LeaveGroup { .. } => (Api::LeaveGroup, false),
         Message::LeaveGroupResponse { .. } => (Api::LeaveGroup, true),
+        Message::ConsumerGroupHeartbeat { .. } => (Api::ConsumerGroupHeartbeat, false),
+        Message::ConsumerGroupHeartbeatResponse { .. } => (Api::ConsumerGroupHeartbeat, true),
         Message::OffsetCommit { .. } => (Api::OffsetCommit, false),
         Message::OffsetCommitResponse { .. } => (Api::OffsetCommit, true),
         Message::OffsetFetch { .. } => (Api::OffsetFetch, false),
@@ -192,6 +194,7 @@ fn plain_error(message: &Message) -> Option<ErrorCode> {
         | Message::SyncGroupResponse { error, .. }
         | Message::HeartbeatResponse { error }
         | Message::LeaveGroupResponse { error }
+        | Message::ConsumerGroupHeartbeatResponse { error, .. }
         | Message::OffsetCommitResponse { error }
         | Message::OffsetFetchResponse { error, .. }
         | Message::AddPartitionsToTxnResponse { error }
@@ -241,11 +244,8 @@ pub(super) fn error_answer(
     Some(match *message {
         Message::Produce { acks: 0, .. } => return None,
         Message::Produce { batches, .. } => {
-            let results: Vec<_> = pools
-                .get(batches)
-                .iter()
-                .map(|b| produce_result(b.partition, b.batch, error))
-                .collect();
+            let failed = |b: &ProduceBatch| produce_result(b.partition, b.batch, error);
+            let results: Vec<_> = pools.get(batches).iter().map(failed).collect();
             Message::ProduceResponse { results: pools.add(&results) }
         }
         Message::Fetch { partitions, .. } => {
@@ -287,6 +287,7 @@ pub(super) fn error_answer(
         Message::SyncGroup { .. } => Message::SyncGroupResponse { error, assignment: List::EMPTY },
         Message::Heartbeat { .. } => Message::HeartbeatResponse { error },
         Message::LeaveGroup { .. } => Message::LeaveGroupResponse { error },
+        Message::ConsumerGroupHeartbeat { member, .. } => consumer_heartbeat_error(member, error),
         Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
         Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
         Message::AddPartitionsToTxn { .. } => Message::AddPartitionsToTxnResponse { error },
@@ -338,6 +339,10 @@ pub(super) fn change_answer(answer: Message, error: ErrorCode, pools: &mut Pools
                 aborted: List::EMPTY,
             }
         }
+        Message::ConsumerGroupHeartbeatResponse { member, .. } => {
+            pools.free(answer);
+            consumer_heartbeat_error(member, error)
+        }
         Message::OffsetCommitResponse { .. } => Message::OffsetCommitResponse { error },
         Message::AddPartitionsToTxnResponse { .. } => Message::AddPartitionsToTxnResponse { error },
         Message::AddOffsetsToTxnResponse { .. } => Message::AddOffsetsToTxnResponse { error },
@@ -348,6 +353,17 @@ pub(super) fn change_answer(answer: Message, error: ErrorCode, pools: &mut Pools
         Message::HeartbeatResponse { .. } => Message::HeartbeatResponse { error },
         Message::LeaveGroupResponse { .. } => Message::LeaveGroupResponse { error },
         other => other,
+    }
+}
+
+fn consumer_heartbeat_error(member: MemberId, error: ErrorCode) -> Message {
+    let (epoch, heartbeat_interval_ms, assignment) = (0, 0, None);
+    Message::ConsumerGroupHeartbeatResponse {
+        error,
+        member,
+        epoch,
+        heartbeat_interval_ms,
+        assignment,
     }
 }
 

@@ -115,8 +115,25 @@ words! {
     crate::event::FaultKind: |v| *v as u64;
     crate::event::CommitKind: |v| *v as u64;
     crate::event::RebalanceCallback: |v| *v as u64;
-    crate::event::GroupState: |v| *v as u64;
-    crate::event::LeaveReason: |v| *v as u64;
+    i32: |v| *v as u64;
+    crate::event::GroupState: |v| match v {
+        crate::event::GroupState::Assigning | crate::event::GroupState::Reconciling => name_word(v.name()),
+        // As they were numbered before there were more of them.
+        crate::event::GroupState::Empty => 0,
+        crate::event::GroupState::PreparingRebalance => 1,
+        crate::event::GroupState::CompletingRebalance => 2,
+        crate::event::GroupState::Stable => 3,
+        crate::event::GroupState::Dead => 4,
+    };
+    crate::base::group_records::MemberState: |v| *v as u64;
+    crate::event::LeaveReason: |v| match v {
+        crate::event::LeaveReason::Left => 0,
+        crate::event::LeaveReason::SessionTimeout => 1,
+        crate::event::LeaveReason::RebalanceTimeout => 2,
+        crate::event::LeaveReason::PollTimeout => 3,
+        crate::event::LeaveReason::Replaced => 4,
+        crate::event::LeaveReason::Undone => 5,
+    };
     crate::event::PositionReason: |v| *v as u64;
     crate::event::AdminCall: |v| name_word(v.name());
     crate::event::TransactionCall: |v| name_word(v.name());
@@ -246,6 +263,11 @@ encodings! {
     74: TransactionLoaded { id };
     75: OffsetPending { group, partition, offset, producer_id };
     76: PendingDropped { group, producer_id };
+    80: ConsumerGroupChanged { group, state, epoch };
+    81: TargetComputed { group, epoch };
+    82: MemberTarget { group, member, partition };
+    83: MemberEpoch { group, member, epoch, state };
+    84: MemberReleased { group, member, partition };
     90: SharePartitionLoaded { group, partition, start };
     91: RecordsAcquired { group, partition, member, first, count, delivery };
     92: RecordsSettled { group, partition, first, count, state, reason };

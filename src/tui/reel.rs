@@ -260,6 +260,7 @@ fn dwell(kind: &EventKind) -> f64 {
         | EventKind::ControllerResigned { .. }
         | EventKind::Truncated { .. }
         | EventKind::GroupChanged { .. }
+        | EventKind::ConsumerGroupChanged { .. }
         | EventKind::MemberLeft { .. }
         | EventKind::Threw { .. }
         | EventKind::BatchFailed { .. } => STATE_CHANGE,

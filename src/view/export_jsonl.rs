@@ -338,6 +338,29 @@ impl Writer<'_> {
                 let reason = ("reason", format!("{reason:?}").into());
                 ("MemberLeft", vec![self.group_name(group), self.member(member), reason])
             }
+            EventKind::ConsumerGroupChanged { group, state, epoch } => {
+                let state = ("state", state.name().into());
+                (
+                    "ConsumerGroupChanged",
+                    vec![self.group_name(group), state, ("epoch", epoch.into())],
+                )
+            }
+            EventKind::TargetComputed { group, epoch } => {
+                ("TargetComputed", vec![self.group_name(group), ("epoch", epoch.into())])
+            }
+            EventKind::MemberTarget { group, member, partition } => {
+                let partition = self.partition(partition);
+                ("MemberTarget", vec![self.group_name(group), self.member(member), partition])
+            }
+            EventKind::MemberEpoch { group, member, epoch, state } => {
+                let mut fields = vec![self.group_name(group), self.member(member)];
+                fields.extend([("epoch", epoch.into()), ("state", state.name().into())]);
+                ("MemberEpoch", fields)
+            }
+            EventKind::MemberReleased { group, member, partition } => {
+                let partition = self.partition(partition);
+                ("MemberReleased", vec![self.group_name(group), self.member(member), partition])
+            }
             EventKind::MemberAssigned { group, member, partition } => {
                 let partition = self.partition(partition);
                 ("MemberAssigned", vec![self.group_name(group), self.member(member), partition])

@@ -150,6 +150,8 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::CommitAnswered { exception: None, .. }
         | EventKind::CallbackPartition { .. }
         | EventKind::CoordinatorLoaded { .. }
+        | EventKind::MemberTarget { .. }
+        | EventKind::ConsumerGroupChanged { state: GroupState::Assigning, .. }
         | EventKind::TransactionLoaded { .. }
         | EventKind::TransactionPartition { .. }
         | EventKind::LastStableOffset { .. }

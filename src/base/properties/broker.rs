@@ -1,8 +1,10 @@
 //! Settings of brokers and controllers (`AbstractKafkaConfig` and what it gathers), and of groups (`GroupConfig`).
 
-use crate::base::config::{BrokerConfig, ReplicaSelector};
+use crate::base::config::{
+    BrokerConfig, ConsumerGroupConfig, MigrationPolicy, RemoteAssignor, ReplicaSelector,
+};
 use crate::base::properties::topic::forever;
-use crate::base::properties::value::{boolean, int, int_millis, long_millis, number};
+use crate::base::properties::value::{boolean, int, int_millis, long_millis, number, one_of};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Support,
     known, obeyed,
@@ -18,7 +20,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 }
 
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
-const NEW_GROUPS: Support = Support::NotModelled("the consumer protocol comes later");
 const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
 const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
 
@@ -112,14 +113,35 @@ const ROWS: &[Row<BrokerConfig>] = &[
         |c, v| int_millis(v, 1).map(|d| c.quorum_request_timeout = d)),
     no(["offsets.retention.minutes", "10080", "min", "how long the offsets of an empty group are kept"], OFFSETS),
     no(["offsets.retention.check.interval.ms", "600000", "ms", "how often expired offsets are looked for"], OFFSETS),
-    no(["group.consumer.session.timeout.ms", "45000", "ms", "session of members of the consumer protocol"],
-        NEW_GROUPS),
-    no(["group.consumer.heartbeat.interval.ms", "5000", "ms", "their heartbeats"], NEW_GROUPS),
-    no(["group.consumer.assignment.interval.ms", "1000", "ms", "least time between two assignments"], NEW_GROUPS),
-    no(["group.consumer.assignors", "uniform,range", "", "assignors of the broker"], NEW_GROUPS),
-    no(["group.consumer.migration.policy", "bidirectional", "",
-        "which groups may change the protocol while they run"],
-        NEW_GROUPS),
+    yes(["group.consumer.session.timeout.ms", "45000", "ms",
+        "no heartbeat of a member of the consumer protocol for so long: it is fenced"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.session_timeout = d)),
+    yes(["group.consumer.min.session.timeout.ms", "45000", "ms", "shortest of them"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.session_timeout_bounds.0 = d)),
+    yes(["group.consumer.max.session.timeout.ms", "60000", "ms", "longest of them"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.session_timeout_bounds.1 = d)),
+    yes(["group.consumer.heartbeat.interval.ms", "5000", "ms",
+        "how often members of the consumer protocol send heartbeats; also how soon they hear of a new assignment"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.heartbeat_interval = d)),
+    yes(["group.consumer.min.heartbeat.interval.ms", "5000", "ms", "shortest of them"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.heartbeat_interval_bounds.0 = d)),
+    yes(["group.consumer.max.heartbeat.interval.ms", "15000", "ms", "longest of them"],
+        |c, v| int_millis(v, 1).map(|d| c.consumer_group.heartbeat_interval_bounds.1 = d)),
+    yes(["group.consumer.assignment.interval.ms", "1000", "ms",
+        "least time between two target assignments of a group of the consumer protocol"],
+        |c, v| int_millis(v, 0).map(|d| c.consumer_group.assignment_interval = d)),
+    yes(["group.consumer.min.assignment.interval.ms", "0", "ms", "shortest of them"],
+        |c, v| int_millis(v, 0).map(|d| c.consumer_group.assignment_interval_bounds.0 = d)),
+    yes(["group.consumer.max.assignment.interval.ms", "15000", "ms", "longest of them"],
+        |c, v| int_millis(v, 0).map(|d| c.consumer_group.assignment_interval_bounds.1 = d)),
+    yes(["group.consumer.max.size", "2147483647", "members", "most members of a group of the consumer protocol"],
+        |c, v| int(v, 1).map(|n| c.consumer_group.max_size = n)),
+    yes(["group.consumer.assignors", "uniform,range", "",
+        "assignors of the coordinator; the first is used where members name none"],
+        set_remote_assignors),
+    yes(["group.consumer.migration.policy", "bidirectional", "",
+        "which groups may change the protocol while they have members: bidirectional, upgrade, downgrade, disabled"],
+        set_migration_policy),
     yes(["transaction.state.log.num.partitions", "50", "partitions",
         "of __transaction_state: a transactional id lives in hash(id) modulo this"],
         |c, v| int(v, 1).map(|n| c.transaction_topic_partitions = n)),
@@ -173,6 +195,64 @@ const ROWS: &[Row<BrokerConfig>] = &[
         |c, v| int(v, 1).map(|n| c.share.topic_min_isr = n)),
 ];
 
+fn set_remote_assignors(config: &mut BrokerConfig, value: &str) -> Result<(), String> {
+    let mut assignors = Vec::new();
+    for name in value.split(',').map(str::trim) {
+        let known = RemoteAssignor::ALL.map(|known| (known.name(), known));
+        let assignor = one_of(name, &known)?;
+        if assignors.contains(&assignor) {
+            return Err(format!("names {name} more than once"));
+        }
+        assignors.push(assignor);
+    }
+    config.consumer_group.assignors = assignors;
+    Ok(())
+}
+
+fn set_migration_policy(config: &mut BrokerConfig, value: &str) -> Result<(), String> {
+    let words = [
+        ("bidirectional", MigrationPolicy::Bidirectional),
+        ("upgrade", MigrationPolicy::Upgrade),
+        ("downgrade", MigrationPolicy::Downgrade),
+        ("disabled", MigrationPolicy::Disabled),
+    ];
+    let policy = one_of(&value.to_ascii_lowercase(), &words)?;
+    config.consumer_group.migration_policy = policy;
+    Ok(())
+}
+
+/// The checks of `GroupCoordinatorConfig` on `group.consumer.…`: what is refused, its value, and why.
+fn refused_of_groups(groups: &ConsumerGroupConfig) -> Vec<(String, u64, String)> {
+    let bounded = [
+        ("session.timeout.ms", groups.session_timeout, groups.session_timeout_bounds),
+        ("heartbeat.interval.ms", groups.heartbeat_interval, groups.heartbeat_interval_bounds),
+        ("assignment.interval.ms", groups.assignment_interval, groups.assignment_interval_bounds),
+    ];
+    let mut refused = Vec::new();
+    for (name, value, (low, high)) in bounded {
+        let mut refuse = |of: &str, value: Duration, message: String| {
+            refused.push((format!("group.consumer.{of}"), value.as_millis(), message));
+        };
+        let (min, max) = (low.as_millis(), high.as_millis());
+        if high < low {
+            let message = format!("must be at least group.consumer.min.{name}, which is {min}");
+            refuse(&format!("max.{name}"), high, message);
+        } else if value < low {
+            let message = format!("must be at least group.consumer.min.{name}, which is {min}");
+            refuse(name, value, message);
+        } else if value > high {
+            let message = format!("must be at most group.consumer.max.{name}, which is {max}");
+            refuse(name, value, message);
+        }
+    }
+    if groups.heartbeat_interval >= groups.session_timeout {
+        let message = "must be less than group.consumer.session.timeout.ms".to_owned();
+        let name = "group.consumer.heartbeat.interval.ms".to_owned();
+        refused.push((name, groups.heartbeat_interval.as_millis(), message));
+    }
+    refused
+}
+
 /// A selector of one's own is code, which a scenario does not have.
 fn set_replica_selector(config: &mut BrokerConfig, value: &str) -> Result<(), String> {
     const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
@@ -202,6 +282,9 @@ impl Configurable for BrokerConfig {
         if wait > self.replica_lag_time_max {
             let message = "must be at most replica.lag.time.max.ms, or the ISR shrinks while idle";
             refuse("replica.fetch.wait.max.ms", wait.as_millis(), message);
+        }
+        for (name, value, message) in refused_of_groups(&self.consumer_group) {
+            refuse(&name, value, &message);
         }
     }
 }

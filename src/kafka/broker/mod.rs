@@ -345,6 +345,7 @@ impl Broker {
             | Message::SyncGroup { .. }
             | Message::Heartbeat { .. }
             | Message::LeaveGroup { .. }
+            | Message::ConsumerGroupHeartbeat { .. }
             | Message::OffsetCommit { .. }
             | Message::OffsetFetch { .. }
             | Message::ShareGroupHeartbeat { .. } => {

@@ -42,6 +42,7 @@ pub(super) fn lane(from: NodeId, message: &Message) -> Lane {
         | Message::SyncGroup { .. }
         | Message::Heartbeat { .. }
         | Message::LeaveGroup { .. }
+        | Message::ConsumerGroupHeartbeat { .. }
         | Message::OffsetCommit { .. }
         | Message::OffsetFetch { .. }
         | Message::ShareGroupHeartbeat { .. }
@@ -166,7 +167,7 @@ fn mutes(token: Token, message: &Message) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::base::chooser::Chooser;
-    use crate::base::ids::GroupId;
+    use crate::base::ids::{GroupId, MemberId};
     use crate::kafka::effects::List;
 
     fn token(correlation: u32) -> Token {
@@ -184,7 +185,12 @@ mod tests {
     }
 
     fn offset_fetch() -> Message {
-        Message::OffsetFetch { group: GroupId(0), partitions: List::EMPTY }
+        Message::OffsetFetch {
+            group: GroupId(0),
+            member: MemberId::UNKNOWN,
+            epoch: -1,
+            partitions: List::EMPTY,
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::base::config::OffsetReset;
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, Offset, PartitionId};
+use crate::base::ids::{BrokerId, MemberId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::{EventKind, PositionReason};
 use crate::kafka::api::{ListOffsetsPartition, Message, PartitionOffset};
@@ -175,7 +175,9 @@ impl Consumer {
         let (Some(group), Some(broker)) = (self.group, self.coordinator.known) else { return };
         if self.network.ready(now, broker, fx) {
             let id = self.new_id();
-            let message = Message::OffsetFetch { group, partitions: fx.keep(&lookup.partitions) };
+            let partitions = fx.keep(&lookup.partitions);
+            let (member, epoch) = (MemberId::UNKNOWN, -1);
+            let message = Message::OffsetFetch { group, member, epoch, partitions };
             let timeout = self.config.request_timeout;
             self.send_to_group(now, (message, GroupRequest::OffsetFetch(id)), timeout, fx);
             lookup.stage = Stage::Sent(id);

@@ -307,6 +307,7 @@ fn valid_previous(state: GroupState) -> &'static [GroupState] {
         PreparingRebalance => &[Stable, CompletingRebalance, Empty],
         Stable => &[CompletingRebalance],
         Dead => &[Stable, PreparingRebalance, CompletingRebalance, Empty, Dead],
+        GroupState::Assigning | GroupState::Reconciling => &[],
     }
 }
 

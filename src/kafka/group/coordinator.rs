@@ -8,7 +8,7 @@
 //!
 //! Simplified: loading takes no time (never `COORDINATOR_LOAD_IN_PROGRESS`), and what is loaded counts at once, also
 //! the records above the high watermark; each write is its own batch (Kafka gathers them for a few milliseconds,
-//! `group.coordinator.append.linger.ms`); no KIP-848, share groups, or expiry of offsets.
+//! `group.coordinator.append.linger.ms`); no share groups, or expiry of offsets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::base::batch::{Record, RecordBody};
 use crate::base::config::{ClusterConfig, Defect};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::group_records::ConsumerGroupRecord;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, KeyId, LeaderEpoch, MemberId, NodeId, Offset,
     PartitionId,
@@ -26,7 +27,9 @@ use crate::event::{EventKind, LeaveReason};
 use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
 use crate::kafka::group::classic::{Caller, ClassicGroup, Parked};
+use crate::kafka::group::consumer::ConsumerGroup;
 use crate::kafka::group::kind::Group;
+use crate::kafka::group::members::refused;
 use crate::kafka::group::offsets::{Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest, Written};
 use crate::kafka::group::writes::{After, Pending};
@@ -126,8 +129,9 @@ impl GroupCoordinator {
                     None => out.fx.reply(token, refusal(message, ErrorCode::UnknownMemberId)),
                 }
             }
+            Message::ConsumerGroupHeartbeat { .. } => self.consumer_heartbeat(out, token, message),
             Message::OffsetCommit { .. } => self.commit(out, token, message),
-            Message::OffsetFetch { partitions, .. } => self.fetch(out, group, token, partitions),
+            Message::OffsetFetch { .. } => self.fetch(out, token, message),
             _ => unreachable!("`group_of` refused every other message"),
         }
     }
@@ -197,6 +201,7 @@ impl GroupCoordinator {
             }
             TimerKind::GroupSession => {
                 self.with_classic(out, group, ClassicGroup::session_timeout);
+                self.consumer_timeout(out, group);
             }
             TimerKind::GroupCommit => self.write_timeout(now, group, out.fx),
             _ => unreachable!("not a timer of the group coordinator: {timer:?}"),
@@ -227,7 +232,8 @@ impl GroupCoordinator {
             unreachable!("called for OffsetCommit only")
         };
         let caller = Caller { member, instance };
-        if let Err(error) = validate_commit(self.groups.get(&group), caller, generation) {
+        let rows: &[PartitionOffset] = out.fx.pools.get(offsets);
+        if let Err(error) = validate_commit(self.groups.get(&group), (caller, generation), rows) {
             return out.fx.reply(token, Message::OffsetCommitResponse { error });
         }
         self.groups.entry(group).or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
@@ -257,13 +263,14 @@ impl GroupCoordinator {
     }
 
     /// Consumers ask for stable offsets: the answer waits for the commits before it.
-    fn fetch(
-        &mut self,
-        out: &mut Output<'_>,
-        group: GroupId,
-        token: Token,
-        partitions: List<PartitionId>,
-    ) {
+    fn fetch(&mut self, out: &mut Output<'_>, token: Token, message: Message) {
+        let Message::OffsetFetch { group, member, epoch, partitions } = message else {
+            unreachable!("called for OffsetFetch only")
+        };
+        let known = self.groups.get(&group).and_then(Group::consumer);
+        if let Some(Err(error)) = known.map(|group| group.validate_fetch(member, epoch)) {
+            return out.fx.reply(token, refusal(message, error));
+        }
         let partitions = out.fx.pools.get(partitions).to_vec();
         match self.last_write(out.fx.names.group_partitions[group.index()]) {
             Some(ticket) => {
@@ -325,6 +332,10 @@ impl GroupCoordinator {
                     RecordBody::GroupTombstone { group } => {
                         self.groups.remove(&group);
                     }
+                    RecordBody::ConsumerGroup { group, record, .. } => {
+                        let record = fx.batches.consumer_group(record);
+                        self.replay_consumer_group(group, record);
+                    }
                     RecordBody::Message(_)
                     | RecordBody::Removed
                     | RecordBody::TransactionState { .. }
@@ -339,6 +350,7 @@ impl GroupCoordinator {
             let mut appends = Vec::new();
             let out = &mut Output { now, fx, appends: &mut appends };
             self.with_classic(out, group, ClassicGroup::loaded);
+            self.consumer_group_loaded(out, group);
             for (partition, offset) in self.offsets.of(group) {
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
@@ -351,8 +363,10 @@ impl GroupCoordinator {
             return;
         }
         for group in groups_of(partition, fx) {
-            if let Some(Group::Classic(mut group)) = self.groups.remove(&group) {
-                group.unload(fx);
+            match self.groups.remove(&group) {
+                Some(Group::Classic(mut group)) => group.unload(fx),
+                Some(Group::Consumer(_)) => fx.cancel_timer(TimerKind::GroupSession, group.0),
+                None => {}
             }
             self.offsets.forget(group);
             fx.cancel_timer(TimerKind::GroupCommit, group.0);
@@ -363,6 +377,19 @@ impl GroupCoordinator {
         let gone: VecDeque<Pending> = gone;
         for Pending { group, after, .. } in gone {
             self.fail(now, group, &after, ErrorCode::NotCoordinator, fx);
+        }
+    }
+
+    fn replay_consumer_group(&mut self, id: GroupId, record: &ConsumerGroupRecord) {
+        if *record == ConsumerGroupRecord::Epoch(None) {
+            self.groups.remove(&id);
+            return;
+        }
+        if !matches!(self.groups.get(&id), Some(Group::Consumer(_))) {
+            self.groups.insert(id, Group::Consumer(Box::new(ConsumerGroup::new(id))));
+        }
+        if let Some(Group::Consumer(group)) = self.groups.get_mut(&id) {
+            group.replay(record);
         }
     }
 
@@ -404,6 +431,7 @@ fn group_of(message: Message) -> GroupId {
         | Message::SyncGroup { group, .. }
         | Message::Heartbeat { group, .. }
         | Message::LeaveGroup { group, .. }
+        | Message::ConsumerGroupHeartbeat { group, .. }
         | Message::OffsetCommit { group, .. }
         | Message::OffsetFetch { group, .. } => group,
         other => unreachable!("not a request to a group coordinator: {other:?}"),
@@ -425,6 +453,7 @@ fn refusal(request: Message, error: ErrorCode) -> Message {
         Message::SyncGroup { .. } => Message::SyncGroupResponse { error, assignment: List::EMPTY },
         Message::Heartbeat { .. } => Message::HeartbeatResponse { error },
         Message::LeaveGroup { .. } => Message::LeaveGroupResponse { error },
+        Message::ConsumerGroupHeartbeat { member, .. } => refused(member, error),
         Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
         Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
         other => unreachable!("not a request to a group coordinator: {other:?}"),

@@ -5,12 +5,15 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::time::Time;
 use crate::event::GroupState;
 use crate::kafka::group::classic::ClassicGroup;
+use crate::kafka::group::consumer::ConsumerGroup;
 
 /// A group of any protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Group {
     /// Members join and synchronise; one of them assigns (`JoinGroup`, `SyncGroup`). Also what only commits offsets.
     Classic(ClassicGroup),
+    /// The coordinator assigns (KIP-848).
+    Consumer(Box<ConsumerGroup>),
 }
 
 impl Group {
@@ -18,6 +21,7 @@ impl Group {
     pub fn state(&self) -> GroupState {
         match self {
             Self::Classic(group) => group.state(),
+            Self::Consumer(group) => group.state(),
         }
     }
 
@@ -25,14 +29,23 @@ impl Group {
     pub fn classic(&self) -> Option<&ClassicGroup> {
         match self {
             Self::Classic(group) => Some(group),
+            Self::Consumer(_) => None,
+        }
+    }
+
+    /// The group, where it is one of the consumer protocol.
+    pub fn consumer(&self) -> Option<&ConsumerGroup> {
+        match self {
+            Self::Classic(_) => None,
+            Self::Consumer(group) => Some(group),
         }
     }
 
     /// The group, where it is one of the classic protocol.
-    #[expect(clippy::unnecessary_wraps, reason = "a group of another protocol is none of these")]
     pub(super) fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match self {
             Self::Classic(group) => Some(group),
+            Self::Consumer(_) => None,
         }
     }
 
@@ -40,6 +53,7 @@ impl Group {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         match self {
             Self::Classic(group) => group.fingerprint(now, into),
+            Self::Consumer(group) => group.fingerprint(now, into),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod assignor;
 pub mod classic;
+pub mod consumer;
 pub mod coordinator;
 pub mod hash;
 pub mod kind;
+mod members;
 mod offsets;
 mod rebalance;
 mod static_members;

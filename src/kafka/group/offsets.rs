@@ -9,6 +9,7 @@ use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Generation, GroupId, MemberId, Offset, PartitionId};
 use crate::event::GroupState;
+use crate::kafka::api::PartitionOffset;
 use crate::kafka::group::classic::{Caller, ClassicGroup};
 use crate::kafka::group::kind::Group;
 
@@ -53,10 +54,11 @@ impl Offsets {
 /// -1; it may as long as the group has no members.
 pub(super) fn validate_commit(
     group: Option<&Group>,
-    caller: Caller,
-    generation: Generation,
+    (caller, generation): (Caller, Generation),
+    offsets: &[PartitionOffset],
 ) -> Result<(), ErrorCode> {
     match group {
+        Some(Group::Consumer(group)) => group.validate_commit(caller.member, generation.0, offsets),
         Some(Group::Classic(group)) => validate_classic_commit(group, caller, generation),
         // Without a group there is nobody the commit could disturb.
         None if generation < Generation(0) => Ok(()),

@@ -95,7 +95,7 @@ impl ClassicGroup {
             GroupState::CompletingRebalance | GroupState::Stable => {
                 self.update_then_rebalance(cx, request);
             }
-            GroupState::Empty | GroupState::Dead => {
+            _ => {
                 join_error(cx, request.token, id, ErrorCode::UnknownMemberId);
             }
         }
@@ -320,7 +320,7 @@ impl ClassicGroup {
         match self.state {
             GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
             GroupState::PreparingRebalance => self.complete_join_if_all_did(cx),
-            GroupState::Empty | GroupState::Dead => {}
+            _ => {}
         }
         ErrorCode::None
     }

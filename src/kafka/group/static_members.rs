@@ -46,7 +46,7 @@ impl ClassicGroup {
             // The leader may be computing an assignment for the member id before.
             GroupState::Stable | GroupState::CompletingRebalance => self.prepare_rebalance(cx),
             GroupState::PreparingRebalance => self.complete_join_if_all_did(cx),
-            GroupState::Empty | GroupState::Dead => unreachable!("the group has a member"),
+            _ => unreachable!("the group has a member"),
         }
     }
 

@@ -38,7 +38,7 @@ impl ClassicGroup {
                 self.synced(cx, member);
                 reply_sync(cx, token, ErrorCode::None, &self.members[&member].assignment);
             }
-            GroupState::Empty | GroupState::PreparingRebalance | GroupState::Dead => {
+            _ => {
                 reply_sync(cx, token, ErrorCode::RebalanceInProgress, &[]);
             }
         }

@@ -1,5 +1,6 @@
 //! The coordinator as its clients meet it: requests in; answers, records and events out.
 
+mod members;
 mod rig;
 mod static_members;
 

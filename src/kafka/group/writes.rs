@@ -11,8 +11,11 @@ use crate::event::EventKind;
 use crate::kafka::api::Message;
 use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
+use crate::kafka::group::consumer::ConsumerGroup;
+use crate::kafka::group::consumer::heartbeat::HeartbeatAnswer;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
+use crate::kafka::group::members::refused;
 use crate::kafka::group::rebalance::{GroupWrite, Written};
 use crate::kafka::group::static_members::Replacement;
 
@@ -29,6 +32,8 @@ pub(super) enum After {
     Replacement(Box<Replacement>),
     /// An answer that had to wait for the writes before it.
     Answer { parked: Parked, error: ErrorCode, is_leave: bool },
+    /// A heartbeat of the consumer protocol is answered; should the write fail, the group is `undo` again.
+    Members { parked: Option<(Parked, HeartbeatAnswer)>, undo: Option<Box<ConsumerGroup>> },
     /// Committed offsets are read.
     Fetch { parked: Parked, partitions: Vec<PartitionId> },
 }
@@ -158,6 +163,11 @@ impl GroupCoordinator {
                     fx.reply(parked.token, answer(error, is_leave));
                 }
             }
+            After::Members { parked, .. } => {
+                if let Some((parked, answer)) = parked.filter(|(parked, _)| !parked.gone) {
+                    self.reply_heartbeat(fx, parked.token, &answer);
+                }
+            }
             After::Fetch { parked, partitions } => {
                 if !parked.gone {
                     self.reply_fetch(fx, group, parked.token, &partitions);
@@ -174,8 +184,13 @@ impl GroupCoordinator {
         error: ErrorCode,
         fx: &mut Effects,
     ) {
+        if let After::Members { undo: Some(before), .. } = after {
+            self.undo(now, group, before, fx);
+        }
         let (parked, message) = match after {
-            After::Nothing | After::Commit { parked: None, .. } => return,
+            After::Nothing
+            | After::Commit { parked: None, .. }
+            | After::Members { parked: None, .. } => return,
             After::Assignment { generation, .. } => {
                 return self.assignment_written(now, group, *generation, Err(error), fx);
             }
@@ -184,6 +199,9 @@ impl GroupCoordinator {
             }
             After::Commit { parked: Some(parked), .. } => {
                 (parked, Message::OffsetCommitResponse { error })
+            }
+            After::Members { parked: Some((parked, answer)), .. } => {
+                (parked, refused(answer.member, error))
             }
             After::Answer { parked, is_leave, .. } => (parked, answer(error, *is_leave)),
             After::Fetch { parked, .. } => {
@@ -237,6 +255,9 @@ impl GroupCoordinator {
                 After::Commit { batch, .. } => {
                     std::mem::replace(&mut pending.after, After::Commit { batch, parked: None })
                 }
+                After::Members { ref mut parked, .. } => {
+                    After::Members { parked: parked.take(), undo: None }
+                }
                 _ => std::mem::replace(&mut pending.after, After::Nothing),
             };
             self.fail(now, group, &after, error, fx);
@@ -259,8 +280,13 @@ impl GroupCoordinator {
         for pending in &mut self.pending {
             match &mut pending.after {
                 After::Commit { parked, .. } => parked.as_mut().into_iter().for_each(hang_up),
-                After::Answer { parked, .. } | After::Fetch { parked, .. } => hang_up(parked),
-                After::Nothing | After::Assignment { .. } | After::Replacement(_) => {}
+                After::Answer { parked, .. }
+                | After::Fetch { parked, .. }
+                | After::Members { parked: Some((parked, _)), .. } => hang_up(parked),
+                After::Nothing
+                | After::Assignment { .. }
+                | After::Replacement(_)
+                | After::Members { parked: None, .. } => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch::{BatchKind, BatchTable, Record, RecordBody};
 use crate::base::config::TopicConfig;
+use crate::base::group_records::ConsumerGroupKey;
 use crate::base::ids::{BatchHandle, GroupId, KeyId, Offset, PartitionId, TransactionalId};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::log::entries::{Entries, LogEntry};
@@ -97,6 +98,7 @@ enum Key {
     Application(KeyId),
     Commit(GroupId, PartitionId),
     Group(GroupId),
+    ConsumerGroup(GroupId, ConsumerGroupKey),
     Transaction(TransactionalId),
     Share(GroupId, PartitionId),
 }
@@ -112,6 +114,7 @@ fn key_of(record: &Record) -> Option<Key> {
         }
         RecordBody::OffsetCommit { group, partition, .. }
         | RecordBody::OffsetTombstone { group, partition } => Some(Key::Commit(group, partition)),
+        RecordBody::ConsumerGroup { group, key, .. } => Some(Key::ConsumerGroup(group, key)),
         RecordBody::GroupMetadata { group, .. } | RecordBody::GroupTombstone { group } => {
             Some(Key::Group(group))
         }

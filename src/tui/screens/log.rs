@@ -147,7 +147,9 @@ fn kind(run: &World, batch: BatchHandle) -> &'static str {
     match records.find(|body| *body != RecordBody::Removed).unwrap_or(RecordBody::Removed) {
         RecordBody::Message(_) => "data",
         RecordBody::OffsetCommit { .. } | RecordBody::OffsetTombstone { .. } => "offsets",
-        RecordBody::GroupMetadata { .. } | RecordBody::GroupTombstone { .. } => "group",
+        RecordBody::GroupMetadata { .. }
+        | RecordBody::GroupTombstone { .. }
+        | RecordBody::ConsumerGroup { .. } => "group",
         RecordBody::Removed => "empty",
         RecordBody::TransactionState { .. } => "txn",
         RecordBody::EndTransactionMarker { committed: true, .. } => "COMMIT",

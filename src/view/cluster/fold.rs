@@ -160,6 +160,11 @@ impl ClusterView {
             | EventKind::MemberJoined { .. }
             | EventKind::MemberLeft { .. }
             | EventKind::MemberAssigned { .. }
+            | EventKind::ConsumerGroupChanged { .. }
+            | EventKind::TargetComputed { .. }
+            | EventKind::MemberTarget { .. }
+            | EventKind::MemberEpoch { .. }
+            | EventKind::MemberReleased { .. }
             | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
             _ => {}
         }
@@ -212,6 +217,11 @@ impl ClusterView {
         | EventKind::MemberJoined { group, .. }
         | EventKind::MemberLeft { group, .. }
         | EventKind::MemberAssigned { group, .. }
+        | EventKind::ConsumerGroupChanged { group, .. }
+        | EventKind::TargetComputed { group, .. }
+        | EventKind::MemberTarget { group, .. }
+        | EventKind::MemberEpoch { group, .. }
+        | EventKind::MemberReleased { group, .. }
         | EventKind::OffsetCommitted { group, .. }) = kind
         else {
             return;
@@ -228,6 +238,20 @@ impl ClusterView {
             EventKind::MemberJoined { member, leader, .. } => group.join(member, leader),
             EventKind::MemberLeft { member, .. } => group.members.retain(|m| m.member != member),
             EventKind::MemberAssigned { member, partition, .. } => group.assign(member, partition),
+            EventKind::ConsumerGroupChanged { state, epoch, .. } => {
+                group.change_epoch(state, epoch);
+            }
+            EventKind::TargetComputed { epoch, .. } => group.retarget(epoch),
+            EventKind::MemberTarget { member, partition, .. } => {
+                group.member_mut(member).target.push(partition);
+            }
+            EventKind::MemberEpoch { member, epoch, state, .. } => {
+                let member = group.member_mut(member);
+                (member.epoch, member.state) = (epoch, state);
+            }
+            EventKind::MemberReleased { member, partition, .. } => {
+                group.member_mut(member).partitions.retain(|owned| *owned != partition);
+            }
             EventKind::OffsetCommitted { partition, offset, .. } => {
                 group.commit(partition, offset, seq);
             }

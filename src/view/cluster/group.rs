@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::config::GroupProtocol;
+use crate::base::group_records::MemberState;
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, LeaderEpoch, MemberId, MessageId, Offset,
     PartitionId,
@@ -125,8 +127,14 @@ pub struct MemberView {
     pub member: MemberId,
     /// True for the group leader, which computes the assignment.
     pub leader: bool,
-    /// What the coordinator gave it.
+    /// What the coordinator gave it; in the consumer protocol with what it has yet to give up.
     pub partitions: Vec<PartitionId>,
+    /// What it is to own (consumer protocol).
+    pub target: Vec<PartitionId>,
+    /// Its epoch (consumer protocol); -2: it is static and left for a while.
+    pub epoch: i32,
+    /// How far it is on its way to the target (consumer protocol).
+    pub state: MemberState,
 }
 
 /// A committed offset.
@@ -147,8 +155,12 @@ pub struct Committed {
 pub struct GroupView {
     /// Its state.
     pub state: GroupState,
-    /// Its generation.
+    /// Its generation; its epoch in the consumer protocol.
     pub generation: Generation,
+    /// The protocol its members speak.
+    pub protocol: GroupProtocol,
+    /// The epoch of the target assignment (consumer protocol).
+    pub target_epoch: i32,
     /// The broker that coordinates it, once one spoke.
     pub coordinator: Option<BrokerId>,
     /// The leader epoch of the group's `__consumer_offsets` partition under which it loaded the group.
@@ -198,10 +210,12 @@ impl GroupView {
         self.members.clear();
         self.committed.clear();
         self.change(GroupState::Empty, Generation(0));
+        self.target_epoch = 0;
         (self.coordinator, self.epoch) = (Some(coordinator), epoch);
     }
 
     pub(super) fn change(&mut self, state: GroupState, generation: Generation) {
+        self.protocol = GroupProtocol::Classic;
         if state == GroupState::CompletingRebalance || generation != self.generation {
             self.members.iter_mut().for_each(|m| m.partitions.clear());
         }
@@ -212,10 +226,38 @@ impl GroupView {
         self.generation = generation;
     }
 
+    /// A group of the consumer protocol: a new epoch takes nothing from anybody.
+    pub(super) fn change_epoch(&mut self, state: GroupState, epoch: i32) {
+        self.protocol = GroupProtocol::Consumer;
+        if state == GroupState::Empty {
+            self.members.clear();
+        }
+        self.state = state;
+        self.generation = Generation(epoch);
+    }
+
+    /// A new target assignment: what each member is to own follows.
+    pub(super) fn retarget(&mut self, epoch: i32) {
+        self.target_epoch = epoch;
+        self.members.iter_mut().for_each(|m| m.target.clear());
+    }
+
+    /// `member`, which is added when nobody knew it.
+    pub(super) fn member_mut(&mut self, member: MemberId) -> &mut MemberView {
+        if !self.members.iter().any(|m| m.member == member) {
+            self.join(member, false);
+        }
+        let found = self.members.iter_mut().find(|m| m.member == member);
+        found.expect("the member was just added")
+    }
+
     pub(super) fn join(&mut self, member: MemberId, leader: bool) {
-        match self.members.iter_mut().find(|m| m.member == member) {
-            Some(found) => found.leader = leader,
-            None => self.members.push(MemberView { member, leader, partitions: Vec::new() }),
+        if let Some(found) = self.members.iter_mut().find(|m| m.member == member) {
+            found.leader = leader;
+        } else {
+            let (partitions, target, epoch) = (Vec::new(), Vec::new(), 0);
+            let state = MemberState::Stable;
+            self.members.push(MemberView { member, leader, partitions, target, epoch, state });
         }
         if leader {
             self.members.iter_mut().filter(|m| m.member != member).for_each(|m| m.leader = false);
@@ -223,11 +265,7 @@ impl GroupView {
     }
 
     pub(super) fn assign(&mut self, member: MemberId, partition: PartitionId) {
-        if !self.members.iter().any(|m| m.member == member) {
-            self.join(member, false);
-        }
-        let found = self.members.iter_mut().find(|m| m.member == member);
-        let owned = &mut found.expect("the member was just added").partitions;
+        let owned = &mut self.member_mut(member).partitions;
         if let Err(at) = owned.binary_search(&partition) {
             owned.insert(at, partition);
         }

@@ -1,5 +1,6 @@
 //! What a group coordinator does.
 
+use crate::base::group_records::MemberState;
 use crate::base::ids::{GroupId, MemberId, NodeId};
 use crate::event::{Event, EventKind, GroupState, LeaveReason};
 use crate::view::narrate::Scene;
@@ -14,7 +15,9 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             GroupState::CompletingRebalance => {
                 format!("All members of {} have joined generation {generation}.", group(id))
             }
-            GroupState::Stable => format!("{} is stable in generation {generation}.", group(id)),
+            GroupState::Assigning | GroupState::Reconciling | GroupState::Stable => {
+                format!("{} is stable in generation {generation}.", group(id))
+            }
             GroupState::Empty => format!("{} has no members any more.", group(id)),
             GroupState::Dead => format!("{} is removed.", group(id)),
         },
@@ -34,6 +37,11 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             let (who, name) = (consumer(scene, member), scene.partition(partition));
             format!("{} gives {name} to {who} in generation {generation}.", group(id))
         }
+        EventKind::ConsumerGroupChanged { .. }
+        | EventKind::TargetComputed { .. }
+        | EventKind::MemberTarget { .. }
+        | EventKind::MemberEpoch { .. }
+        | EventKind::MemberReleased { .. } => consumer_protocol(scene, event)?,
         EventKind::OffsetCommitted { group: id, partition, offset } => {
             // No genitive: a group may be called "readers".
             format!(
@@ -44,6 +52,49 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         }
         EventKind::CoordinatorLoaded { group: id } => {
             format!("{} coordinates {} from now on.", scene.node(event.node), group(id))
+        }
+        _ => return None,
+    })
+}
+
+/// What happens in a group of the consumer protocol (KIP-848).
+fn consumer_protocol(scene: &Scene<'_>, event: &Event) -> Option<String> {
+    let group = |id: GroupId| scene.names().group(id);
+    Some(match event.kind {
+        EventKind::ConsumerGroupChanged { group: id, state, epoch } => match state {
+            GroupState::Assigning => {
+                format!("{} is in epoch {epoch}: who owns what is to be worked out.", group(id))
+            }
+            GroupState::Reconciling => {
+                format!("Members of {} are on their way to epoch {epoch}.", group(id))
+            }
+            GroupState::Empty => format!("{} has no members any more.", group(id)),
+            _ => format!("{} is {} in epoch {epoch}.", group(id), state.name().to_lowercase()),
+        },
+        EventKind::TargetComputed { group: id, epoch } => {
+            let broker = scene.node(event.node);
+            format!("{broker} works out who is to own what in epoch {epoch} of {}.", group(id))
+        }
+        EventKind::MemberTarget { group: id, member, partition } => {
+            let (who, name) = (consumer(scene, member), scene.partition(partition));
+            format!("{who} is to own {name} of {}.", group(id))
+        }
+        EventKind::MemberEpoch { group: id, member, epoch, state } => {
+            let (who, group) = (consumer(scene, member), group(id));
+            match state {
+                _ if epoch == -2 => format!("{who} left {group} for a while and keeps its place."),
+                MemberState::Stable => format!("{who} is in epoch {epoch} of {group}."),
+                MemberState::UnrevokedPartitions => {
+                    format!("{who} stays in epoch {epoch} of {group} until it gave partitions up.")
+                }
+                MemberState::UnreleasedPartitions => {
+                    format!("{who} is in epoch {epoch} of {group} and waits for partitions.")
+                }
+            }
+        }
+        EventKind::MemberReleased { group: id, member, partition } => {
+            let (who, name) = (consumer(scene, member), scene.partition(partition));
+            format!("{who} has given {name} of {} up.", group(id))
         }
         _ => return None,
     })

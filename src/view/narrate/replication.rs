@@ -96,6 +96,9 @@ fn contents(scene: &Scene<'_>, batch: BatchHandle) -> String {
         RecordBody::GroupMetadata { group, generation, .. } => {
             format!("generation {generation} of {}", scene.names().group(group))
         }
+        RecordBody::ConsumerGroup { group, .. } => {
+            format!("the state of {}", scene.names().group(group))
+        }
         RecordBody::TransactionState { id, snapshot } => {
             let state = scene.batches.transaction(snapshot).state.name();
             format!("{state} of {}", scene.names().transactional_id(id))

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::broker_set::BrokerSet;
 use crate::base::config::Acks;
 use crate::base::error::{ErrorCode, Exception};
+use crate::base::group_records::MemberState;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, LeaderEpoch, MessageId, Offset, ProducerEpoch,
 };
@@ -178,6 +179,11 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
         (b, MemberJoined { group, member, leader: true }),
         (b, MemberLeft { group, member, reason: LeaveReason::SessionTimeout }),
         (b, MemberAssigned { group, member, partition }),
+        (b, ConsumerGroupChanged { group, state: GroupState::Reconciling, epoch: 3 }),
+        (b, TargetComputed { group, epoch: 3 }),
+        (b, MemberTarget { group, member, partition }),
+        (b, MemberEpoch { group, member, epoch: 3, state: MemberState::UnrevokedPartitions }),
+        (b, MemberReleased { group, member, partition }),
         (b, OffsetCommitted { group, partition, offset }),
         (b, CoordinatorLoaded { group }),
         (b, Fault { kind: FaultKind::Freeze }),

@@ -16,7 +16,7 @@ use crate::base::ids::{
 use crate::base::names::{Client, Names, Partition, Topic};
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, GroupState};
-use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
+use crate::kafka::api::{HeartbeatField, MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effect, Effects, Timer, Token};
 use crate::kafka::group::classic::ClassicGroup;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
@@ -145,6 +145,17 @@ impl Rig {
         self.settle(appends);
     }
 
+    /// A heartbeat of the consumer protocol.
+    pub(super) fn beat(
+        &mut self,
+        consumer: u16,
+        (member, epoch): (MemberId, i32),
+        says: &[HeartbeatField],
+    ) {
+        let says = self.fx.keep(says);
+        self.send(consumer, Message::ConsumerGroupHeartbeat { group: GROUP, member, epoch, says });
+    }
+
     pub(super) fn join(&mut self, consumer: u16, member: MemberId) {
         self.join_with(consumer, member, 10_000);
     }
@@ -229,8 +240,12 @@ impl Rig {
     }
 
     pub(super) fn fetch(&mut self, consumer: u16) {
+        self.fetch_as(consumer, (MemberId::UNKNOWN, -1));
+    }
+
+    pub(super) fn fetch_as(&mut self, consumer: u16, (member, epoch): (MemberId, i32)) {
         let partitions = self.fx.keep(&[PartitionId(0)]);
-        self.send(consumer, Message::OffsetFetch { group: GROUP, partitions });
+        self.send(consumer, Message::OffsetFetch { group: GROUP, member, epoch, partitions });
     }
 
     /// Everything written so far passes the high watermark.
@@ -321,7 +336,19 @@ impl Rig {
                 let offsets: Vec<String> = offsets.map(|o| o.offset.to_string()).collect();
                 format!("fetched {}", offsets.join(" "))
             }
+            Message::ConsumerGroupHeartbeatResponse {
+                error: ErrorCode::None,
+                epoch,
+                assignment,
+                ..
+            } => {
+                let Some(own) = assignment else { return format!("epoch {epoch}") };
+                let own = self.fx.pools.get(own).iter();
+                let own: Vec<String> = own.map(|p| p.0.to_string()).collect();
+                format!("epoch {epoch} [{}]", own.join(" "))
+            }
             Message::SyncGroupResponse { error, .. }
+            | Message::ConsumerGroupHeartbeatResponse { error, .. }
             | Message::HeartbeatResponse { error }
             | Message::LeaveGroupResponse { error }
             | Message::OffsetCommitResponse { error }
@@ -364,6 +391,19 @@ fn event(kind: EventKind) -> String {
         EventKind::MemberLeft { member: id, reason, .. } => format!("-{} {reason:?}", member(id)),
         EventKind::MemberAssigned { member: id, partition, .. } => {
             format!("{} owns {}", member(id), partition.0)
+        }
+        EventKind::ConsumerGroupChanged { state, epoch, .. } => {
+            format!("{} {epoch}", state.name())
+        }
+        EventKind::TargetComputed { epoch, .. } => format!("target {epoch}"),
+        EventKind::MemberTarget { member: id, partition, .. } => {
+            format!("{} is to own {}", member(id), partition.0)
+        }
+        EventKind::MemberEpoch { member: id, epoch, state, .. } => {
+            format!("{} in {epoch} {}", member(id), state.name())
+        }
+        EventKind::MemberReleased { member: id, partition, .. } => {
+            format!("{} released {}", member(id), partition.0)
         }
         EventKind::OffsetCommitted { partition, offset, .. } => {
             format!("{} committed at {offset}", partition.0)
