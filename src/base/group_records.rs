@@ -1,11 +1,30 @@
-//! What the coordinator writes into `__consumer_offsets` about a group of the consumer protocol (KIP-848): each piece of
-//! the group's state is a record with a key of its own, and a record without a value (a tombstone) ends it. Whoever
-//! replays all records knows all that the coordinator knew.
+//! What members of the consumer protocol (KIP-848) say in heartbeats, and what the coordinator writes into
+//! `__consumer_offsets` about their group: each piece of the group's state is a record with a key of its own, and a
+//! record without a value (a tombstone) ends it. Whoever replays all records knows all that the coordinator knew.
 //!
 //! Simplified: no record of regular expressions; the hash of the topics is our own.
 
 use crate::base::config::RemoteAssignor;
 use crate::base::ids::{InstanceId, MemberId, PartitionId, TopicId};
+
+/// One thing in a `ConsumerGroupHeartbeat`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HeartbeatField {
+    /// `group.instance.id`.
+    Instance(InstanceId),
+    /// The rebalance timeout, in ms.
+    RebalanceTimeout(u32),
+    /// It subscribes to these topics and no others: they follow, perhaps none.
+    Subscription,
+    /// One of them.
+    Topic(TopicId),
+    /// The assignor it prefers.
+    Assignor(RemoteAssignor),
+    /// It owns these partitions and no others: they follow, perhaps none.
+    Owned,
+    /// One of them.
+    Partition(PartitionId),
+}
 
 /// A [`ConsumerGroupRecord`] in the table of a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -5,8 +5,9 @@
 
 use crate::base::batch::Subscribed;
 use crate::base::broker_set::{BrokerSet, MAX_REPLICAS, ReplicaList};
-use crate::base::config::{AssignorName, Assignors, IsolationLevel, RemoteAssignor, TopicConfig};
+use crate::base::config::{AssignorName, Assignors, IsolationLevel, TopicConfig};
 use crate::base::error::ErrorCode;
+pub use crate::base::group_records::HeartbeatField;
 use crate::base::ids::{
     BatchHandle, BrokerId, Generation, GroupId, InstanceId, LeaderEpoch, MemberId, Offset,
     PartitionId, ProducerEpoch, RackId, TopicId, TransactionalId,
@@ -90,16 +91,16 @@ pub enum Message {
     LeaveGroup { group: GroupId, member: MemberId, poll_timeout: bool },
     /// Its answer.
     LeaveGroupResponse { error: ErrorCode },
-    /// A heartbeat of the consumer protocol (KIP-848) does everything: epoch 0 joins, -1 leaves, -2 leaves for a while as
-    /// a static member. `says` has what changed since the last one, or all when it joins.
+    /// A heartbeat of the consumer protocol (KIP-848) does everything: epoch 0 joins, -1 leaves, -2 leaves for a while
+    /// as a static member. `says` has what changed since the last one, or all when it joins.
     ConsumerGroupHeartbeat { group: GroupId, member: MemberId, epoch: i32, says: List<HeartbeatField> },
     /// `assignment` is `None` when it is as it was. The interval is the one heartbeats are to come in, in ms.
     ConsumerGroupHeartbeatResponse {
         error: ErrorCode, member: MemberId, epoch: i32, heartbeat_interval_ms: u32,
         assignment: Option<List<PartitionId>>,
     },
-    /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member). The generation
-    /// of a member of the consumer protocol is its epoch.
+    /// A commit by a member, or by a client that manages its partitions itself (generation -1, no member). The
+    /// generation of a member of the consumer protocol is its epoch.
     OffsetCommit {
         group: GroupId, member: MemberId, instance: Option<InstanceId>, generation: Generation,
         offsets: List<PartitionOffset>,
@@ -468,25 +469,6 @@ pub struct MemberRow {
     pub member: MemberId,
     /// What.
     pub says: Subscribed,
-}
-
-/// One thing in a `ConsumerGroupHeartbeat`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum HeartbeatField {
-    /// `group.instance.id`.
-    Instance(InstanceId),
-    /// The rebalance timeout, in ms.
-    RebalanceTimeout(u32),
-    /// It subscribes to these topics and no others: they follow, perhaps none.
-    Subscription,
-    /// One of them.
-    Topic(TopicId),
-    /// The assignor it prefers.
-    Assignor(RemoteAssignor),
-    /// It owns these partitions and no others: they follow, perhaps none.
-    Owned,
-    /// One of them.
-    Partition(PartitionId),
 }
 
 /// A member is to own a partition.

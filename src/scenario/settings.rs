@@ -133,13 +133,10 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_or_not_modelled_is_told_with_its_place() {
         let text = r#"(title: {"en": "t"}, topics: {"t": ()}, script: [], cluster: (features: {
-            "eligible.leader.replica.version": 0, "transaction.version": 1}))"#;
+            "eligible.leader.replica.version": 0, "share.version": 1}))"#;
         let wrong = load("test", text.as_bytes(), &Limits::default()).unwrap_err().to_string();
         assert!(wrong.contains("did you mean `eligible.leader.replicas.version`"), "{wrong}");
-        assert!(
-            wrong.contains("transaction.version=1: known to Kafka 4.4, not modelled"),
-            "{wrong}"
-        );
+        assert!(wrong.contains("share.version=1: known to Kafka 4.4, not modelled"), "{wrong}");
         assert!(wrong.contains(":2:13") && wrong.contains(":2:51"), "{wrong}");
     }
 

@@ -173,7 +173,8 @@ impl ConsumerGroup {
         self.members.iter().find(|(_, member)| is(member)).map(|(id, _)| *id)
     }
 
-    /// `computePreferredServerAssignor`: the one that most members name; of several the first in the order of a hash map.
+    /// `computePreferredServerAssignor`: the one that most members name; of several the first in the order of a hash
+    /// map.
     pub(super) fn preferred_assignor(&self) -> Option<RemoteAssignor> {
         let count = |name: &str| {
             let votes = self.members.values().filter_map(|member| member.metadata.assignor);

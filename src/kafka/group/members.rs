@@ -6,7 +6,7 @@
 
 use crate::base::batch::{Record, RecordBody};
 use crate::base::error::ErrorCode;
-use crate::base::group_records::ConsumerGroupRecord;
+use crate::base::group_records::{ConsumerGroupKey, ConsumerGroupRecord};
 use crate::base::ids::{GroupId, KeyId, MemberId};
 use crate::base::time::Time;
 use crate::event::{GroupState, LeaveReason};
@@ -76,7 +76,9 @@ impl GroupCoordinator {
         group.replay_all(&records);
         if !request.leaves() {
             group.heard_of(out.now, request.member, config);
-            let moved = |r: &ConsumerGroupRecord| matches!(r, ConsumerGroupRecord::Current(id, Some(_)) if *id == request.member);
+            let moved = |record: &ConsumerGroupRecord| {
+                record.key() == (ConsumerGroupKey::Current(request.member), false)
+            };
             if records.iter().any(moved) {
                 group.watch_rebalance(out.now, request.member);
             }

@@ -5,8 +5,8 @@ use crate::kafka::effects::Effects;
 use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember};
 
 impl ConsumerGroup {
-    /// Says what became of `before`. `reason` is why a member is gone that is not there any more. What a member gives up
-    /// is said before somebody else gets it, the group's state at the end.
+    /// Says what became of `before`. `reason` is why a member is gone that is not there any more. What a member gives
+    /// up is said before somebody else gets it, the group's state at the end.
     pub(in crate::kafka::group) fn say_changes(
         &self,
         before: &Self,

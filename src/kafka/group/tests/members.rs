@@ -344,7 +344,7 @@ fn the_protocols_do_not_mix_but_an_empty_classic_group_makes_room() {
 
 #[test]
 fn the_fingerprint_sees_epochs_and_targets_and_not_the_clock() {
-    let print = |rig: &Rig| {
+    let value = |rig: &Rig| {
         let mut into = Fingerprint::default();
         rig.coordinator.fingerprint(rig.now, &mut into);
         into.value()
@@ -352,9 +352,9 @@ fn the_fingerprint_sees_epochs_and_targets_and_not_the_clock() {
     let mut rig = Rig::with_a_and_b();
     rig.beat(0, (A, 2), &[]);
     rig.beat(1, (B, 2), &[]);
-    let before = print(&rig);
+    let before = value(&rig);
     rig.owns(0, (A, 2), &[0]);
-    assert_eq!(print(&rig), before);
+    assert_eq!(value(&rig), before);
     rig.beat(0, (A, -1), &[]);
-    assert_ne!(print(&rig), before);
+    assert_ne!(value(&rig), before);
 }
