@@ -4,6 +4,7 @@
 //! Simplified: no future replicas (moves between log directories).
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
+use crate::base::config::IsolationLevel;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::Time;
@@ -148,6 +149,14 @@ impl Replica {
     pub fn last_stable_offset(&self) -> Offset {
         let unstable = self.producers.transactions.first_unstable();
         unstable.map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// Up to where a consumer of this isolation may read.
+    pub fn fetchable_end(&self, isolation: IsolationLevel) -> Offset {
+        match isolation {
+            IsolationLevel::ReadUncommitted => self.high_watermark,
+            IsolationLevel::ReadCommitted => self.last_stable_offset(),
+        }
     }
 
     /// The last stable offset, if it is another one than was said. Without transactions nothing is said of it.

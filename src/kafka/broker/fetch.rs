@@ -9,15 +9,15 @@
 //! Simplified: no fetch sessions, no quotas; a consumer's fetch between the high watermark and the log end waits (Kafka
 //! answers it empty at once, `DelayedFetch.tryComplete`).
 
-use crate::base::config::{Defect, ReplicaSelector};
+use crate::base::config::{Defect, IsolationLevel, ReplicaSelector};
 use crate::base::era::Era;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
-use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::api::{AbortedTransaction, FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::purgatory::{DelayedFetch, FetchParams};
-use crate::kafka::effects::{Effects, List, Token};
+use crate::kafka::effects::{Effects, Token};
 use crate::kafka::log::UnifiedLog;
 use crate::kafka::replica::Replica;
 use crate::kafka::replica_selector::{can_serve, rack_aware};
@@ -42,14 +42,14 @@ impl Broker {
             max_wait_ms,
             min_bytes,
             max_bytes,
-            isolation: _,
+            isolation,
             partitions,
         } = message
         else {
             unreachable!("the caller matched it");
         };
         let replica = replica.map(|broker| (broker, i64::from(replica_epoch)));
-        let params = FetchParams { token, replica, rack, min_bytes, max_bytes };
+        let params = FetchParams { token, replica, rack, min_bytes, max_bytes, isolation };
         let mut asked = self.ram.purgatory.partitions();
         asked.extend_from_slice(fx.pools.get(partitions));
         let found = self.read(&params, &asked, fx);
@@ -70,8 +70,10 @@ impl Broker {
     fn read(&mut self, params: &FetchParams, asked: &[FetchPartition], fx: &Effects) -> Found {
         let mut results = std::mem::take(&mut self.ram.fetched);
         let mut slices = std::mem::take(&mut self.ram.slices);
+        let mut aborted = std::mem::take(&mut self.ram.aborted);
         results.clear();
         slices.clear();
+        aborted.clear();
         let mut found = Found { bytes: 0, urgent: false };
         for ask in asked {
             let budget = ask.max_bytes.min(params.max_bytes.saturating_sub(found.bytes));
@@ -82,12 +84,18 @@ impl Broker {
                 result.preferred_read_replica = self.preferred_read_replica(params, ask, fx);
             }
             if whole && result.preferred_read_replica.is_none() {
-                let end = self.readable_end(params.replica, ask.partition, fx);
-                if let Some(log) = self.log(ask.partition) {
+                let end = self.readable_end(params, ask.partition, fx);
+                if let Some((replica, log)) = self.parts_ref(ask.partition) {
                     let at_least_one = found.bytes == 0;
                     let range = (ask.offset, end);
                     found.bytes +=
                         read_batches(log, range, (budget, at_least_one), fx, &mut slices);
+                    let given = &slices[first..];
+                    let known = aborted.len();
+                    if params.isolation == IsolationLevel::ReadCommitted {
+                        aborted.extend(aborted_in(replica, ask.offset, given, fx));
+                    }
+                    result.aborted_count = (aborted.len() - known) as u16;
                 }
             } else {
                 found.urgent = true;
@@ -97,6 +105,7 @@ impl Broker {
         }
         self.ram.fetched = results;
         self.ram.slices = slices;
+        self.ram.aborted = aborted;
         found
     }
 
@@ -132,6 +141,7 @@ impl Broker {
             }
             Ok((own, log)) => {
                 result.high_watermark = own.high_watermark;
+                result.last_stable_offset = own.last_stable_offset();
                 result.log_start = log.log_start();
                 let defect = fx.defect == Defect::NoTruncation;
                 let last_fetched = if defect { LeaderEpoch::NONE } else { ask.last_fetched_epoch };
@@ -221,18 +231,14 @@ impl Broker {
         if replica.is_some_and(replaced) { Err(ErrorCode::NotLeaderOrFollower) } else { Ok(()) }
     }
 
-    /// Up to where a fetcher may read: a follower everything, a consumer what is committed.
-    fn readable_end(
-        &self,
-        replica: Option<(BrokerId, i64)>,
-        partition: PartitionId,
-        fx: &Effects,
-    ) -> Offset {
+    /// Up to where a fetcher may read: a follower everything, a consumer what is committed, in both senses under
+    /// `read_committed`.
+    fn readable_end(&self, params: &FetchParams, partition: PartitionId, fx: &Effects) -> Offset {
         let Some((own, log)) = self.parts_ref(partition) else { return Offset::NONE };
-        if replica.is_some() || fx.defect == Defect::ReadsAboveHighWatermark {
+        if params.replica.is_some() || fx.defect == Defect::ReadsAboveHighWatermark {
             log.end()
         } else {
-            own.high_watermark
+            own.fetchable_end(params.isolation)
         }
     }
 
@@ -311,8 +317,21 @@ impl Broker {
     fn answer_fetch(&mut self, token: Token, fx: &mut Effects) {
         let results = fx.keep(&self.ram.fetched);
         let slices = fx.keep(&self.ram.slices);
-        fx.reply(token, Message::FetchResponse { results, slices, aborted: List::EMPTY });
+        let aborted = fx.keep(&self.ram.aborted);
+        fx.reply(token, Message::FetchResponse { results, slices, aborted });
     }
+}
+
+/// The aborted transactions with records in the slices that a reader from `offset` on is given.
+fn aborted_in<'a>(
+    replica: &'a Replica,
+    offset: Offset,
+    slices: &[FetchedSlice],
+    fx: &Effects,
+) -> impl Iterator<Item = AbortedTransaction> + use<'a> {
+    let end = |slice: &FetchedSlice| slice.base_offset + i64::from(fx.batches[slice.batch].count);
+    let end = slices.last().map_or(offset, end);
+    replica.producers.transactions.aborted_between(offset, end)
 }
 
 /// Reads whole batches from `offset` up to `end` into `slices`, within a budget of bytes that the first batch may
@@ -391,7 +410,7 @@ mod tests {
             replica: Some(BrokerId(2)),
             rack: None,
             replica_epoch: epoch,
-            isolation: crate::base::config::IsolationLevel::ReadUncommitted,
+            isolation: IsolationLevel::ReadUncommitted,
             max_wait_ms: 0,
             min_bytes: 1,
             max_bytes: 1_000,

@@ -4,7 +4,8 @@
 //! `lifecycle` start, heartbeats, shutdown · `metadata` the image of the cluster · `replicas` becoming leader or
 //! follower, the high watermark · `produce` and `fetch` serving · `fetcher` following · `isr_changes` asking for
 //! another ISR · `observer` finding the active controller · `queries` small requests · `purgatory` what waits ·
-//! `share` share groups · `transactions` the transaction coordinator and its markers · `socket` one request at a time ·
+//! `share` share groups · `transactions` the transaction coordinator and its markers ·
+//! `verification` asking it about partitions · `socket` one request at a time ·
 //! `storage` segments, retention, compaction.
 //!
 //! A broker is `{disk, ram}`: a kill drops `ram`; a power loss also cuts each log at its flush point; a wiped disk is
@@ -30,6 +31,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod transactions;
+mod verification;
 
 use std::sync::Arc;
 
@@ -37,7 +39,9 @@ use crate::base::config::{ClusterConfig, TopicConfig};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, NodeId, Offset, PartitionId};
 use crate::base::time::{Duration, Time};
-use crate::kafka::api::{FetchResult, FetchedSlice, Message, ProduceResult};
+use crate::kafka::api::{
+    AbortedTransaction, FetchResult, FetchedSlice, Message, ProduceBatch, ProduceResult,
+};
 use crate::kafka::broker::fetcher::Fetcher;
 use crate::kafka::broker::isr_changes::IsrChanges;
 use crate::kafka::broker::lifecycle::{Lifecycle, LifecycleState};
@@ -46,6 +50,7 @@ use crate::kafka::broker::observer::{Observer, QuorumView};
 use crate::kafka::broker::purgatory::Purgatory;
 use crate::kafka::broker::share::Sharing;
 use crate::kafka::broker::socket::Socket;
+use crate::kafka::broker::verification::Verifications;
 use crate::kafka::controller::Formation;
 use crate::kafka::effects::{Effect, Effects, Input, Timer, TimerKind, Token};
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator};
@@ -86,6 +91,7 @@ struct Ram {
     coordinator: GroupCoordinator,
     share: Sharing,
     transactions: TransactionCoordinator,
+    verifications: Verifications,
     observer: Observer,
     /// What the clean shutdown file said at the start.
     clean_epoch: i64,
@@ -95,9 +101,11 @@ struct Ram {
     stopped: bool,
     /// Reused between steps.
     appends: Vec<CoordinatorAppend>,
+    batches: Vec<ProduceBatch>,
     results: Vec<ProduceResult>,
     fetched: Vec<FetchResult>,
     slices: Vec<FetchedSlice>,
+    aborted: Vec<AbortedTransaction>,
     changed: Vec<PartitionId>,
 }
 
@@ -113,15 +121,18 @@ impl Ram {
             coordinator: GroupCoordinator::new(id, Arc::clone(config)),
             share: Sharing::new(id),
             transactions: TransactionCoordinator::new(id, Arc::clone(config)),
+            verifications: Verifications::default(),
             observer: Observer::default(),
             clean_epoch: -1,
             started: Time::ZERO,
             last_step: Time::ZERO,
             stopped: false,
             appends: Vec::new(),
+            batches: Vec::new(),
             results: Vec::new(),
             fetched: Vec::new(),
             slices: Vec::new(),
+            aborted: Vec::new(),
             changed: Vec::new(),
         }
     }
@@ -294,6 +305,7 @@ impl Broker {
         self.ram.coordinator.fingerprint(now, into);
         self.ram.share.fingerprint(now, into);
         self.ram.transactions.fingerprint(now, into);
+        self.ram.verifications.fingerprint(now, into);
     }
 
     /// A request arrived. A broker that is not in service has no open port.
@@ -320,11 +332,11 @@ impl Broker {
     /// `KafkaApis.handle`.
     fn handle(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
         match message {
-            Message::Produce { acks, timeout_ms, batches, .. } => {
-                self.produce(now, token, (acks, timeout_ms), batches, fx);
-            }
+            Message::Produce { .. } => self.produce(now, token, message, fx),
             Message::Fetch { .. } => self.fetch(now, token, message, fx),
-            Message::ListOffsets { partitions, .. } => self.list_offsets(token, partitions, fx),
+            Message::ListOffsets { isolation, partitions } => {
+                self.list_offsets(token, isolation, partitions, fx);
+            }
             Message::Metadata => self.metadata(token, fx),
             Message::OffsetForLeaderEpoch { .. } => self.offset_for_epoch(token, message, fx),
             Message::InitProducerId { transactional: None, .. } => self.init_producer_id(token, fx),
@@ -339,6 +351,7 @@ impl Broker {
                     coordinator.handle(step, token, message);
                 });
             }
+            Message::TxnOffsetCommit { .. } => self.txn_offset_commit(now, token, message, fx),
             Message::WriteTxnMarkers { markers } => self.write_txn_markers(now, token, markers, fx),
             Message::FindCoordinator { group } => self.find_coordinator(token, group, fx),
             Message::JoinGroup { .. }
@@ -384,6 +397,9 @@ impl Broker {
                 if let Some(leader) = from.broker() {
                     self.fetched(now, leader, correlation, (results, slices), fx);
                 }
+            }
+            Message::AddPartitionsToTxnResponse { error } => {
+                self.coordinator_answered(now, correlation, error, fx);
             }
             Message::WriteTxnMarkersResponse { results } => {
                 self.coordinate(now, fx, |coordinator, step| {
@@ -431,6 +447,7 @@ impl Broker {
             | TimerKind::TransactionalIdExpiration
             | TimerKind::TransactionMarkers
             | TimerKind::TransactionWrite => self.transaction_timeout(now, timer, fx),
+            TimerKind::AddPartitionsToTxn => self.questions_due(now, fx),
             _ => {}
         }
     }
@@ -441,6 +458,7 @@ impl Broker {
         } else if let Some(leader) = peer.broker() {
             self.fetcher_failed(now, leader, fx);
             self.share_disconnected(now, leader);
+            self.verification_lost(now, leader, fx);
             self.coordinate(now, fx, |coordinator, step| {
                 coordinator.marker_channel_lost(step.now, leader, step.fx);
             });

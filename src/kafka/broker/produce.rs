@@ -14,11 +14,12 @@ use crate::event::EventKind;
 use crate::kafka::api::{Message, ProduceBatch, ProduceResult, TxnMarker};
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::purgatory::{CoordinatorWrite, DelayedProduce, ProduceItem};
-use crate::kafka::effects::{Effects, List, Token};
+use crate::kafka::broker::verification::{Transaction, Waiting};
+use crate::kafka::effects::{Effects, Token};
 use crate::kafka::group::coordinator::CoordinatorAppend;
 use crate::kafka::high_watermark::effective_min_isr;
 use crate::kafka::log::entries::LogEntry;
-use crate::kafka::log::producer_state::{Admission, Verified};
+use crate::kafka::log::producer_state::{Admission, Guard, Verified};
 
 /// A batch for a leader's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,14 @@ impl Append {
     }
 }
 
+/// The fixed part of a produce request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ProduceParams {
+    pub(super) token: Token,
+    pub(super) acks: i8,
+    pub(super) timeout_ms: u32,
+}
+
 /// Who appends (`AppendOrigin`): it says what is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
@@ -48,21 +57,53 @@ pub(super) enum Origin {
 }
 
 impl Broker {
-    /// A produce request: append each batch, then answer by `acks`.
-    pub(super) fn produce(
+    /// A produce request: append each batch, then answer by `acks`. The first batches of a transaction wait for its
+    /// coordinator's word.
+    pub(super) fn produce(&mut self, now: Time, token: Token, message: Message, fx: &mut Effects) {
+        let Message::Produce { acks, timeout_ms, transactional, adds, batches } = message else {
+            unreachable!("the caller matched it");
+        };
+        let params = ProduceParams { token, acks, timeout_ms };
+        let mut list = std::mem::take(&mut self.ram.batches);
+        list.extend_from_slice(fx.pools.get(batches));
+        let producer = list.first().and_then(|first| fx.batches[first.batch].producer);
+        if let (Some(id), Some(producer)) = (transactional, producer) {
+            let (producer_id, epoch) = (producer.id, producer.epoch);
+            let transaction = Transaction { id, producer_id, epoch, adds };
+            let asked = self.unverified(transaction, &list, fx);
+            if !asked.is_empty() {
+                let waiting = Waiting::Produce { params, batches: list.clone() };
+                self.ask_coordinator(now, transaction, asked, waiting, fx);
+                list.clear();
+            }
+        }
+        if !list.is_empty() {
+            self.append_produce(now, params, &list, (&[], ErrorCode::None), fx);
+        }
+        list.clear();
+        self.ram.batches = list;
+    }
+
+    /// Appends the batches of a produce request. Those whose partitions were asked for are refused with the error of
+    /// the verdict, if it is one.
+    pub(super) fn append_produce(
         &mut self,
         now: Time,
-        token: Token,
-        (acks, timeout_ms): (i8, u32),
-        batches: List<ProduceBatch>,
+        params: ProduceParams,
+        batches: &[ProduceBatch],
+        (asked, error): (&[(PartitionId, Guard)], ErrorCode),
         fx: &mut Effects,
     ) {
+        let ProduceParams { token, acks, timeout_ms } = params;
         let mut items = self.ram.purgatory.items();
-        for at in 0..fx.pools.get(batches).len() {
-            let ProduceBatch { partition, batch } = fx.pools.get(batches)[at];
-            let origin = Origin::Client(Verified::NotNeeded);
-            let append = Append { partition, batch, acks, origin };
-            let outcome = self.append_as_leader(now, append, fx);
+        for ProduceBatch { partition, batch } in batches.iter().copied() {
+            let refused = error != ErrorCode::None && asked.iter().any(|(p, _)| *p == partition);
+            let origin = Origin::Client(self.verified(partition, asked));
+            let outcome = if refused {
+                Err(error)
+            } else {
+                self.append_as_leader(now, Append { partition, batch, acks, origin }, fx)
+            };
             items.push(self.produce_item(partition, batch, outcome, fx));
         }
         let refused = items.iter().any(|item| item.result.error != ErrorCode::None);

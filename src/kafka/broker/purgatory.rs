@@ -1,6 +1,7 @@
 //! Requests that wait: `DelayedProduce` (for the high watermark) and `DelayedFetch` (for data), with the batches of the
 //! coordinators that wait for replication. In memory only.
 
+use crate::base::config::IsolationLevel;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, Offset, PartitionId, RackId};
 use crate::base::time::Time;
@@ -38,6 +39,7 @@ pub(super) struct FetchParams {
     pub(super) rack: Option<RackId>,
     pub(super) min_bytes: u32,
     pub(super) max_bytes: u32,
+    pub(super) isolation: IsolationLevel,
 }
 
 /// A fetch that found too little.

@@ -1,7 +1,7 @@
 //! Small requests: metadata, offsets, epochs, producer ids, coordinators (`KafkaApis`).
 
 use crate::base::batch::RecordBody;
-use crate::base::config::Defect;
+use crate::base::config::{Defect, IsolationLevel};
 use crate::base::error::ErrorCode;
 use crate::base::ids::{GroupId, LeaderEpoch, Offset, ProducerEpoch};
 use crate::kafka::api::{ListOffsetsPartition, ListOffsetsResult, Message, PartitionMetadata};
@@ -35,10 +35,11 @@ impl Broker {
     pub(super) fn list_offsets(
         &mut self,
         token: Token,
+        isolation: IsolationLevel,
         asked: List<ListOffsetsPartition>,
         fx: &mut Effects,
     ) {
-        let answer = |ask: &ListOffsetsPartition| match self.offset_for(ask, fx) {
+        let answer = |ask: &ListOffsetsPartition| match self.offset_for(ask, isolation, fx) {
             Ok((offset, leader_epoch)) => ListOffsetsResult {
                 partition: ask.partition,
                 error: ErrorCode::None,
@@ -57,11 +58,13 @@ impl Broker {
         fx.reply(token, Message::ListOffsetsResponse { results });
     }
 
-    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark, but not before it has reached
+    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark (for `read_committed` the last stable
+    /// offset), but not before it has reached
     /// the start of the leader's own epoch: a new leader knows less than the old one may have told.
     pub(super) fn offset_for(
         &self,
         ask: &ListOffsetsPartition,
+        isolation: IsolationLevel,
         fx: &Effects,
     ) -> Result<(Offset, LeaderEpoch), ErrorCode> {
         let (replica, log) = self.serving(ask.partition, ask.current_leader_epoch, true, fx)?;
@@ -70,7 +73,7 @@ impl Broker {
             return Ok((log.log_start(), epoch));
         }
         if ask.timestamp >= 0 {
-            return Ok(first_since(replica, log, ask.timestamp, fx));
+            return Ok(first_since((replica, log), isolation, ask.timestamp, fx));
         }
         let stale = replica.leadership().is_some_and(|l| l.epoch_start > replica.high_watermark);
         if stale {
@@ -79,7 +82,7 @@ impl Broker {
         let end = if fx.defect == Defect::ReadsAboveHighWatermark {
             log.end()
         } else {
-            replica.high_watermark
+            replica.fetchable_end(isolation)
         };
         Ok((end, replica.leader_epoch))
     }
@@ -120,10 +123,10 @@ impl Broker {
 }
 
 /// The first record from the log start on that is stamped `timestamp` or later, with its epoch. Nothing when there is
-/// none below the high watermark: not an error.
+/// none that this reader may see: not an error.
 fn first_since(
-    replica: &Replica,
-    log: &UnifiedLog,
+    (replica, log): (&Replica, &UnifiedLog),
+    isolation: IsolationLevel,
     timestamp: i64,
     fx: &Effects,
 ) -> (Offset, LeaderEpoch) {
@@ -133,7 +136,7 @@ fn first_since(
             let is_there = record.body != RecordBody::Removed;
             let stamped = if entry.append_time { entry.max_timestamp } else { record.timestamp };
             if is_there && stamped >= timestamp && offset >= log.log_start() {
-                let committed = offset < replica.high_watermark;
+                let committed = offset < replica.fetchable_end(isolation);
                 return if committed { (offset, entry.leader_epoch) } else { NOT_FOUND };
             }
         }

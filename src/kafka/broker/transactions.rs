@@ -82,6 +82,12 @@ impl Broker {
                 origin: Origin::Marker(marker),
             };
             let outcome = self.append_as_leader(now, append, fx);
+            if outcome.is_ok() && fx.names.group_partitions.contains(&marker.partition) {
+                let TxnMarker { partition, producer_id, committed, .. } = marker;
+                let groups = &mut self.ram.coordinator;
+                let ticket = groups.marker_appended(partition, producer_id, committed);
+                self.written(now, partition, ticket, outcome, fx);
+            }
             let item = self.produce_item(marker.partition, batch, outcome, fx);
             let pending = item.result.error == ErrorCode::None;
             items.push(ProduceItem { pending, ..item });

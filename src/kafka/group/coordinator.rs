@@ -32,6 +32,7 @@ use crate::kafka::group::kind::Group;
 use crate::kafka::group::members::refused;
 use crate::kafka::group::offsets::{Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest, Written};
+use crate::kafka::group::transactional_offsets::TransactionalOffsets;
 use crate::kafka::group::writes::{After, Pending};
 
 /// A batch for the leader's log of a `__consumer_offsets` partition; its fate is told to
@@ -55,6 +56,7 @@ pub struct GroupCoordinator {
     pub(super) led: BTreeMap<PartitionId, LeaderEpoch>,
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) offsets: Offsets,
+    pub(super) transactional: TransactionalOffsets,
     /// In the order of their tickets.
     pub(super) pending: VecDeque<Pending>,
     pub(super) last_ticket: u32,
@@ -76,6 +78,7 @@ impl GroupCoordinator {
             led: BTreeMap::new(),
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
+            transactional: TransactionalOffsets::default(),
             pending: VecDeque::new(),
             last_ticket: 0,
         }
@@ -294,7 +297,8 @@ impl GroupCoordinator {
         };
         let rows: Vec<PartitionOffset> = asked.iter().map(read).collect();
         let offsets = fx.keep(&rows);
-        fx.reply(token, Message::OffsetFetchResponse { error: ErrorCode::None, offsets });
+        let error = self.stability(group, asked);
+        fx.reply(token, Message::OffsetFetchResponse { error, offsets });
     }
 }
 
@@ -312,6 +316,9 @@ impl GroupCoordinator {
         self.resigned(now, partition, fx);
         self.led.insert(partition, epoch);
         for (_, batch) in log {
+            if self.replay_transactional(partition, batch, fx) {
+                continue;
+            }
             for n in 0..fx.batches[batch].count {
                 match fx.batches.record(batch, n).body {
                     RecordBody::OffsetCommit { group, partition, offset } => {
@@ -319,6 +326,7 @@ impl GroupCoordinator {
                             .entry(group)
                             .or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
                         self.offsets.set(group, partition, offset);
+                        self.transactional.supersede(group, partition);
                     }
                     RecordBody::GroupMetadata { group, generation, snapshot } => {
                         let snapshot = fx.batches.group(snapshot);
@@ -354,6 +362,7 @@ impl GroupCoordinator {
             for (partition, offset) in self.offsets.of(group) {
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
+            self.say_pending(group, fx);
         }
     }
 
@@ -369,6 +378,7 @@ impl GroupCoordinator {
                 None => {}
             }
             self.offsets.forget(group);
+            self.transactional.forget(group);
             fx.cancel_timer(TimerKind::GroupCommit, group.0);
         }
         let (gone, kept) =
@@ -411,6 +421,7 @@ impl GroupCoordinator {
             group.fingerprint(now, into);
         }
         self.offsets.fingerprint(into);
+        self.transactional.fingerprint(into);
         for pending in &self.pending {
             // Tickets count up for ever; their distance from the last one is what matters.
             into.add((self.last_ticket - pending.ticket, pending.partition, pending.group));

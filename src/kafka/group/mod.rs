@@ -13,4 +13,5 @@ mod static_members;
 mod sync;
 #[cfg(test)]
 mod tests;
+pub mod transactional_offsets;
 mod writes;

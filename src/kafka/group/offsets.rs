@@ -1,7 +1,6 @@
 //! Committed offsets of groups (`OffsetMetadataManager`): who may commit, and what a commit leaves behind.
 //!
-//! Simplified: offsets do not expire (`offsets.retention.minutes`), carry no metadata string and no leader epoch, and
-//! there are no transactional commits.
+//! Simplified: offsets do not expire (`offsets.retention.minutes`) and carry no metadata string and no leader epoch.
 
 use std::collections::BTreeMap;
 
@@ -63,6 +62,27 @@ pub(super) fn validate_commit(
         // Without a group there is nobody the commit could disturb.
         None if generation < Generation(0) => Ok(()),
         None => Err(ErrorCode::GroupIdNotFound),
+    }
+}
+
+/// The same in a transaction: a producer that says nothing of a member may commit for any group, and a rebalance
+/// that is not complete is no obstacle (`OffsetMetadataManager.validateTransactionalOffsetCommit`).
+pub(super) fn validate_transactional_commit(
+    group: Option<&Group>,
+    caller: Caller,
+    generation: Generation,
+) -> Result<(), ErrorCode> {
+    let nobody = Caller { member: MemberId::UNKNOWN, instance: None };
+    match group {
+        Some(Group::Classic(group)) => {
+            let anonymous = generation < Generation(0) && caller == nobody;
+            if anonymous || (generation < Generation(0) && group.state == GroupState::Empty) {
+                return Ok(());
+            }
+            group.validate(caller, generation)
+        }
+        None if generation < Generation(0) => Ok(()),
+        None => Err(ErrorCode::IllegalGeneration),
     }
 }
 

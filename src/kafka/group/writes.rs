@@ -26,6 +26,8 @@ pub(super) enum After {
     Nothing,
     /// The offsets of the batch count, and the commit is answered (`None`: it was answered when it timed out).
     Commit { batch: BatchHandle, parked: Option<Parked> },
+    /// The offsets of the batch are pending until their transaction ends, and the commit is answered.
+    TransactionalCommit { batch: BatchHandle, parked: Option<Parked> },
     /// The assignment counts; members that wait for it are answered.
     Assignment { generation: Generation, snapshot: GroupSnapshotId },
     /// A static member that came back is answered.
@@ -126,6 +128,9 @@ impl GroupCoordinator {
         result: Result<Offset, ErrorCode>,
         fx: &mut Effects,
     ) {
+        if self.marker_ended(ticket, result.is_ok(), fx) {
+            return;
+        }
         while let Some(at) = self.pending.iter().position(|p| p.ticket == ticket) {
             let Some(Pending { group, after, .. }) = self.pending.remove(at) else { return };
             match result {
@@ -143,12 +148,20 @@ impl GroupCoordinator {
                     let body = fx.batches.record(batch, n).body;
                     if let RecordBody::OffsetCommit { group, partition, offset } = body {
                         self.offsets.set(group, partition, offset);
+                        self.transactional.supersede(group, partition);
                         fx.event(EventKind::OffsetCommitted { group, partition, offset });
                     }
                 }
                 if let Some(parked) = parked.filter(|parked| !parked.gone) {
                     let error = ErrorCode::None;
                     fx.reply(parked.token, Message::OffsetCommitResponse { error });
+                }
+            }
+            After::TransactionalCommit { batch, parked } => {
+                self.keep_pending(batch, fx);
+                if let Some(parked) = parked.filter(|parked| !parked.gone) {
+                    let error = ErrorCode::None;
+                    fx.reply(parked.token, Message::TxnOffsetCommitResponse { error });
                 }
             }
             After::Assignment { generation, snapshot } => {
@@ -190,7 +203,11 @@ impl GroupCoordinator {
         let (parked, message) = match after {
             After::Nothing
             | After::Commit { parked: None, .. }
-            | After::Members { parked: None, .. } => return,
+            | After::Members { parked: None, .. }
+            | After::TransactionalCommit { parked: None, .. } => return,
+            After::TransactionalCommit { parked: Some(parked), .. } => {
+                (parked, Message::TxnOffsetCommitResponse { error })
+            }
             After::Assignment { generation, .. } => {
                 return self.assignment_written(now, group, *generation, Err(error), fx);
             }
@@ -258,6 +275,10 @@ impl GroupCoordinator {
                 After::Members { ref mut parked, .. } => {
                     After::Members { parked: parked.take(), undo: None }
                 }
+                After::TransactionalCommit { batch, .. } => std::mem::replace(
+                    &mut pending.after,
+                    After::TransactionalCommit { batch, parked: None },
+                ),
                 _ => std::mem::replace(&mut pending.after, After::Nothing),
             };
             self.fail(now, group, &after, error, fx);
@@ -279,7 +300,9 @@ impl GroupCoordinator {
         }
         for pending in &mut self.pending {
             match &mut pending.after {
-                After::Commit { parked, .. } => parked.as_mut().into_iter().for_each(hang_up),
+                After::Commit { parked, .. } | After::TransactionalCommit { parked, .. } => {
+                    parked.as_mut().into_iter().for_each(hang_up);
+                }
                 After::Answer { parked, .. }
                 | After::Fetch { parked, .. }
                 | After::Members { parked: Some((parked, _)), .. } => hang_up(parked),

@@ -4,6 +4,7 @@
 //! Simplified: the broker finds the coordinator in its metadata and needs no `FindCoordinator`; each change is a
 //! request of its own (Kafka gathers them); this broker's own coordinator is asked without a network.
 
+use crate::base::config::IsolationLevel;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, Offset, PartitionId};
@@ -428,7 +429,7 @@ impl Broker {
         };
         let (partition, current_leader_epoch) = (key.1, LeaderEpoch::NONE);
         let ask = ListOffsetsPartition { partition, current_leader_epoch, timestamp };
-        let (offset, _) = self.offset_for(&ask, fx)?;
+        let (offset, _) = self.offset_for(&ask, IsolationLevel::ReadUncommitted, fx)?;
         if offset == Offset::NONE { Err(ErrorCode::OffsetNotAvailable) } else { Ok(offset) }
     }
 
