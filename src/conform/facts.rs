@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::batch::BatchTable;
+use crate::base::batch::{BatchKind, BatchTable, TransactionState};
 use crate::base::ids::{EventSeq, MessageId, NodeId, Offset, PartitionId};
 use crate::base::names::Names;
 use crate::base::shared_log::SharedLog;
+use crate::conform::rows::{comparable_rows, log_row};
 use crate::conform::{Difference, Outcome};
 use crate::event::{Event, EventKind};
 use crate::view::cluster::ClusterView;
@@ -33,6 +34,8 @@ pub struct Facts<'a> {
     /// Message, partition and offset of each acknowledgement.
     acked: Vec<(MessageId, PartitionId, Offset)>,
     failed: Vec<(MessageId, &'static str)>,
+    /// Acknowledged in a transaction that did not commit, by now: whose. Nobody was promised them.
+    unpromised: BTreeMap<MessageId, i64>,
     /// What each consumer's application finished, in order.
     processed: Vec<(u16, MessageId)>,
     /// Every message once, in the order of the first `send()`.
@@ -62,6 +65,7 @@ impl<'a> Facts<'a> {
             observed,
             acked: Vec::new(),
             failed: Vec::new(),
+            unpromised: BTreeMap::new(),
             processed: Vec::new(),
             sent: Vec::new(),
         };
@@ -83,8 +87,24 @@ impl<'a> Facts<'a> {
                     let known = base_offset != Offset::NONE;
                     let offset = if known { base_offset + n } else { base_offset };
                     self.acked.push((message, partition, offset));
+                    if let (BatchKind::Transactional, Some(producer)) =
+                        (self.batches[batch].kind, self.batches[batch].producer)
+                    {
+                        self.unpromised.insert(message, producer.id);
+                    }
                 }
             }
+            (EventKind::TransactionChanged { state, producer_id, .. }, _) => match state {
+                TransactionState::PrepareCommit => {
+                    self.unpromised.retain(|_, owner| *owner != producer_id);
+                }
+                TransactionState::PrepareAbort => {
+                    // The next transaction of this producer promises nothing of these.
+                    let own = self.unpromised.values_mut().filter(|owner| **owner == producer_id);
+                    own.for_each(|owner| *owner = -1);
+                }
+                _ => {}
+            },
             (EventKind::BatchFailed { batch, exception, .. }, _) => {
                 let messages = self.batches.messages(batch);
                 self.failed.extend(messages.map(|message| (message, exception.name())));
@@ -165,7 +185,8 @@ impl<'a> Facts<'a> {
         Ok(Pair::of(json!(expected.iter().map(text).collect::<BTreeSet<_>>()), json!(got)))
     }
 
-    /// `{"t-0": {"b1": [[offset, id, leader epoch]]}}` of the replicas that the case names.
+    /// `{"t-0": {"b1": [[offset, id, leader epoch]]}}` of the replicas that the case names; or rows of seven columns as
+    /// recordings have them, with producer, producer epoch, sequence and whether it is a control record.
     fn logs(&self, expected: &Value) -> Result<Pair, Outcome> {
         let mut logs = Map::new();
         for (partition, replicas) in map(expected, "logs: {partition: {broker: [...]}}")? {
@@ -177,14 +198,15 @@ impl<'a> Facts<'a> {
                 let replica = replica.ok_or_else(|| {
                     Outcome::Unreadable(format!("logs: {partition} has no replica {broker:?}"))
                 })?;
-                let records = replica.on_disk(self.batches).map(|(offset, message, epoch)| {
-                    json!([offset.0, self.names.message(message), epoch.0])
-                });
-                of_partition.insert(broker.clone(), records.collect());
+                let records = replica.records_on_disk(self.batches);
+                let rows: Vec<Value> = records.map(|record| log_row(self.names, &record)).collect();
+                of_partition.insert(broker.clone(), Value::Array(rows));
             }
             logs.insert(partition.clone(), Value::Object(of_partition));
         }
-        Ok(Pair::of(expected.clone(), Value::Object(logs)))
+        let (mut expected, mut got) = (expected.clone(), Value::Object(logs));
+        comparable_rows(&mut expected, &mut got);
+        Ok(Pair::of(expected, got))
     }
 
     /// The observations that the case names. A call that threw nothing is `"ok"`.
@@ -209,7 +231,9 @@ impl<'a> Facts<'a> {
                 }
             }
         }
-        Ok(Pair { expected, got: Value::Object(got), partial })
+        let mut got = Value::Object(got);
+        comparable_rows(&mut expected, &mut got);
+        Ok(Pair { expected, got, partial })
     }
 
     /// What was observed, with the number of partitions in place of each list of them. Of a group the numbers of all
@@ -305,7 +329,9 @@ impl<'a> Facts<'a> {
             let readable = self.readable().flat_map(|(_, messages)| messages);
             readable.chain(self.deleted()).collect()
         };
-        let acked: BTreeSet<MessageId> = self.acked.iter().map(|(message, ..)| *message).collect();
+        let promised = |message: &MessageId| !self.unpromised.contains_key(message);
+        let acked: BTreeSet<MessageId> =
+            self.acked.iter().map(|(message, ..)| *message).filter(promised).collect();
         let sent = self.sent.iter().map(|(_, message)| *message);
         let claimed = sent.filter(|message| by_applications || acked.contains(message));
         let lost: BTreeSet<_> = claimed.filter(|message| !kept.contains(message)).collect();

@@ -7,6 +7,7 @@
 pub mod facts;
 pub mod glob;
 pub mod reenact;
+mod rows;
 pub mod vectors;
 
 use std::path::{Path, PathBuf};

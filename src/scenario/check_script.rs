@@ -18,6 +18,10 @@ use crate::scenario::workload::Workload;
 const GROUP_STATES: [&str; 5] =
     ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"];
 
+/// States of a transactional id, by Kafka's names.
+const TRANSACTION_STATES: [&str; 6] =
+    ["Empty", "Ongoing", "PrepareCommit", "PrepareAbort", "CompleteCommit", "CompleteAbort"];
+
 /// Checks the script and every replacement of its parts.
 pub(super) fn check_scripts(check: &mut Check<'_>) {
     let scenario = check.scenario;
@@ -41,6 +45,7 @@ pub(super) fn check_scripts(check: &mut Check<'_>) {
     }
     let producers: Vec<&str> = scenario.producers.keys().collect();
     let mut consumers: Vec<String> = Vec::new();
+    let mut transactional_ids: Vec<String> = Vec::new();
     if check.problems.is_empty() {
         for variant in scenario.variant_names() {
             let resolved = scenario.resolve(variant);
@@ -49,6 +54,10 @@ pub(super) fn check_scripts(check: &mut Check<'_>) {
                     consumers.push(name.to_owned());
                 }
             }
+            let producers = resolved.iter().flat_map(|r| r.producers.iter());
+            let settings = producers.flat_map(|(_, producer)| producer.config.iter());
+            let ids = settings.filter(|(name, _)| *name == "transactional.id");
+            transactional_ids.extend(ids.map(|(_, id)| id.0.clone()));
         }
     }
     let known = Known {
@@ -56,6 +65,7 @@ pub(super) fn check_scripts(check: &mut Check<'_>) {
         topics: scenario.topics.keys().collect(),
         producers,
         consumers: consumers.iter().map(String::as_str).collect(),
+        transactional_ids: transactional_ids.iter().map(String::as_str).collect(),
         rules,
         observed,
         workload,
@@ -129,6 +139,7 @@ struct Known<'a> {
     topics: Vec<&'a str>,
     producers: Vec<&'a str>,
     consumers: Vec<&'a str>,
+    transactional_ids: Vec<&'a str>,
     rules: Vec<&'a str>,
     observed: Vec<&'a str>,
     workload: Option<Workload>,
@@ -164,6 +175,13 @@ impl Script<'_, '_, '_> {
         if self.known.complete {
             let known = self.known.producers.clone();
             self.one_of("producer", name, &known);
+        }
+    }
+
+    fn transactional_id(&mut self, id: &str) {
+        if self.known.complete {
+            let known = self.known.transactional_ids.clone();
+            self.one_of("transactional.id", id, &known);
         }
     }
 
@@ -428,6 +446,8 @@ impl Script<'_, '_, '_> {
                 }
             }
             Condition::LeaderElected(topic, n)
+            | Condition::LastStableOffset(topic, n, _)
+            | Condition::Markers(topic, n, ..)
             | Condition::NoLeader(topic, n)
             | Condition::HighWatermark(topic, n, _)
             | Condition::Isr(topic, n, _) => self.partition(topic, *n),
@@ -444,6 +464,10 @@ impl Script<'_, '_, '_> {
             Condition::LogEnd(node, p, _) | Condition::LogStart(node, p, _) => {
                 self.broker(node);
                 self.partition(&p.topic, p.partition);
+            }
+            Condition::Transaction(id, state) => {
+                self.transactional_id(id);
+                self.one_of("state of a transaction", state, &TRANSACTION_STATES);
             }
             Condition::Group(group, state) => {
                 self.group(group);
@@ -499,6 +523,7 @@ impl Script<'_, '_, '_> {
             Probe::Outcomes(name) | Probe::ShortestRun(name) => self.producer(name),
             Probe::Log(node, p)
             | Probe::HighWatermark(node, p)
+            | Probe::LastStableOffset(node, p)
             | Probe::LogStart(node, p)
             | Probe::Segments(node, p)
             | Probe::LogEnd(node, p) => {
@@ -506,6 +531,7 @@ impl Script<'_, '_, '_> {
                 self.partition(&p.topic, p.partition);
             }
             Probe::Logs(p)
+            | Probe::Records(p)
             | Probe::Leader(p)
             | Probe::LeaderEpoch(p)
             | Probe::Replicas(p)
@@ -513,7 +539,12 @@ impl Script<'_, '_, '_> {
             | Probe::Elr(p) => {
                 self.partition(&p.topic, p.partition);
             }
-            Probe::Reads(topic) | Probe::Snapshot(topic) => self.topic(topic),
+            Probe::Reads(topic) | Probe::ReadsCommitted(topic) | Probe::Snapshot(topic) => {
+                self.topic(topic);
+            }
+            Probe::TransactionState(id) | Probe::TransactionPartitions(id) => {
+                self.transactional_id(id);
+            }
         }
     }
 }

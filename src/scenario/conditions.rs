@@ -5,10 +5,11 @@ use crate::event::GroupState;
 use crate::scenario::code::Code;
 use crate::scenario::settle;
 use crate::scenario::state::State;
-use crate::scenario::step::Condition;
+use crate::scenario::step::{Condition, Marker};
 use crate::scenario::value::TopicPartition;
 use crate::sim::NodeState;
 use crate::view::cluster::message::Told;
+use crate::view::cluster::replica::Says;
 
 /// True when `condition` holds. What names something this variant does not have is false. `sending` are the
 /// producers for which the script still has messages to send in the background.
@@ -63,6 +64,20 @@ fn check(state: &State, code: &Code, sending: &[&str], condition: &Condition) ->
         Condition::HighWatermark(topic, n, offset) => {
             let partition = view.partition(state.partition(topic, *n)?);
             partition.leader_replica()?.high_watermark.0 >= *offset
+        }
+        Condition::LastStableOffset(topic, n, offset) => {
+            let partition = view.partition(state.partition(topic, *n)?);
+            partition.leader_replica()?.last_stable_offset().0 >= *offset
+        }
+        Condition::Markers(topic, n, marker, count) => {
+            let leader = view.partition(state.partition(topic, *n)?).leader_replica()?;
+            let wanted = Says::Marker(*marker == Marker::Commit);
+            let found = leader.records_on_disk(state.batches()).filter(|r| r.says == wanted);
+            found.count() as u64 >= *count
+        }
+        Condition::Transaction(id, name) => {
+            let id = state.names().find_transactional_id(id)?;
+            view.transactions[id.index()].state?.name() == name
         }
         other => return check_reading(state, code, sending, other),
     })

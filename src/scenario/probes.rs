@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::config::IsolationLevel;
 use crate::base::error::Exception;
 use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
 use crate::event::RebalanceCallback;
@@ -13,6 +14,7 @@ use crate::scenario::step::Probe;
 use crate::scenario::value::Fact;
 use crate::sim::NodeState;
 use crate::view::cluster::message::Told;
+use crate::view::cluster::replica::Says;
 
 /// What `probe` finds. What names something this variant does not have is [`Fact::None`]. `seen` is how many of the
 /// polled ids an earlier look at the same consumer took.
@@ -219,6 +221,21 @@ fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
             let replicas = view.partition(id).replicas.iter();
             Fact::Map(replicas.map(|r| (r.broker.to_string(), log(state, id, r.broker))).collect())
         }
+        Probe::Records(at) => records(state, state.at(at)?),
+        Probe::LastStableOffset(node, at) => {
+            let replica = view.partition(state.at(at)?).replica(state.broker(node)?)?;
+            number(replica.last_stable_offset().0)
+        }
+        Probe::ReadsCommitted(topic) => reads(state, topic, IsolationLevel::ReadCommitted)?,
+        Probe::TransactionState(id) => {
+            let id = state.names().find_transactional_id(id)?;
+            let known = view.transactions[id.index()].state;
+            known.map_or(Fact::None, |known| text(known.name()))
+        }
+        Probe::TransactionPartitions(id) => {
+            let id = state.names().find_transactional_id(id)?;
+            partitions(state, &view.transactions[id.index()].partitions)
+        }
         Probe::Leader(at) => {
             view.partition(state.at(at)?).leader.map_or(Fact::None, |leader| number(leader.0))
         }
@@ -242,7 +259,7 @@ fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
             let replica = view.partition(state.at(at)?).replica(state.broker(node)?)?;
             Fact::List(replica.segments.iter().map(|base| number(base.0)).collect())
         }
-        Probe::Reads(topic) => reads(state, topic)?,
+        Probe::Reads(topic) => reads(state, topic, IsolationLevel::ReadUncommitted)?,
         Probe::Snapshot(topic) => snapshot(state, topic)?,
         _ => return None,
     })
@@ -261,14 +278,55 @@ fn topic_partitions(state: &State, topic: &str) -> Option<Vec<(u32, PartitionId)
     Some(partitions.iter().map(|id| (state.names().partitions[id.index()].index, *id)).collect())
 }
 
-/// What a fresh reader gets: everything below the leader's high watermark.
-fn reads(state: &State, topic: &str) -> Option<Fact> {
+/// The logs of all replicas, record by record. Producers are P1, P2, … in the order in which they come first.
+fn records(state: &State, partition: PartitionId) -> Fact {
+    let mut producers: Vec<i64> = Vec::new();
+    let mut logs = BTreeMap::new();
+    for replica in &state.view.partition(partition).replicas {
+        let rows = replica.records_on_disk(state.batches()).map(|record| {
+            let name = match record.says {
+                Says::Message(id) => state.names().message(id),
+                Says::Marker(true) => "COMMIT".to_owned(),
+                Says::Marker(false) => "ABORT".to_owned(),
+            };
+            let known = producers.iter().position(|id| *id == record.producer_id);
+            let place = known.unwrap_or_else(|| {
+                producers.push(record.producer_id);
+                producers.len() - 1
+            });
+            let control = matches!(record.says, Says::Marker(_));
+            Fact::List(vec![
+                number(record.offset.0),
+                text(name),
+                number(record.epoch.0),
+                text(format!("P{}", place + 1)),
+                number(record.producer_epoch),
+                number(record.sequence),
+                Fact::Bool(control),
+            ])
+        });
+        logs.insert(replica.broker.to_string(), Fact::List(rows.collect()));
+    }
+    Fact::Map(logs)
+}
+
+/// What a fresh reader gets: everything below the leader's high watermark, or below its last stable offset without
+/// what is aborted.
+fn reads(state: &State, topic: &str, isolation: IsolationLevel) -> Option<Fact> {
     let mut by_partition = BTreeMap::new();
     for (index, id) in topic_partitions(state, topic)? {
         let mut readable = Vec::new();
         if let Some(leader) = state.view.partition(id).leader_replica() {
+            let (end, aborted) = match isolation {
+                IsolationLevel::ReadUncommitted => (leader.high_watermark, Vec::new()),
+                IsolationLevel::ReadCommitted => {
+                    let end = leader.last_stable_offset();
+                    (end, leader.aborted_before(end, state.batches()))
+                }
+            };
             for (offset, message, _) in state.log(id, leader.broker) {
-                if (leader.log_start.0..leader.high_watermark.0).contains(&offset) {
+                let is_aborted = aborted.binary_search(&Offset(offset)).is_ok();
+                if (leader.log_start.0..end.0).contains(&offset) && !is_aborted {
                     let name = text(state.names().message(message));
                     readable.push(Fact::List(vec![number(offset), name]));
                 }
@@ -302,6 +360,7 @@ fn snapshot(state: &State, topic: &str) -> Option<Fact> {
             fields.insert("leo_on_disk".to_owned(), number(r.end.0));
             if process == NodeState::Running {
                 fields.insert("hw".to_owned(), number(r.high_watermark.0));
+                fields.insert("lso".to_owned(), number(r.last_stable_offset().0));
                 fields.insert("log_start".to_owned(), number(r.log_start.0));
             }
             replicas.insert(r.broker.to_string(), Fact::Map(fields));

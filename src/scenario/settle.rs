@@ -2,10 +2,11 @@
 //!
 //! Settled means: a controller is active where a majority of them runs; producers have nothing open; every partition
 //! that can be led is led by a running broker, its ISR holds every running replica and nobody else, and high watermarks
-//! are at the log ends; groups are stable with the members that run, or empty; loops that consume have read, finished
+//! are at the log ends; transactions that are decided have their markers; groups are stable with the members that run, or empty; loops that consume have read, finished
 //! and committed everything.
 
-use crate::base::ids::{GroupId, NodeId, PartitionId};
+use crate::base::config::IsolationLevel;
+use crate::base::ids::{GroupId, NodeId, PartitionId, TransactionalId};
 use crate::event::GroupState;
 use crate::scenario::state::State;
 use crate::view::cluster::replica::PartitionView;
@@ -17,8 +18,10 @@ pub(super) fn in_motion(state: &State) -> impl Iterator<Item = String> + '_ {
     let partitions =
         (0..names.partitions.len()).filter_map(|n| partition(state, PartitionId(n as u16)));
     let groups = (0..names.groups.len()).filter_map(|n| group(state, GroupId(n as u16)));
+    let transactions = (0..names.transactional_ids.len()).filter_map(|n| transaction(state, n));
     let readers = (0..names.consumers.len()).filter_map(|n| reader(state, n as u16));
-    controller(state).into_iter().chain(producers).chain(partitions).chain(groups).chain(readers)
+    let servers = controller(state).into_iter().chain(producers).chain(partitions);
+    servers.chain(groups).chain(transactions).chain(readers)
 }
 
 /// True when nothing is in motion.
@@ -91,6 +94,18 @@ fn replicas(state: &State, id: PartitionId, p: &PartitionView) -> Option<String>
     ))
 }
 
+/// A transaction that is decided gets its markers.
+fn transaction(state: &State, n: usize) -> Option<String> {
+    let id = TransactionalId(n as u16);
+    let home = state.names().transaction_partitions[n];
+    let coordinator = state.leader(home)?;
+    let decided =
+        state.view.transactions[n].is_decided() && state.runs(NodeId::Broker(coordinator));
+    decided.then(|| {
+        format!("a transaction of {} has no marker yet", state.names().transactional_id(id))
+    })
+}
+
 fn group(state: &State, id: GroupId) -> Option<String> {
     let name = state.names().group(id);
     let group = &state.view.groups[id.index()];
@@ -150,7 +165,10 @@ fn reader(state: &State, n: u16) -> Option<String> {
         if !state.runs(NodeId::Broker(leader.broker)) {
             continue;
         }
-        let end = leader.high_watermark;
+        let end = match spec.config.isolation {
+            IsolationLevel::ReadUncommitted => leader.high_watermark,
+            IsolationLevel::ReadCommitted => leader.last_stable_offset(),
+        };
         if owned.position.is_none_or(|position| position != end) {
             return Some(format!("{name} has not read {partition} to its end, {end}"));
         }

@@ -15,7 +15,7 @@ pub use arguments::{
     Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog, Election, Every, Poll, Process,
     Rule, Send, SendOffsets, Side,
 };
-pub use condition::Condition;
+pub use condition::{Condition, Marker};
 pub use probe::Probe;
 pub use question::{Answer, Belief, Question};
 

@@ -8,6 +8,7 @@ pub mod group;
 pub mod message;
 pub mod quorum;
 pub mod replica;
+pub mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use group::{ConsumerView, GroupView, ReaderView};
 use message::MessageView;
 use quorum::QuorumView;
 use replica::{PartitionView, ReplicaView};
+use transaction::TransactionView;
 
 /// What a process does.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -117,6 +119,8 @@ pub struct ClusterView {
     pub consumers: Vec<ConsumerView>,
     /// Groups by id.
     pub groups: Vec<GroupView>,
+    /// Transactional ids by id.
+    pub transactions: Vec<TransactionView>,
     /// Readers: groups by id, then consumers by number.
     pub readers: Vec<ReaderView>,
     /// What is on the wire, by wire number.
@@ -157,6 +161,7 @@ impl ClusterView {
             messages: Paged::default(),
             consumers: vec![ConsumerView::default(); consumers],
             groups: vec![GroupView::default(); groups],
+            transactions: vec![TransactionView::default(); names.transactional_ids.len()],
             readers: vec![ReaderView::default(); groups + consumers],
             wire: BTreeMap::new(),
             counts: SendCounts::default(),

@@ -130,6 +130,7 @@ impl GroupCoordinator {
             key: KeyId::NONE,
             bytes: 100,
             timestamp: now.timestamp(),
+            is_tombstone: false,
         };
         let records: Vec<Record> = offsets.iter().map(record).collect();
         let producer = ProducerState { id: producer_id, epoch, base_sequence: Sequence(-1) };

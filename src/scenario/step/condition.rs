@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::step::Node;
 use crate::scenario::value::TopicPartition;
 
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Marker {
+    /// `COMMIT`.
+    Commit,
+    /// `ABORT`.
+    Abort,
+}
+
 /// What a script can wait for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Condition {
@@ -44,6 +53,12 @@ pub enum Condition {
     LogStart(Node, TopicPartition, i64),
     /// The leader's high watermark is at least here.
     HighWatermark(String, u32, i64),
+    /// The leader's log holds so many markers of this kind.
+    Markers(String, u32, Marker, u64),
+    /// The leader's last stable offset is at least here.
+    LastStableOffset(String, u32, i64),
+    /// The transactional id is in this state: `"Ongoing"`, `"CompleteAbort"`, …
+    Transaction(String, String),
     /// The group is in this state: `"Stable"`, `"Empty"`, …
     Group(String, String),
     /// The group is `Stable` with so many members.

@@ -45,6 +45,9 @@ pub enum Probe {
     Log(Node, TopicPartition),
     /// Every replica's log of a partition: `{"b1": [[offset, id, leader epoch]]}`.
     Logs(TopicPartition),
+    /// Every replica's log of a partition, each record with all that its batch says: `{"b1": [[offset, id, leader epoch,
+    /// "P1", producer epoch, sequence, control]]}`; control records are `"COMMIT"` and `"ABORT"`.
+    Records(TopicPartition),
     /// Number of the leader, or none.
     Leader(TopicPartition),
     /// Leader epoch.
@@ -57,6 +60,8 @@ pub enum Probe {
     Elr(TopicPartition),
     /// High watermark of a replica.
     HighWatermark(Node, TopicPartition),
+    /// Last stable offset of a replica.
+    LastStableOffset(Node, TopicPartition),
     /// Log start of a replica.
     LogStart(Node, TopicPartition),
     /// Log end of a replica.
@@ -65,6 +70,12 @@ pub enum Probe {
     Segments(Node, TopicPartition),
     /// What a fresh reader finds in a topic, by partition: `{"0": [[offset, id]]}`.
     Reads(String),
+    /// The same for a fresh reader with `isolation.level=read_committed`.
+    ReadsCommitted(String),
+    /// State of a transactional id, or none: `"Ongoing"`.
+    TransactionState(String),
+    /// Partitions of the transaction of a transactional id that is not complete: `["orders-0"]`.
+    TransactionPartitions(String),
     /// The cluster as a recording's snapshot has it: `{"live_brokers": [..], "p0": {..}}` of one topic.
     Snapshot(String),
 }

@@ -10,6 +10,7 @@ use crate::event::{Event, EventKind, FaultKind, RebalanceCallback};
 use crate::view::cluster::group::HandedSlice;
 use crate::view::cluster::message::{Processing, Removal, Told};
 use crate::view::cluster::replica::{Acting, Cut, CutReason, Election, LogEntry, ReplicaView};
+use crate::view::cluster::transaction::PendingOffset;
 use crate::view::cluster::{ClusterView, ProcessState, WireMessage};
 
 impl ClusterView {
@@ -126,6 +127,9 @@ impl ClusterView {
             EventKind::HighWatermark { partition, offset } => {
                 self.replica_mut(partition, b).high_watermark = offset;
             }
+            EventKind::LastStableOffset { partition, offset } => {
+                self.replica_mut(partition, b).last_stable = Some(offset);
+            }
             EventKind::LogStart { partition, offset } => {
                 self.replica_mut(partition, b).start_at(offset);
             }
@@ -165,8 +169,10 @@ impl ClusterView {
             | EventKind::MemberTarget { .. }
             | EventKind::MemberEpoch { .. }
             | EventKind::MemberReleased { .. }
+            | EventKind::OffsetPending { .. }
+            | EventKind::PendingDropped { .. }
             | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
-            _ => {}
+            _ => self.apply_transactions(b, seq, event),
         }
     }
 
@@ -222,6 +228,8 @@ impl ClusterView {
         | EventKind::MemberTarget { group, .. }
         | EventKind::MemberEpoch { group, .. }
         | EventKind::MemberReleased { group, .. }
+        | EventKind::OffsetPending { group, .. }
+        | EventKind::PendingDropped { group, .. }
         | EventKind::OffsetCommitted { group, .. }) = kind
         else {
             return;
@@ -254,7 +262,48 @@ impl ClusterView {
             }
             EventKind::OffsetCommitted { partition, offset, .. } => {
                 group.commit(partition, offset, seq);
+                group.pending.retain(|pending| pending.partition != partition);
             }
+            EventKind::OffsetPending { partition, offset, producer_id, .. } => {
+                let same =
+                    |p: &PendingOffset| (p.producer_id, p.partition) == (producer_id, partition);
+                group.pending.retain(|pending| !same(pending));
+                group.pending.push(PendingOffset { producer_id, partition, offset, seq });
+            }
+            EventKind::PendingDropped { producer_id, .. } => {
+                group.pending.retain(|pending| pending.producer_id != producer_id);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a transaction coordinator says; as of groups, the one of the highest epoch is believed.
+    fn apply_transactions(&mut self, b: BrokerId, seq: EventSeq, event: &Event) {
+        let (EventKind::TransactionLoaded { id }
+        | EventKind::TransactionChanged { id, .. }
+        | EventKind::TransactionPartition { id, .. }) = event.kind
+        else {
+            return;
+        };
+        let home = self.names.transaction_partitions[id.index()];
+        let coordinator_epoch = self.replica_mut(home, b).epoch();
+        let transaction = &mut self.transactions[id.index()];
+        if transaction.coordinator.is_some_and(|coordinator| coordinator != b)
+            && !matches!(event.kind, EventKind::TransactionLoaded { .. })
+        {
+            return;
+        }
+        match event.kind {
+            EventKind::TransactionLoaded { .. }
+                if coordinator_epoch >= transaction.coordinator_epoch =>
+            {
+                transaction.reload(b, coordinator_epoch);
+            }
+            EventKind::TransactionChanged { state, producer_id, epoch, .. } => {
+                transaction.coordinator = Some(b);
+                transaction.change(state, (producer_id, epoch), (event.at, seq));
+            }
+            EventKind::TransactionPartition { partition, .. } => transaction.add(partition),
             _ => {}
         }
     }

@@ -12,6 +12,7 @@ use crate::base::ids::{
 use crate::event::GroupState;
 use crate::view::cluster::ProcessState;
 use crate::view::cluster::message::Processing;
+use crate::view::cluster::transaction::PendingOffset;
 use crate::view::paged::Paged;
 
 /// Records that `poll()` returned.
@@ -169,6 +170,8 @@ pub struct GroupView {
     pub members: Vec<MemberView>,
     /// Its committed offsets by partition.
     pub committed: Vec<Committed>,
+    /// Offsets that count once their transaction commits, oldest first.
+    pub pending: Vec<PendingOffset>,
     /// The commits that went farther than any before them, by partition, oldest first.
     pub advances: BTreeMap<PartitionId, Paged<(Offset, EventSeq)>>,
 }
@@ -209,6 +212,7 @@ impl GroupView {
     pub(super) fn reload(&mut self, coordinator: BrokerId, epoch: LeaderEpoch) {
         self.members.clear();
         self.committed.clear();
+        self.pending.clear();
         self.change(GroupState::Empty, Generation(0));
         self.target_epoch = 0;
         (self.coordinator, self.epoch) = (Some(coordinator), epoch);

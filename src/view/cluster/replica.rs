@@ -1,7 +1,9 @@
 //! Partitions and replicas as a person with eyes everywhere sees them: the registration of the controller, and each
 //! broker's log, whether its process is alive or not.
 
-use crate::base::batch::BatchTable;
+use std::collections::BTreeMap;
+
+use crate::base::batch::{BatchKind, BatchTable, RecordBody};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, Offset};
 use crate::base::time::{Duration, Time};
@@ -16,6 +18,32 @@ pub struct LogEntry {
     pub batch: BatchHandle,
     /// The leader epoch it was appended under.
     pub epoch: LeaderEpoch,
+}
+
+/// What a record in a segment file says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Says {
+    /// It is an application's.
+    Message(MessageId),
+    /// It ends a transaction: committed or not.
+    Marker(bool),
+}
+
+/// A record in a segment file. -1 stands for a producer id, epoch or sequence that it does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskRecord {
+    /// Where it is.
+    pub offset: Offset,
+    /// What it says.
+    pub says: Says,
+    /// The leader epoch it was appended under.
+    pub epoch: LeaderEpoch,
+    /// Whose.
+    pub producer_id: i64,
+    /// Of which epoch.
+    pub producer_epoch: i16,
+    /// Its sequence number.
+    pub sequence: i32,
 }
 
 /// What a replica believes its part is.
@@ -72,6 +100,8 @@ pub struct ReplicaView {
     pub end: Offset,
     /// The high watermark it knows.
     pub high_watermark: Offset,
+    /// The last stable offset as it was said last; `None` while there was no transaction.
+    pub last_stable: Option<Offset>,
     /// The first offset it keeps.
     pub log_start: Offset,
     /// Base offsets of its segments; the last is the active one.
@@ -96,6 +126,7 @@ impl ReplicaView {
             log: Paged::default(),
             end: Offset(0),
             high_watermark: Offset(0),
+            last_stable: None,
             log_start: Offset(0),
             segments: vec![Offset(0)],
             cleaned: Offset(0),
@@ -112,6 +143,11 @@ impl ReplicaView {
             Acting::Unknown => LeaderEpoch::NONE,
             Acting::Leader(epoch) | Acting::Follower { epoch, .. } => epoch,
         }
+    }
+
+    /// The last stable offset: `read_committed` readers see nothing from here on.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.last_stable.unwrap_or(self.high_watermark).min(self.high_watermark)
     }
 
     /// True for whoever acts as leader, deposed or not.
@@ -150,7 +186,7 @@ impl ReplicaView {
             let base = entry.base_offset;
             batches.records(entry.batch).enumerate().filter_map(move |(n, record)| {
                 match record.body {
-                    crate::base::batch::RecordBody::Message(id) => {
+                    RecordBody::Message(id) => {
                         Some((base + n as i64, id)).filter(|(at, _)| *at >= from)
                     }
                     _ => None,
@@ -175,12 +211,66 @@ impl ReplicaView {
         self.log.iter().flat_map(move |entry| {
             let LogEntry { base_offset, batch, epoch } = *entry;
             batches.records(batch).enumerate().filter_map(move |(n, record)| match record.body {
-                crate::base::batch::RecordBody::Message(id) => {
-                    Some((base_offset + n as i64, id, epoch))
-                }
+                RecordBody::Message(id) => Some((base_offset + n as i64, id, epoch)),
                 _ => None,
             })
         })
+    }
+
+    /// Every record of applications and every control record on the disk, as a reader of segment files finds them.
+    pub fn records_on_disk<'a>(
+        &'a self,
+        batches: &'a BatchTable,
+    ) -> impl Iterator<Item = DiskRecord> + 'a {
+        self.log.iter().flat_map(move |entry| {
+            let LogEntry { base_offset, batch, epoch } = *entry;
+            let producer = batches[batch].producer;
+            batches.records(batch).enumerate().filter_map(move |(n, record)| {
+                let says = match record.body {
+                    RecordBody::Message(id) => Says::Message(id),
+                    RecordBody::EndTransactionMarker { committed, .. } => Says::Marker(committed),
+                    _ => return None,
+                };
+                let sequence = producer.map_or(-1, |p| p.base_sequence.0);
+                let sequence =
+                    if sequence < 0 { sequence } else { sequence.wrapping_add(n as i32) };
+                Some(DiskRecord {
+                    offset: base_offset + n as i64,
+                    says,
+                    epoch,
+                    producer_id: producer.map_or(-1, |p| p.id),
+                    producer_epoch: producer.map_or(-1, |p| p.epoch.0),
+                    sequence,
+                })
+            })
+        })
+    }
+
+    /// Where the transactions of a reader of this replica end: the aborted records below `to`, by offset. A record is
+    /// aborted when the next marker of its producer says so; one without a marker below `to` is of nobody yet.
+    pub fn aborted_before(&self, to: Offset, batches: &BatchTable) -> Vec<Offset> {
+        let mut open: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
+        let mut aborted = Vec::new();
+        for entry in self.log.iter().take_while(|entry| entry.base_offset < to) {
+            let batch = &batches[entry.batch];
+            let Some(producer) = batch.producer else { continue };
+            match batch.kind {
+                BatchKind::Plain => {}
+                BatchKind::Transactional => {
+                    let offsets = (0..batch.count).map(|n| entry.base_offset + i64::from(n));
+                    open.entry(producer.id).or_default().extend(offsets);
+                }
+                BatchKind::Control => {
+                    let ended = open.remove(&producer.id).unwrap_or_default();
+                    let body = batches.record(entry.batch, 0).body;
+                    if matches!(body, RecordBody::EndTransactionMarker { committed: false, .. }) {
+                        aborted.extend(ended);
+                    }
+                }
+            }
+        }
+        aborted.sort_unstable();
+        aborted
     }
 
     /// The log begins at `offset` from now on. One that ended before starts over there, empty.
@@ -241,6 +331,9 @@ impl ReplicaView {
         }
         self.flushed = self.flushed.min(to);
         self.high_watermark = self.high_watermark.min(to);
+        if self.log.is_empty() {
+            self.last_stable = None;
+        }
         removed
     }
 }
