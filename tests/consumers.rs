@@ -105,6 +105,7 @@ impl Case {
             subscription: Subscription::Topics(vec![TopicId(0)]),
             steps,
             on_revoked: None,
+            refused: None,
             starts: n == 0,
         };
         let spec = WorldSpec {

@@ -120,7 +120,7 @@ impl Default for ProducerConfig {
 }
 
 /// `auto.offset.reset`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Hash, Eq, Debug)]
 pub enum OffsetReset {
     /// `earliest`: the log start.
     Earliest,

@@ -215,6 +215,8 @@ pub enum Exception {
     IllegalArgument,
     /// `ConfigException`.
     Config,
+    /// `InvalidConfigurationException`: settings that contradict each other.
+    InvalidConfiguration,
     /// `KafkaException`.
     Kafka,
     /// `TransactionAbortedException`: the record was never sent, because the application aborts the transaction.
@@ -238,6 +240,7 @@ impl Exception {
             Self::IllegalState => "IllegalStateException",
             Self::IllegalArgument => "IllegalArgumentException",
             Self::Config => "ConfigException",
+            Self::InvalidConfiguration => "InvalidConfigurationException",
             Self::Kafka => "KafkaException",
             Self::TransactionAborted => "TransactionAbortedException",
         }

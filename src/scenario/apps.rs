@@ -9,9 +9,11 @@ use crate::event::TransactionCall;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
 use crate::kafka::producer::GroupOffsets;
+use crate::scenario::pattern::Pattern;
 use crate::scenario::schema::{Consumer, LoopStep, OnRevoked};
 use crate::scenario::state::State;
 use crate::scenario::step::{AskOffsets, CommitHow, SendOffsets, Step};
+use crate::scenario::value::TopicPartition;
 use crate::sim::world::ConsumerSpec;
 
 /// What a consumer reads.
@@ -19,7 +21,7 @@ pub(super) fn subscription(names: &Names, consumer: &Consumer) -> Subscription {
     if consumer.partitions.is_empty() {
         Subscription::Topics(consumer.topics.iter().filter_map(|t| names.find_topic(t)).collect())
     } else {
-        let find = |p: &crate::scenario::value::TopicPartition| {
+        let find = |p: &TopicPartition| {
             names.find_topic(&p.topic)?;
             names.find_partition(&p.topic, p.partition)
         };
@@ -150,11 +152,24 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             let topics = topics.iter().filter_map(|t| state.names().find_topic(t)).collect();
             (name, ConsumerCall::Subscribe(topics))
         }
-        Step::Unsubscribe(name) => (name, ConsumerCall::Unsubscribe),
-        Step::Assign(name, partitions) => {
-            let partitions = partitions.iter().filter_map(|p| state.at(p)).collect();
-            (name, ConsumerCall::Assign(partitions))
+        Step::SubscribePattern(name, pattern) => {
+            let fits = Pattern::parse(pattern).ok()?;
+            let topics = state.names().topics.iter().enumerate();
+            let topics = topics.filter(|(_, topic)| !topic.internal && fits.matches(&topic.name));
+            let topics = topics.map(|(n, _)| TopicId(n as u16)).collect();
+            (name, ConsumerCall::SubscribePattern(topics))
         }
+        Step::Unsubscribe(name) => (name, ConsumerCall::Unsubscribe),
+        Step::SeekToBeginning(name, of) => {
+            (name, ConsumerCall::SeekTo(partitions(state, of), LogBound::Beginning))
+        }
+        Step::SeekToEnd(name, of) => {
+            (name, ConsumerCall::SeekTo(partitions(state, of), LogBound::End))
+        }
+        Step::Pause(name, of) => (name, ConsumerCall::Pause(partitions(state, of))),
+        Step::Resume(name, of) => (name, ConsumerCall::Resume(partitions(state, of))),
+        Step::EnforceRebalance(name) => (name, ConsumerCall::EnforceRebalance),
+        Step::Assign(name, of) => (name, ConsumerCall::Assign(partitions(state, of))),
         Step::Seek(name, partition, to) => {
             (name, ConsumerCall::Seek(offset(state.at(partition)?, *to)))
         }
@@ -191,6 +206,10 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
         _ => return None,
     };
     Some((state.consumer(name)?, HandCall::Consumer(call)))
+}
+
+fn partitions(state: &State, named: &[TopicPartition]) -> Vec<PartitionId> {
+    named.iter().filter_map(|p| state.at(p)).collect()
 }
 
 fn list_offsets(state: &State, ask: &AskOffsets, end: LogBound) -> ConsumerCall {

@@ -18,7 +18,9 @@ use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{
     Cluster, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
 };
-use crate::scenario::settings::{SettingFault, config_of, config_over, era_of, features_of};
+use crate::scenario::settings::{
+    SettingFault, config_of, config_over, consumer_config, era_of, features_of,
+};
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
 use crate::sim::network::NetworkConfig;
@@ -73,16 +75,22 @@ pub fn build(
     }
     let mut consumers = Vec::new();
     for (name, consumer) in resolved.consumers.iter() {
-        let config = config_of::<ConsumerConfig>(&consumer.config).unwrap_or_else(|faults| {
-            refused(name, faults);
-            ConsumerConfig::default()
-        });
+        let config = consumer_config(&consumer.config, consumer.group.is_some());
+        let mut throws = None;
+        match &config {
+            Err(faults) if consumer.start == StartAt::ByScript => {
+                throws = faults.iter().find_map(SettingFault::exception);
+            }
+            Err(faults) => refused(name, faults.clone()),
+            Ok(_) => {}
+        }
         consumers.push(ConsumerSpec {
-            config,
+            config: config.unwrap_or_default(),
             group: consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str())),
             subscription: apps::subscription(&names, consumer),
             steps: consumer.steps.iter().map(apps::loop_step).collect(),
             on_revoked: consumer.on_revoked.map(apps::on_revoked),
+            refused: throws,
             starts: consumer.start == StartAt::AtOnce,
         });
     }

@@ -1,6 +1,7 @@
 //! Checking the calls of consumers and of transactional producers by hand.
 
 use crate::scenario::check_script::Script;
+use crate::scenario::pattern::Pattern;
 use crate::scenario::step::Step;
 
 impl Script<'_, '_, '_> {
@@ -13,9 +14,19 @@ impl Script<'_, '_, '_> {
                     self.topic(topic);
                 }
             }
-            Step::Unsubscribe(name) => self.consumer(name),
+            Step::SubscribePattern(name, pattern) => {
+                self.consumer(name);
+                if let Err(message) = Pattern::parse(pattern) {
+                    self.problem(pattern, &message, None);
+                }
+            }
+            Step::Unsubscribe(name) | Step::EnforceRebalance(name) => self.consumer(name),
             Step::CloseWithin(name, _) => self.client(name),
-            Step::Assign(name, partitions) => {
+            Step::Assign(name, partitions)
+            | Step::SeekToBeginning(name, partitions)
+            | Step::SeekToEnd(name, partitions)
+            | Step::Pause(name, partitions)
+            | Step::Resume(name, partitions) => {
                 self.consumer(name);
                 for p in partitions {
                     self.partition(&p.topic, p.partition);

@@ -517,7 +517,8 @@ impl Script<'_, '_, '_> {
             | Probe::Returned(name)
             | Probe::Polled(name)
             | Probe::Processed(name)
-            | Probe::Assigned(name) => self.consumer(name),
+            | Probe::Assigned(name)
+            | Probe::Paused(name) => self.consumer(name),
             Probe::Exception(name) | Probe::Callbacks(name) => self.client(name),
             Probe::AdminException | Probe::ActiveController | Probe::ControllerEpoch => {}
             Probe::Outcomes(name) | Probe::ShortestRun(name) => self.producer(name),

@@ -18,6 +18,7 @@ pub mod expect;
 pub mod library;
 pub mod load;
 pub mod notes;
+mod pattern;
 mod pieces;
 mod probes;
 pub mod recording;

@@ -111,6 +111,7 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
     | Probe::Polled(name)
     | Probe::Processed(name)
     | Probe::Assigned(name)
+    | Probe::Paused(name)
     | Probe::Callbacks(name)
     | Probe::Exception(name)) = probe
     else {
@@ -127,6 +128,9 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         Probe::Polled(_) => ids(state, notes.polled.iter().skip(seen).copied()),
         Probe::Processed(_) => ids(state, notes.processed.iter().copied()),
         Probe::Assigned(_) => partitions(state, &owned(state, n)),
+        Probe::Paused(_) => {
+            partitions(state, &state.sim.consumer(n).consumer().paused().collect::<Vec<_>>())
+        }
         Probe::Callbacks(_) => Fact::List(
             notes
                 .callbacks

@@ -5,9 +5,11 @@ use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicCon
 use crate::base::era::Era;
 use crate::base::error::Exception;
 use crate::base::features::{self, Features};
-use crate::base::properties::{self, Configurable, KAFKA_EXCEPTION, Problem, PropertyError};
+use crate::base::properties::{
+    self, Configurable, KAFKA_EXCEPTION, Problem, PropertyError, WITHOUT_GROUP_ID,
+};
 use crate::scenario::diagnostics::did_you_mean;
-use crate::scenario::schema::Settings;
+use crate::scenario::schema::{Consumer, Settings};
 
 /// One setting that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +35,10 @@ impl SettingFault {
     /// What the constructor of a client throws because of it.
     pub fn exception(&self) -> Option<Exception> {
         match self.problem {
-            Some(Problem::Refused(KAFKA_EXCEPTION)) => Some(Exception::Kafka),
+            Some(Problem::Refused(KAFKA_EXCEPTION | WITHOUT_GROUP_ID)) => Some(Exception::Kafka),
+            Some(Problem::Refused("InvalidConfigurationException")) => {
+                Some(Exception::InvalidConfiguration)
+            }
             Some(Problem::Refused(_)) => Some(Exception::Config),
             _ => None,
         }
@@ -92,9 +97,30 @@ pub fn check_producer(settings: &Settings) -> Vec<SettingFault> {
     config_of::<ProducerConfig>(settings).err().unwrap_or_default()
 }
 
+/// The config of a consumer with or without a group, or everything that is wrong with it.
+pub fn consumer_config(
+    settings: &Settings,
+    has_group: bool,
+) -> Result<ConsumerConfig, Vec<SettingFault>> {
+    let mut config = properties::Settings::<ConsumerConfig>::new();
+    let mut faults: Vec<SettingFault> = Vec::new();
+    for (name, value) in settings.iter() {
+        faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));
+    }
+    let finished = if has_group { config.finish() } else { config.finish_without_group() };
+    match finished {
+        Ok((config, _notes)) if faults.is_empty() => Ok(config),
+        Ok(_) => Err(faults),
+        Err(errors) => {
+            faults.extend(errors.into_iter().map(SettingFault::from));
+            Err(faults)
+        }
+    }
+}
+
 /// What is wrong with the settings of a consumer.
-pub fn check_consumer(settings: &Settings) -> Vec<SettingFault> {
-    config_of::<ConsumerConfig>(settings).err().unwrap_or_default()
+pub fn check_consumer(consumer: &Consumer) -> Vec<SettingFault> {
+    consumer_config(&consumer.config, consumer.group.is_some()).err().unwrap_or_default()
 }
 
 /// The era of a cluster, or what is wrong with its name.

@@ -103,6 +103,8 @@ pub enum Step {
     // --- consumers by hand ----------------------------------------------------------------------------------------
     /// `subscribe(topics)`.
     Subscribe(String, Vec<String>),
+    /// `subscribe(pattern)`.
+    SubscribePattern(String, String),
     /// `unsubscribe()`.
     Unsubscribe(String),
     /// `assign(partitions)`.
@@ -115,6 +117,16 @@ pub enum Step {
     Commit(Commit),
     /// `seek(partition, offset)`.
     Seek(String, TopicPartition, i64),
+    /// `seekToBeginning(partitions)`; of all that are assigned where none is named.
+    SeekToBeginning(String, Vec<TopicPartition>),
+    /// `seekToEnd(partitions)`; of all that are assigned where none is named.
+    SeekToEnd(String, Vec<TopicPartition>),
+    /// `pause(partitions)`.
+    Pause(String, Vec<TopicPartition>),
+    /// `resume(partitions)`.
+    Resume(String, Vec<TopicPartition>),
+    /// `enforceRebalance()`.
+    EnforceRebalance(String),
     /// `position(partition, timeout)`.
     Position(AskPartition),
     /// `committed(partition, timeout)`.
@@ -186,6 +198,8 @@ mod tests {
             r#"[Kill(ActiveController),Await(ControllerIs(Controller(2))),AwaitNot("5s",NoController)]"#,
             r#"[Await(ControllerElected),Observe("c",ActiveController),Observe("e",ControllerEpoch)]"#,
             r#"[CutOff([ActiveController,Broker(1)],[Controller(2),Client("p")])]"#,
+            r#"[Pause("A",["t-0"]),Resume("A",["t-0"]),SeekToBeginning("A",[]),SeekToEnd("A",["t-0"])]"#,
+            r#"[SubscribePattern("A","t.*"),EnforceRebalance("A"),Observe("x",Paused("A"))]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[DeleteRecords("t-0",-1)]"#,

@@ -314,7 +314,11 @@ impl Check<'_> {
             collect(format!("producers.{name}"), found);
         }
         for (name, consumer) in resolved.consumers.iter() {
-            let mut found = settings::check_consumer(&consumer.config);
+            let mut found = settings::check_consumer(consumer);
+            let refused = found.iter().any(|fault| fault.exception().is_some());
+            if consumer.start == StartAt::ByScript && refused {
+                found.retain(|fault| !fault.by_kafka && !fault.is_not_modelled());
+            }
             found.retain(|fault| !(fault.by_kafka && allowed(name)));
             let place = match &consumer.group {
                 Some(group) if self.scenario.consumers.get(name).is_none() => {
@@ -375,10 +379,8 @@ impl Check<'_> {
                 let Some(resolved) = self.scenario.resolve(variant) else { return };
                 let refused =
                     resolved.producers.get(client).map(|p| settings::check_producer(&p.config));
-                let refused = refused.or(resolved
-                    .consumers
-                    .get(client)
-                    .map(|c| settings::check_consumer(&c.config)));
+                let refused =
+                    refused.or(resolved.consumers.get(client).map(settings::check_consumer));
                 match refused {
                     None => self.problem(
                         self.places.find(place, client),

@@ -148,9 +148,12 @@ impl Simulation {
     fn fault(&mut self, node: NodeId, kind: FaultKind) {
         use NodeState::{Down, Frozen, Running};
         let refused = |n: u16| self.spec.by_script.iter().find(|(m, _)| *m == n).and_then(|s| s.1);
-        if let (FaultKind::Start, NodeId::Producer(n)) = (kind, node)
-            && let Some(exception) = refused(n)
-        {
+        let exception = match node {
+            NodeId::Producer(n) => refused(n),
+            NodeId::Consumer(n) => self.spec.consumers[usize::from(n)].refused,
+            _ => None,
+        };
+        if let (FaultKind::Start, Some(exception)) = (kind, exception) {
             self.record(self.script_cause, node, EventKind::Threw { exception });
             return;
         }

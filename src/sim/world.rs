@@ -54,6 +54,8 @@ pub struct ConsumerSpec {
     pub steps: Vec<LoopStep>,
     /// What it does when partitions are taken away.
     pub on_revoked: Option<OnRevoked>,
+    /// What its constructor throws when the script starts it.
+    pub refused: Option<Exception>,
     /// True when it starts at time 0.
     pub starts: bool,
 }

@@ -66,6 +66,7 @@ pub(crate) fn safe_spec(seed: u64) -> WorldSpec {
         group: Some(GroupId(0)),
         subscription: Subscription::Topics(vec![TopicId(0)]),
         on_revoked: None,
+        refused: None,
         steps: vec![
             LoopStep::POLL,
             LoopStep::Work(Duration::from_millis(1)),

@@ -3,8 +3,8 @@
 use crate::base::config::{AssignorName, Assignors, ConsumerConfig, IsolationLevel, OffsetReset};
 use crate::base::properties::value::{REBOOTSTRAP, boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
-    Configurable, Findings, Given, Kind, Problem, PropertyError, Row, Set, Settings, Support,
-    known, obeyed,
+    Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
+    Support, WITHOUT_GROUP_ID, known, obeyed,
 };
 use crate::base::time::Duration;
 
@@ -78,8 +78,7 @@ const ROWS: &[Row<ConsumerConfig>] = &[
         |c, v| { v.trim_matches('"').clone_into(&mut c.client_rack); Ok(()) }),
     no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
         Support::Only(&["classic"], "the consumer protocol comes later")),
-    no(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"],
-        Support::NotModelled("a consumer's group is where the scenario declares it")),
+    yes(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"], set_group),
     yes(["group.instance.id", "null", "", "makes a static member, which keeps its partitions over a restart"],
         set_instance),
     no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
@@ -118,6 +117,14 @@ fn set_reset(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
         ("none", OffsetReset::None),
     ];
     one_of(&value.to_ascii_lowercase(), &words).map(|reset| config.auto_offset_reset = reset)
+}
+
+/// Only the one that Kafka refuses; [`Configurable::check`] says so.
+fn set_group(_: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{NOT_MODELLED}a consumer's group is where the scenario declares it"))
 }
 
 /// `Topic.validate`, which `JoinGroupRequest.validateGroupInstanceId` goes by.
@@ -195,6 +202,11 @@ impl Configurable for ConsumerConfig {
         if given.has("reconnect.backoff.ms") && !given.has("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
             findings.notes.push("reconnect.backoff.ms alone switches its growth off".to_owned());
+        }
+        if given.has("group.id") {
+            let problem = Problem::Refused(WITHOUT_GROUP_ID);
+            let message = "must not be empty";
+            findings.errors.push(PropertyError::new("group.id", "", problem, message));
         }
         if self.heartbeat_interval >= self.session_timeout {
             // Thrown by the constructor of the heartbeat, so it arrives wrapped.

@@ -275,6 +275,9 @@ impl<C: Configurable> Settings<C> {
     }
 }
 
+/// What the constructor of a consumer throws when its `group.id` is empty.
+pub const WITHOUT_GROUP_ID: &str = "KafkaException caused by InvalidGroupIdException";
+
 /// Begins the message of a setter that refuses a value Kafka would take.
 const NOT_MODELLED: &str = "not modelled: ";
 

@@ -4,10 +4,10 @@
 //! of it one round later.
 //!
 //! A consumer reads below the high watermark; beyond it and up to the log end it gets nothing and no error. Batches
-//! are returned whole. A fetch that finds too little waits for data or for its time to run out.
+//! are returned whole. A fetch that finds too little waits for data or for its time to run out; one that begins beyond
+//! what it may read is answered empty at once.
 //!
-//! Simplified: no fetch sessions, no quotas; a consumer's fetch between the high watermark and the log end waits (Kafka
-//! answers it empty at once, `DelayedFetch.tryComplete`).
+//! Simplified: no fetch sessions, no quotas.
 
 use crate::base::config::{Defect, IsolationLevel, ReplicaSelector};
 use crate::base::era::Era;
@@ -28,7 +28,7 @@ use crate::kafka::{truncation_high_watermark, truncation_kip_101};
 #[derive(Clone, Copy)]
 struct Found {
     bytes: u32,
-    /// An error, a divergence or a better replica: nothing to wait for.
+    /// An error, a divergence, a better replica or an offset beyond what may be read: nothing to wait for.
     urgent: bool,
 }
 
@@ -96,6 +96,8 @@ impl Broker {
                         aborted.extend(aborted_in(replica, ask.offset, given, fx));
                     }
                     result.aborted_count = (aborted.len() - known) as u16;
+                    // `DelayedFetch`: whoever is beyond what it may read has nothing to wait for.
+                    found.urgent |= ask.offset > end;
                 }
             } else {
                 found.urgent = true;

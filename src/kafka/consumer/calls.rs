@@ -2,6 +2,7 @@
 //!
 //! Kafka: `ClassicKafkaConsumer`, where such a call is a loop over the network client in the application's thread.
 
+use crate::base::config::OffsetReset;
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Offset, PartitionId, TopicId};
@@ -12,7 +13,7 @@ use crate::kafka::consumer::commits::{SyncCommit, has_negative};
 use crate::kafka::consumer::coordinator::Progress;
 use crate::kafka::consumer::log_bounds::LogBounds;
 use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
-use crate::kafka::consumer::{Consumer, ConsumerCall, PolledSlice, Returned};
+use crate::kafka::consumer::{Consumer, ConsumerCall, LogBound, PolledSlice, Returned};
 use crate::kafka::effects::Effects;
 
 /// A call that blocks.
@@ -96,6 +97,7 @@ impl Consumer {
             |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
             ConsumerCall::Subscribe(topics) => self.subscribe(topics, fx),
+            ConsumerCall::SubscribePattern(topics) => self.subscribe_to(topics, true, fx),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
             ConsumerCall::Unsubscribe => Ok(self.unsubscribe(fx)),
             ConsumerCall::Poll { timeout, quiet } => {
@@ -108,6 +110,14 @@ impl Consumer {
             }
             ConsumerCall::Commit { sync, offsets } => self.commit(now, sync, offsets, fx),
             ConsumerCall::Seek(to) => self.seek(to, fx),
+            ConsumerCall::SeekTo(partitions, bound) => self.seek_to(partitions, bound),
+            ConsumerCall::Pause(partitions) => self.pause(&partitions, true),
+            ConsumerCall::Resume(partitions) => self.pause(&partitions, false),
+            ConsumerCall::EnforceRebalance => {
+                self.group.ok_or(Exception::IllegalState)?;
+                self.membership.rejoin_needed = true;
+                Ok(Some(Returned::Done))
+            }
             ConsumerCall::Committed { partition, timeout } => {
                 self.group.ok_or(Exception::InvalidGroupId)?;
                 self.call = Some(Call::Committed { partition, deadline: within(timeout) });
@@ -137,12 +147,24 @@ impl Consumer {
         }
     }
 
-    fn subscribe(&mut self, mut topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
+    fn subscribe(&mut self, topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
         self.group.ok_or(Exception::InvalidGroupId)?;
         if topics.is_empty() {
             return Ok(self.unsubscribe(fx));
         }
-        if self.subscriptions.kind == SubscriptionType::Partitions {
+        self.subscribe_to(topics, false, fx)
+    }
+
+    fn subscribe_to(
+        &mut self,
+        mut topics: Vec<TopicId>,
+        by_pattern: bool,
+        fx: &mut Effects,
+    ) -> Outcome {
+        self.group.ok_or(Exception::InvalidGroupId)?;
+        // Subscriptions to topics, partitions and pattern are mutually exclusive.
+        let (kind, other) = (self.subscriptions.kind, self.subscriptions.by_pattern != by_pattern);
+        if kind == SubscriptionType::Partitions || (kind == SubscriptionType::Topics && other) {
             return Err(Exception::IllegalState);
         }
         topics.sort_unstable();
@@ -153,6 +175,7 @@ impl Consumer {
             self.network.metadata_mut().request_update_for_new_topic();
         }
         self.subscriptions.kind = SubscriptionType::Topics;
+        self.subscriptions.by_pattern = by_pattern;
         self.subscriptions.topics = topics;
         Ok(Some(Returned::Done))
     }
@@ -219,6 +242,31 @@ impl Consumer {
         self.subscriptions.get(to.partition).ok_or(Exception::IllegalState)?;
         self.set_position(to.partition, to.offset, PositionReason::Seek, fx);
         Ok(Some(Returned::Done))
+    }
+
+    /// `seekToBeginning()` and `seekToEnd()` look nothing up: the next `poll()` or `position()` does.
+    fn seek_to(&mut self, mut partitions: Vec<PartitionId>, bound: LogBound) -> Outcome {
+        if partitions.is_empty() {
+            partitions = self.subscriptions.ids().to_vec();
+        }
+        let reset = match bound {
+            LogBound::Beginning => OffsetReset::Earliest,
+            LogBound::End => OffsetReset::Latest,
+        };
+        for partition in partitions {
+            if !self.subscriptions.reset_to(partition, Some(reset)) {
+                return Err(Exception::IllegalState);
+            }
+        }
+        Ok(Some(Returned::Done))
+    }
+
+    fn pause(&mut self, partitions: &[PartitionId], paused: bool) -> Outcome {
+        if partitions.iter().all(|partition| self.subscriptions.pause(*partition, paused)) {
+            Ok(Some(Returned::Done))
+        } else {
+            Err(Exception::IllegalState)
+        }
     }
 
     /// Lets the blocked call go on as far as it can.

@@ -324,8 +324,13 @@ impl Consumer {
     ) -> Result<(Vec<PolledSlice>, bool), Exception> {
         let (mut out, mut moved) = (Vec::new(), false);
         let mut left = self.config.max_poll_records;
+        let mut paused = VecDeque::new();
         while left > 0 {
             if let Some(mut fetch) = self.fetcher.next_in_line.take() {
+                if self.subscriptions.get(fetch.partition).is_some_and(|state| state.paused) {
+                    paused.push_back(fetch);
+                    continue;
+                }
                 if !self.is_next(&fetch) {
                     continue;
                 }
@@ -345,7 +350,10 @@ impl Consumer {
                 match self.initialize(now, &fetch) {
                     Ok(true) => fetch.initialized = true,
                     Ok(false) => continue,
-                    Err(exception) if out.is_empty() => return Err(exception),
+                    Err(exception) if out.is_empty() => {
+                        self.fetcher.completed.append(&mut paused);
+                        return Err(exception);
+                    }
                     Err(_) => {
                         // The next poll throws it; this one returns what it has.
                         self.fetcher.completed.push_front(fetch);
@@ -355,6 +363,8 @@ impl Consumer {
             }
             self.fetcher.next_in_line = Some(fetch);
         }
+        // What is paused may be resumed before the next poll.
+        self.fetcher.completed.append(&mut paused);
         Ok((out, moved))
     }
 

@@ -14,8 +14,8 @@
 //!   [`log_bounds`]: `beginningOffsets` and `endOffsets`.
 //!
 //! Simplified: the coordinator shares the broker's connection (Kafka opens a second one to the same broker), so giving
-//! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no pattern
-//! subscription, pause, wakeup or interceptors.
+//! up a coordinator does not close it; metadata is never part of a rebalance (no rejoin for new partitions); no
+//! `WakeupException` or interceptors.
 
 mod calls;
 mod commits;
@@ -58,6 +58,8 @@ use positions::{FetchPosition, SubscriptionState};
 pub enum ConsumerCall {
     /// `subscribe(topics)`.
     Subscribe(Vec<TopicId>),
+    /// `subscribe(pattern)`: these topics fit it, perhaps none.
+    SubscribePattern(Vec<TopicId>),
     /// `assign(partitions)`.
     Assign(Vec<PartitionId>),
     /// `unsubscribe()`.
@@ -79,6 +81,14 @@ pub enum ConsumerCall {
     },
     /// `seek(partition, offset)`.
     Seek(PartitionOffset),
+    /// `seekToBeginning(partitions)` or `seekToEnd(partitions)`; of all that are assigned where none is named.
+    SeekTo(Vec<PartitionId>, LogBound),
+    /// `pause(partitions)`.
+    Pause(Vec<PartitionId>),
+    /// `resume(partitions)`.
+    Resume(Vec<PartitionId>),
+    /// `enforceRebalance()`.
+    EnforceRebalance,
     /// `committed(partition, timeout)`.
     Committed {
         /// Of which partition.
@@ -349,6 +359,11 @@ impl Consumer {
     pub fn group_metadata(&self) -> Option<(GroupId, Generation, MemberId)> {
         let identity = self.membership.identity;
         self.group.map(|group| (group, identity.generation, identity.member))
+    }
+
+    /// The assigned partitions that are paused.
+    pub fn paused(&self) -> impl Iterator<Item = PartitionId> + '_ {
+        self.subscriptions.iter().filter(|state| state.paused).map(|state| state.partition)
     }
 
     /// Adds this consumer to a fingerprint.

@@ -224,7 +224,7 @@ impl Consumer {
                 self.network.metadata_mut().request_update(true);
                 continue;
             };
-            let timestamp = match self.subscriptions.policy {
+            let timestamp = match self.subscriptions.reset_of(state.partition) {
                 OffsetReset::Earliest => EARLIEST,
                 OffsetReset::Latest | OffsetReset::None => LATEST,
                 OffsetReset::ByDuration(span) => now.timestamp() - span.as_millis() as i64,
@@ -269,12 +269,12 @@ impl Consumer {
             return;
         }
         self.offsets.listing.retain(|(listed, _)| *listed != id);
-        let reason = match self.subscriptions.policy {
-            OffsetReset::Earliest => PositionReason::ResetEarliest,
-            OffsetReset::Latest | OffsetReset::None => PositionReason::ResetLatest,
-            OffsetReset::ByDuration(_) => PositionReason::ResetByDuration,
-        };
         for result in results {
+            let reason = match self.subscriptions.reset_of(result.partition) {
+                OffsetReset::Earliest => PositionReason::ResetEarliest,
+                OffsetReset::Latest | OffsetReset::None => PositionReason::ResetLatest,
+                OffsetReset::ByDuration(_) => PositionReason::ResetByDuration,
+            };
             let waiting = self.subscriptions.get(result.partition);
             if result.error != ErrorCode::None {
                 self.retry_position(now, &[result.partition]);

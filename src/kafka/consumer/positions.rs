@@ -2,7 +2,7 @@
 //! each assigned partition.
 //!
 //! Kafka: `SubscriptionState` with its `FetchStates`; KIP-320 (positions carry leader epochs and are validated after a
-//! leader change). Simplified: no patterns, no paused partitions; an offset
+//! leader change). Simplified: an offset
 //! committed or looked up carries no leader epoch, so only positions after a fetched record are validated.
 
 use crate::base::config::OffsetReset;
@@ -65,6 +65,10 @@ pub(super) struct PartitionState {
     pub(super) position: Option<FetchPosition>,
     /// A rebalance commits it and will take it away: nothing of it is fetched or returned any more.
     pub(super) pending_revocation: bool,
+    /// `pause()`: nothing of it is fetched or returned until `resume()`.
+    pub(super) paused: bool,
+    /// What `seekToBeginning()` or `seekToEnd()` asked for, in place of the policy.
+    pub(super) reset: Option<OffsetReset>,
     /// No further question about the position before this moment.
     pub(super) retry_at: Time,
     /// Where to fetch from instead of the leader.
@@ -78,6 +82,8 @@ impl PartitionState {
             state: FetchState::Initializing,
             position: None,
             pending_revocation: false,
+            paused: false,
+            reset: None,
             retry_at: Time::ZERO,
             preferred: None,
         }
@@ -90,7 +96,7 @@ impl PartitionState {
 
     /// True when records may be fetched and returned.
     pub(super) fn is_fetchable(&self) -> bool {
-        self.state == FetchState::Fetching && !self.pending_revocation
+        self.state == FetchState::Fetching && !self.pending_revocation && !self.paused
     }
 
     /// Takes the position as it is. With an epoch on both sides it must be validated first.
@@ -99,6 +105,7 @@ impl PartitionState {
             && position.leader_epoch != LeaderEpoch::NONE;
         self.state = if known { FetchState::AwaitValidation } else { FetchState::Fetching };
         self.position = Some(position);
+        self.reset = None;
         self.retry_at = Time::ZERO;
     }
 }
@@ -133,8 +140,10 @@ pub(super) enum Validation {
 #[derive(Clone, Debug)]
 pub(super) struct SubscriptionState {
     pub(super) kind: SubscriptionType,
-    /// Sorted; what `subscribe` named.
+    /// Sorted; what `subscribe` named, or what fits its pattern.
     pub(super) topics: Vec<TopicId>,
+    /// `subscribe(pattern)`.
+    pub(super) by_pattern: bool,
     assignment: Vec<PartitionState>,
     ids: Vec<PartitionId>,
     /// `auto.offset.reset`.
@@ -146,6 +155,7 @@ impl SubscriptionState {
         Self {
             kind: SubscriptionType::None,
             topics: Vec::new(),
+            by_pattern: false,
             assignment: Vec::new(),
             ids: Vec::new(),
             policy,
@@ -172,6 +182,7 @@ impl SubscriptionState {
     /// `unsubscribe()`.
     pub(super) fn clear(&mut self) {
         self.kind = SubscriptionType::None;
+        self.by_pattern = false;
         self.topics.clear();
         self.assign(&[]);
     }
@@ -242,11 +253,30 @@ impl SubscriptionState {
 
     /// Looks for a new beginning by policy.
     pub(super) fn request_reset(&mut self, partition: PartitionId) {
-        if let Some(state) = self.get_mut(partition) {
-            state.state = FetchState::AwaitReset;
-            state.position = None;
-            state.retry_at = Time::ZERO;
-        }
+        self.reset_to(partition, None);
+    }
+
+    /// Looks for a new beginning, by `reset` in place of the policy. False when the partition is not assigned.
+    pub(super) fn reset_to(&mut self, partition: PartitionId, reset: Option<OffsetReset>) -> bool {
+        let Some(state) = self.get_mut(partition) else { return false };
+        state.state = FetchState::AwaitReset;
+        state.position = None;
+        state.reset = reset;
+        state.retry_at = Time::ZERO;
+        true
+    }
+
+    /// How the new beginning of a partition is looked for.
+    pub(super) fn reset_of(&self, partition: PartitionId) -> OffsetReset {
+        self.get(partition).and_then(|state| state.reset).unwrap_or(self.policy)
+    }
+
+    /// `pause()` or `resume()`. False when the partition is not assigned.
+    pub(super) fn pause(&mut self, partition: PartitionId, paused: bool) -> bool {
+        self.get_mut(partition).is_some_and(|state| {
+            state.paused = paused;
+            true
+        })
     }
 
     /// A rebalance is about to take everything away.
@@ -336,9 +366,10 @@ impl SubscriptionState {
 
     /// Adds this state to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.kind, &self.topics));
+        into.add((self.kind, self.by_pattern, &self.topics));
         for state in &self.assignment {
             into.add((state.partition, state.state, state.position, state.pending_revocation));
+            into.add((state.paused, state.reset));
             into.add_time(now, state.retry_at.max(now));
             if let Some(preferred) = state.preferred {
                 into.add(preferred.broker);

@@ -18,6 +18,8 @@ pub enum Probe {
     Processed(String),
     /// Partitions a consumer owns: `["orders-0"]`.
     Assigned(String),
+    /// Partitions a consumer has paused: `["orders-0"]`.
+    Paused(String),
     /// Rebalance callbacks of a consumer in order: `[["onPartitionsAssigned", ["orders-0"]]]`.
     Callbacks(String),
     /// The class of the last exception a call of this client threw, or none: `"CommitFailedException"`.
