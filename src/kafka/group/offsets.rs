@@ -69,13 +69,15 @@ pub(super) fn validate_commit(
 /// that is not complete is no obstacle (`OffsetMetadataManager.validateTransactionalOffsetCommit`).
 pub(super) fn validate_transactional_commit(
     group: Option<&Group>,
-    caller: Caller,
-    generation: Generation,
+    (caller, generation): (Caller, Generation),
+    offsets: &[PartitionOffset],
 ) -> Result<(), ErrorCode> {
     let nobody = Caller { member: MemberId::UNKNOWN, instance: None };
+    let anonymous = generation < Generation(0) && caller == nobody;
     match group {
+        Some(Group::Consumer(_)) if anonymous => Ok(()),
+        Some(Group::Consumer(group)) => group.validate_commit(caller.member, generation.0, offsets),
         Some(Group::Classic(group)) => {
-            let anonymous = generation < Generation(0) && caller == nobody;
             if anonymous || (generation < Generation(0) && group.state == GroupState::Empty) {
                 return Ok(());
             }

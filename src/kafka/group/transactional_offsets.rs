@@ -112,7 +112,8 @@ impl GroupCoordinator {
         let home = fx.names.group_partitions[group.index()];
         let caller = Caller { member, instance: None };
         let valid = if self.led.contains_key(&home) {
-            validate_transactional_commit(self.groups.get(&group), caller, generation)
+            let group = self.groups.get(&group);
+            validate_transactional_commit(group, (caller, generation), &offsets)
         } else {
             Err(ErrorCode::NotCoordinator)
         };
