@@ -9,6 +9,7 @@ mod topic;
 
 use crate::base::era::Era;
 use crate::base::features::Features;
+use crate::base::librdkafka::{ClientFamily, KeyHash};
 use crate::base::share::{GroupConfig, ShareBrokerConfig};
 use crate::base::time::Duration;
 
@@ -33,6 +34,15 @@ pub enum Partitioner {
     BuiltIn,
     /// `RoundRobinPartitioner`.
     RoundRobin,
+    /// librdkafka: by the hash of the key.
+    ByKey {
+        /// Which.
+        hash: KeyHash,
+        /// Without a key any partition; else the hash of nothing.
+        random: bool,
+    },
+    /// librdkafka: any partition.
+    Random,
 }
 
 /// Producer settings after validation.
@@ -74,7 +84,11 @@ pub struct ProducerConfig {
     pub rebootstrap: bool,
     /// `metadata.recovery.rebootstrap.trigger.ms`.
     pub rebootstrap_trigger: Duration,
-    /// `partitioner.class`.
+    /// Whose code it runs.
+    pub family: ClientFamily,
+    /// `sticky.partitioning.linger.ms` of librdkafka; `None`: twice `linger.ms`.
+    pub sticky_linger: Option<Duration>,
+    /// `partitioner.class`, librdkafka's `partitioner`.
     pub partitioner: Partitioner,
     /// `partitioner.ignore.keys`.
     pub partitioner_ignore_keys: bool,
@@ -109,6 +123,8 @@ impl Default for ProducerConfig {
             metadata_max_age: Duration::from_millis(300_000),
             rebootstrap: true,
             rebootstrap_trigger: Duration::from_millis(300_000),
+            family: ClientFamily::Java,
+            sticky_linger: None,
             partitioner: Partitioner::BuiltIn,
             partitioner_ignore_keys: false,
             adaptive_partitioning: true,
@@ -276,6 +292,10 @@ pub struct ConsumerConfig {
     pub group_instance_id: String,
     /// `isolation.level`.
     pub isolation: IsolationLevel,
+    /// Whose code it runs.
+    pub family: ClientFamily,
+    /// `enable.auto.offset.store` of librdkafka.
+    pub auto_offset_store: bool,
     /// `share.acknowledgement.mode=explicit`: of a share consumer, whose application acknowledges each record.
     pub explicit_acknowledgement: bool,
     /// `share.acquire.mode=record_limit`: of a share consumer, which gets no more than `max.poll.records` at a time.
@@ -316,6 +336,8 @@ impl Default for ConsumerConfig {
             remote_assignor: None,
             group_instance_id: String::new(),
             isolation: IsolationLevel::ReadUncommitted,
+            family: ClientFamily::Java,
+            auto_offset_store: true,
             explicit_acknowledgement: false,
             record_limit: false,
         }

@@ -176,6 +176,8 @@ error_codes! {
     GroupSubscribedToTopic = "GROUP_SUBSCRIBED_TO_TOPIC", "GroupSubscribedToTopicException", false;
     /// `acks` is not 0, 1 or all.
     InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
+    /// A batch does not have the checksum it says.
+    CorruptMessage = "CORRUPT_MESSAGE", "CorruptRecordException", true;
 }
 
 impl ErrorCode {
@@ -221,6 +223,10 @@ pub enum Exception {
     Kafka,
     /// `TransactionAbortedException`: the record was never sent, because the application aborts the transaction.
     TransactionAborted,
+    /// `_NO_OFFSET` of librdkafka: a commit, and nothing is stored.
+    NoOffset,
+    /// `_MAX_POLL_EXCEEDED` of librdkafka: `max.poll.interval.ms` had passed.
+    MaxPollExceeded,
 }
 
 impl Exception {
@@ -243,6 +249,8 @@ impl Exception {
             Self::InvalidConfiguration => "InvalidConfigurationException",
             Self::Kafka => "KafkaException",
             Self::TransactionAborted => "TransactionAbortedException",
+            Self::NoOffset => "_NO_OFFSET",
+            Self::MaxPollExceeded => "_MAX_POLL_EXCEEDED",
         }
     }
 

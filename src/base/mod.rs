@@ -10,6 +10,7 @@ pub mod features;
 pub mod fingerprint;
 pub mod group_records;
 pub mod ids;
+pub mod librdkafka;
 pub mod names;
 pub mod properties;
 pub mod share;

@@ -49,6 +49,8 @@ pub enum CommitKind {
     AutoRebalance,
     /// Auto-commit inside `close()`.
     AutoClose,
+    /// Auto-commit of librdkafka, by a timer of its own.
+    AutoBackground,
 }
 
 /// The callbacks of a `ConsumerRebalanceListener`.

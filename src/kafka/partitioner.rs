@@ -5,6 +5,8 @@
 //! within their topic.
 //! Simplified: no racks (KIP-1123).
 
+pub mod librdkafka;
+
 /// Kafka's 32-bit murmur2 over `data`, signed as in Java.
 pub fn murmur2(data: &[u8]) -> i32 {
     const M: u32 = 0x5bd1_e995;

@@ -187,6 +187,11 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             (&ask.consumer, list_offsets(state, ask, LogBound::Beginning))
         }
         Step::EndOffsets(ask) => (&ask.consumer, list_offsets(state, ask, LogBound::End)),
+        Step::Store(store) => {
+            let given = store.offsets.iter();
+            let offsets = given.filter_map(|(p, to)| Some(offset(state.at(p)?, *to))).collect();
+            (&store.consumer, ConsumerCall::Store(offsets))
+        }
         Step::Commit(commit) => {
             let given = commit.offsets.iter();
             let offsets = given.filter_map(|(p, to)| Some(offset(state.at(p)?, *to))).collect();

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
-use crate::base::config::{
-    BrokerConfig, ClusterConfig, ConsumerConfig, Defect, ProducerConfig, TopicConfig,
-};
+use crate::base::config::{BrokerConfig, ClusterConfig, ConsumerConfig, Defect, TopicConfig};
 use crate::base::ids::{BrokerId, GroupId, MessageId, PartitionId, TopicId};
 use crate::base::names::{Client, Names, Partition, Topic};
 use crate::kafka::group::hash::partition_for;
@@ -19,7 +17,7 @@ use crate::scenario::schema::{
     Cluster, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
 };
 use crate::scenario::settings::{
-    SettingFault, config_of, config_over, consumer_config, era_of, features_of,
+    SettingFault, config_of, config_over, consumer_config, era_of, features_of, producer_config,
 };
 use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
@@ -64,7 +62,7 @@ pub fn build(
     let mut producers = Vec::new();
     let mut by_script = Vec::new();
     for (n, (name, producer)) in resolved.producers.iter().enumerate() {
-        let config = config_of::<ProducerConfig>(&producer.config);
+        let config = producer_config(producer);
         if producer.start == StartAt::ByScript {
             let mut faults = config.as_ref().err().into_iter().flatten();
             by_script.push((n as u16, faults.find_map(SettingFault::exception)));
@@ -75,7 +73,7 @@ pub fn build(
     }
     let mut consumers = Vec::new();
     for (name, consumer) in resolved.consumers.iter() {
-        let config = consumer_config(&consumer.config, consumer.group.is_some());
+        let config = consumer_config(consumer);
         let mut throws = None;
         match &config {
             Err(faults) if consumer.start == StartAt::ByScript => {
@@ -183,7 +181,7 @@ fn instances(resolved: &Resolved) -> Vec<String> {
 /// Consumers in the order of their member ids: the beginning of the id, and the name.
 fn ranked(resolved: &Resolved) -> Vec<(String, &str)> {
     let beginning = |name: &str, consumer: &crate::scenario::schema::Consumer| {
-        let config = config_of::<ConsumerConfig>(&consumer.config).unwrap_or_default();
+        let config = consumer_config(consumer).unwrap_or_default();
         let instance = config.group_instance_id;
         format!("{}-", if instance.is_empty() { name } else { &instance })
     };
@@ -233,7 +231,7 @@ fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConf
 /// The transactional ids of the producers, and the partitions of `__transaction_state` that they hash to.
 fn add_transaction_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
     let id_of = |producer: &Producer| {
-        let config = config_of::<ProducerConfig>(&producer.config).unwrap_or_default();
+        let config = producer_config(producer).unwrap_or_default();
         config.transactional_id
     };
     let mut ids: Vec<String> = resolved.producers.iter().map(|(_, p)| id_of(p)).collect();

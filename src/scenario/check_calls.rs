@@ -48,6 +48,10 @@ impl Script<'_, '_, '_> {
                 ask.partitions.iter().for_each(|p| self.partition(&p.topic, p.partition));
             }
             Step::Process(process) => self.consumer(&process.consumer),
+            Step::Store(store) => {
+                self.consumer(&store.consumer);
+                store.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));
+            }
             Step::Commit(commit) => {
                 self.consumer(&commit.consumer);
                 commit.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
+use crate::base::librdkafka::ClientFamily;
 use crate::scenario::diagnostics::{Diagnostics, Problem, did_you_mean};
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::pieces::{Fault, Piece};
@@ -367,22 +368,37 @@ impl<'a> Loader<'a> {
     }
 
     fn producer(&mut self, path: &str, piece: Piece<'a>) -> Option<Producer> {
-        let fields = self.fields(path, piece, "Producer", &["config", "start"])?;
+        let fields = self.fields(path, piece, "Producer", &["client", "config", "start"])?;
         let start = fields.get("start").and_then(|p| self.read::<StartAt>(path, *p));
         if let (Some(StartAt::At(_)), Some(piece)) = (start, fields.get("start")) {
             let message = "a producer starts `AtOnce` or `ByScript`";
             self.problem(piece.range(), path, message, None);
         }
         let config = self.settings(path, "config", &fields);
-        Some(Producer { config, start: start.unwrap_or_default() })
+        let client = self.client(path, &fields);
+        Some(Producer { client, config, start: start.unwrap_or_default() })
+    }
+
+    /// The field `client`.
+    fn client(&mut self, path: &str, fields: &Fields<'a>) -> String {
+        let Some(piece) = fields.get("client") else { return String::new() };
+        let Some(name) = self.read::<String>(path, *piece) else { return String::new() };
+        if ClientFamily::parse(&name).is_none() {
+            let known = ClientFamily::NAMES;
+            let message = format!("client {name:?}: it is one of {}", known.join(", "));
+            self.problem(piece.range(), path, message, did_you_mean(&name, &known));
+        }
+        name
     }
 
     fn consumer(&mut self, path: &str, piece: Piece<'a>) -> Option<Consumer> {
-        let known = ["group", "topics", "partitions", "config", "loop", "on_revoked", "start"];
+        let known =
+            ["group", "client", "topics", "partitions", "config", "loop", "on_revoked", "start"];
         let fields = self.fields(path, piece, "Consumer", &known)?;
         let get = |name: &str| fields.get(name).copied();
         Some(Consumer {
             group: get("group").and_then(|p| self.read(path, p)),
+            client: self.client(path, &fields),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
             partitions: get("partitions").and_then(|p| self.read(path, p)).unwrap_or_default(),
             config: self.settings(path, "config", &fields),
@@ -395,7 +411,7 @@ impl<'a> Loader<'a> {
     }
 
     fn group(&mut self, path: &str, piece: Piece<'a>) -> Option<Group> {
-        let known = ["members", "topics", "config", "loop", "on_revoked", "start"];
+        let known = ["members", "client", "topics", "config", "loop", "on_revoked", "start"];
         let fields = self.fields(path, piece, "Group", &known)?;
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
@@ -408,6 +424,7 @@ impl<'a> Loader<'a> {
             members: get("members")
                 .and_then(|p| self.members(path, p))
                 .unwrap_or(Members::Count(0)),
+            client: self.client(path, &fields),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
             config: self.settings(path, "config", &fields),
             steps: get("loop")

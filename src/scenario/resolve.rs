@@ -180,6 +180,7 @@ fn spell_out(resolved: &mut Resolved, groups: &Ordered<crate::scenario::schema::
             instance.for_each(|(_, value)| value.0 = value.0.replace("{member}", &member));
             let consumer = Consumer {
                 group: Label::new(name).ok(),
+                client: group.client.clone(),
                 topics: group.topics.clone(),
                 partitions: Vec::new(),
                 config,

@@ -114,6 +114,9 @@ pub struct Producer {
     /// Its settings.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,
+    /// Whose code it runs: `java`, which is the default, or `librdkafka`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client: String,
     /// When it is created: with the run, or when the script says `Start`.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
@@ -126,6 +129,9 @@ pub struct Consumer {
     /// `group.id`, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<Label>,
+    /// Whose code it runs: `java`, which is the default, or `librdkafka`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client: String,
     /// Topics it subscribes to when it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
@@ -169,6 +175,9 @@ impl StartAt {
 pub struct Group {
     /// How many (they are called `c1`, `c2`, … over all groups), or their names.
     pub members: Members,
+    /// Whose code it runs: `java`, which is the default, or `librdkafka`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client: String,
     /// Topics they subscribe to.
     pub topics: Vec<String>,
     /// Settings of each.

@@ -5,11 +5,12 @@ use crate::base::config::{BrokerConfig, ConsumerConfig, ProducerConfig, TopicCon
 use crate::base::era::Era;
 use crate::base::error::Exception;
 use crate::base::features::{self, Features};
+use crate::base::librdkafka::ClientFamily;
 use crate::base::properties::{
     self, Configurable, KAFKA_EXCEPTION, Problem, PropertyError, WITHOUT_GROUP_ID,
 };
 use crate::scenario::diagnostics::did_you_mean;
-use crate::scenario::schema::{Consumer, Settings};
+use crate::scenario::schema::{Consumer, Producer, Settings};
 
 /// One setting that cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,22 +93,26 @@ pub fn check_topic(settings: &Settings) -> Vec<SettingFault> {
     config_of::<TopicConfig>(settings).err().unwrap_or_default()
 }
 
+/// The config of a producer, or everything that is wrong with it.
+pub fn producer_config(producer: &Producer) -> Result<ProducerConfig, Vec<SettingFault>> {
+    let family = ClientFamily::parse(&producer.client).unwrap_or_default();
+    config_over(ProducerConfig::of(family), &producer.config)
+}
+
 /// What is wrong with the settings of a producer.
-pub fn check_producer(settings: &Settings) -> Vec<SettingFault> {
-    config_of::<ProducerConfig>(settings).err().unwrap_or_default()
+pub fn check_producer(producer: &Producer) -> Vec<SettingFault> {
+    producer_config(producer).err().unwrap_or_default()
 }
 
 /// The config of a consumer with or without a group, or everything that is wrong with it.
-pub fn consumer_config(
-    settings: &Settings,
-    has_group: bool,
-) -> Result<ConsumerConfig, Vec<SettingFault>> {
-    let mut config = properties::Settings::<ConsumerConfig>::new();
+pub fn consumer_config(consumer: &Consumer) -> Result<ConsumerConfig, Vec<SettingFault>> {
+    let family = ClientFamily::parse(&consumer.client).unwrap_or_default();
+    let mut config = properties::Settings::over(ConsumerConfig::of(family));
     let mut faults: Vec<SettingFault> = Vec::new();
-    for (name, value) in settings.iter() {
+    for (name, value) in consumer.config.iter() {
         faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));
     }
-    let finished = if has_group { config.finish() } else { config.finish_without_group() };
+    let finished = if consumer.group.is_some() { config.finish() } else { config.finish_without_group() };
     match finished {
         Ok((config, _notes)) if faults.is_empty() => Ok(config),
         Ok(_) => Err(faults),
@@ -120,7 +125,7 @@ pub fn consumer_config(
 
 /// What is wrong with the settings of a consumer.
 pub fn check_consumer(consumer: &Consumer) -> Vec<SettingFault> {
-    consumer_config(&consumer.config, consumer.group.is_some()).err().unwrap_or_default()
+    consumer_config(consumer).err().unwrap_or_default()
 }
 
 /// The era of a cluster, or what is wrong with its name.

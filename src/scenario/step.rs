@@ -13,7 +13,7 @@ use crate::scenario::value::{Span, Texts, TopicPartition};
 
 pub use arguments::{
     Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog, Election, Every, Poll, Process,
-    Rule, Send, SendOffsets, Side,
+    Rule, Send, SendOffsets, Side, StoreOffsets,
 };
 pub use condition::{Condition, Marker};
 pub use probe::Probe;
@@ -115,6 +115,8 @@ pub enum Step {
     Process(Process),
     /// `commitSync` or `commitAsync`.
     Commit(Commit),
+    /// `store_offsets(offsets)` of a consumer of librdkafka.
+    Store(StoreOffsets),
     /// `seek(partition, offset)`.
     Seek(String, TopicPartition, i64),
     /// `seekToBeginning(partitions)`; of all that are assigned where none is named.
@@ -202,7 +204,7 @@ mod tests {
             r#"[SubscribePattern("A","t.*"),EnforceRebalance("A"),Observe("x",Paused("A"))]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
-            r#"[DeleteRecords("t-0",-1)]"#,
+            r#"[DeleteRecords("t-0",-1),Store(consumer:"c",offsets:{"t-0":5})]"#,
             r#"[InitTransactions("p"),SendOffsetsToTransaction(producer:"p",consumer:"A")]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,
         ] {

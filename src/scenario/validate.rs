@@ -304,7 +304,7 @@ impl Check<'_> {
             collect(format!("topics.{name}"), settings::check_topic(&topic.config));
         }
         for (name, producer) in resolved.producers.iter() {
-            let mut found = settings::check_producer(&producer.config);
+            let mut found = settings::check_producer(producer);
             let refused = found.iter().any(|fault| fault.exception().is_some());
             if producer.start == StartAt::ByScript && refused {
                 // Its constructor throws, which is for the script to see; what it would obey does not matter.
@@ -377,8 +377,7 @@ impl Check<'_> {
             Expectation::Log(at, _) => self.partition(place, &at.topic, at.partition),
             Expectation::ConfigException(client) => {
                 let Some(resolved) = self.scenario.resolve(variant) else { return };
-                let refused =
-                    resolved.producers.get(client).map(|p| settings::check_producer(&p.config));
+                let refused = resolved.producers.get(client).map(settings::check_producer);
                 let refused =
                     refused.or(resolved.consumers.get(client).map(settings::check_consumer));
                 match refused {

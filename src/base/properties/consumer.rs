@@ -1,6 +1,8 @@
 //! Consumer settings (`ConsumerConfig`), share consumers' included.
 
 use crate::base::config::{AssignorName, Assignors, ConsumerConfig, IsolationLevel, OffsetReset};
+use crate::base::librdkafka::ClientFamily;
+use crate::base::properties::librdkafka;
 use crate::base::properties::value::{REBOOTSTRAP, boolean, int, int_millis, long_millis, one_of};
 use crate::base::properties::{
     Configurable, Findings, Given, Kind, NOT_MODELLED, Problem, PropertyError, Row, Set, Settings,
@@ -197,6 +199,13 @@ fn set_assignors(config: &mut ConsumerConfig, value: &str) -> Result<(), String>
 impl Configurable for ConsumerConfig {
     const KIND: Kind = Kind::Consumer;
     const ROWS: &'static [Row<Self>] = ROWS;
+
+    fn more(&self) -> &'static [Row<Self>] {
+        match self.family {
+            ClientFamily::Java => &[],
+            ClientFamily::Librdkafka => librdkafka::CONSUMER,
+        }
+    }
 
     fn check(&mut self, given: &Given, findings: &mut Findings) {
         if given.has("reconnect.backoff.ms") && !given.has("reconnect.backoff.max.ms") {

@@ -11,6 +11,7 @@
 mod broker;
 mod consumer;
 mod group;
+mod librdkafka;
 mod producer;
 mod topic;
 mod value;
@@ -117,6 +118,11 @@ pub trait Configurable: Default + 'static {
     const KIND: Kind;
     /// Its rows.
     const ROWS: &'static [Row<Self>];
+
+    /// Rows that this config has besides, which go before the others: those of the other client family.
+    fn more(&self) -> &'static [Row<Self>] {
+        &[]
+    }
 
     /// Checks the settings against each other, with all of them applied, and changes what Kafka changes quietly.
     fn check(&mut self, given: &Given, findings: &mut Findings);
@@ -232,7 +238,8 @@ impl<C: Configurable> Settings<C> {
     /// # Errors
     /// When Kafka or the simulator does not take it, whatever the other settings are.
     pub fn apply(&mut self, name: &str, value: &str) -> Result<(), PropertyError> {
-        let Some(row) = C::ROWS.iter().find(|row| row.property.name == name) else {
+        let mut rows = self.config.more().iter().chain(C::ROWS);
+        let Some(row) = rows.find(|row| row.property.name == name) else {
             return Err(unknown(C::KIND, name, value));
         };
         let value = value.trim();

@@ -1,6 +1,8 @@
 //! Producer settings (`ProducerConfig`).
 
 use crate::base::config::{Acks, Partitioner, ProducerConfig};
+use crate::base::librdkafka::ClientFamily;
+use crate::base::properties::librdkafka;
 use crate::base::properties::value::{
     LONG_MAX, REBOOTSTRAP, boolean, int, int_millis, long_millis, number, one_of,
 };
@@ -118,7 +120,17 @@ impl Configurable for ProducerConfig {
     const KIND: Kind = Kind::Producer;
     const ROWS: &'static [Row<Self>] = ROWS;
 
+    fn more(&self) -> &'static [Row<Self>] {
+        match self.family {
+            ClientFamily::Java => &[],
+            ClientFamily::Librdkafka => librdkafka::PRODUCER,
+        }
+    }
+
     fn check(&mut self, given: &Given, findings: &mut Findings) {
+        if self.family == ClientFamily::Librdkafka {
+            return librdkafka::check_producer(self, given, findings);
+        }
         if given.has("reconnect.backoff.ms") && !given.has("reconnect.backoff.max.ms") {
             self.reconnect_backoff_max = self.reconnect_backoff;
             findings.notes.push("reconnect.backoff.ms alone switches its growth off".to_owned());

@@ -72,6 +72,9 @@ pub fn compare(path: &Path) -> (u64, Outcome) {
 fn compare_line(line: &[u8], compared: &mut u64) -> Result<(), Outcome> {
     let value: Value =
         serde_json::from_slice(line).map_err(|error| Outcome::Unreadable(error.to_string()))?;
+    if value.get("crc32").is_some() {
+        return partitioners::compare_librdkafka(&read(value)?, compared);
+    }
     if value.get("key_hex").is_some() {
         return partitioners::compare_key(&read(value)?, compared);
     }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::expect;
+use crate::base::librdkafka::KeyHash;
 use crate::conform::Outcome;
 use crate::kafka::partitioner::{
     self, BuiltInPartitioner, PartitionLoadStats, RoundRobinPartitioner, TopicPartitions,
+    librdkafka,
 };
 
 /// A line of `keys.jsonl`.
@@ -23,6 +25,25 @@ pub(super) struct KeyLine {
     positive: u32,
     /// Partition by number of partitions.
     partition: BTreeMap<String, u32>,
+}
+
+/// A line of `partitioner_vectors.jsonl`: librdkafka's partitioners, and Java's beside them.
+#[derive(Deserialize)]
+pub(super) struct LibrdkafkaLine {
+    key_hex: String,
+    crc32: u32,
+    murmur2: i32,
+    fnv1a_abs: u32,
+    partition: LibrdkafkaPartitions,
+}
+
+/// Partition by number of partitions.
+#[derive(Deserialize)]
+struct LibrdkafkaPartitions {
+    consistent_random: BTreeMap<String, u32>,
+    murmur2_random: BTreeMap<String, u32>,
+    fnv1a_random: BTreeMap<String, u32>,
+    java_default: BTreeMap<String, u32>,
 }
 
 /// A line of `nullkey.jsonl`.
@@ -63,6 +84,36 @@ pub(super) fn compare_key(line: &KeyLine, compared: &mut u64) -> Result<(), Outc
             })?;
         let got = partitioner::partition_for_key(&key, n);
         expect(|| format!("partition of {hex} of {n}"), expected, &got, compared)?;
+    }
+    Ok(())
+}
+
+pub(super) fn compare_librdkafka(line: &LibrdkafkaLine, compared: &mut u64) -> Result<(), Outcome> {
+    let hex = &line.key_hex;
+    let key = from_hex(hex)
+        .ok_or_else(|| Outcome::Unreadable(format!("key_hex {hex:?} is no hexadecimal number")))?;
+    let of = |what: &str| format!("{what} of {hex}");
+    expect(|| of("crc32"), &line.crc32, &librdkafka::crc32(&key), compared)?;
+    expect(|| of("murmur2"), &line.murmur2, &partitioner::murmur2(&key), compared)?;
+    expect(|| of("fnv1a"), &line.fnv1a_abs, &librdkafka::fnv1a(&key), compared)?;
+    let by = [
+        ("consistent_random", KeyHash::Crc32, &line.partition.consistent_random),
+        ("murmur2_random", KeyHash::Murmur2, &line.partition.murmur2_random),
+        ("fnv1a_random", KeyHash::Fnv1a, &line.partition.fnv1a_random),
+        ("java_default", KeyHash::Murmur2, &line.partition.java_default),
+    ];
+    for (name, hash, partitions) in by {
+        if name == "consistent_random" && key.is_empty() {
+            // To librdkafka an empty key is none: what stands there is luck.
+            continue;
+        }
+        for (count, expected) in partitions {
+            let n = count.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                Outcome::Unreadable(format!("{count:?} is no number of partitions"))
+            })?;
+            let got = librdkafka::partition_by(hash, &key, n);
+            expect(|| format!("{name} of {hex} of {n}"), expected, &got, compared)?;
+        }
     }
     Ok(())
 }

@@ -104,11 +104,18 @@ impl Consumer {
                 if self.subscriptions.kind == SubscriptionType::None {
                     return Err(Exception::IllegalState);
                 }
+                if self.take_poll_exceeded() {
+                    return Err(Exception::MaxPollExceeded);
+                }
                 let deadline = now + timeout;
                 self.call = Some(Call::Poll(Poll { deadline, quiet, fetching: false }));
                 Ok(None)
             }
             ConsumerCall::Commit { sync, offsets } => self.commit(now, sync, offsets, fx),
+            ConsumerCall::Store(offsets) => {
+                self.store_offsets(&offsets);
+                Ok(Some(Returned::Done))
+            }
             ConsumerCall::Seek(to) => self.seek(to, fx),
             ConsumerCall::SeekTo(partitions, bound) => self.seek_to(partitions, bound),
             ConsumerCall::Pause(partitions) => self.pause(&partitions, true),
@@ -136,7 +143,7 @@ impl Consumer {
             ConsumerCall::Close { timeout } => {
                 let deadline = now + timeout.min(self.config.request_timeout);
                 let stage = if self.auto_commits() {
-                    let offsets = self.subscriptions.all_consumed();
+                    let offsets = self.to_commit();
                     Closing::Commit(SyncCommit::new(CommitKind::AutoClose, offsets, deadline))
                 } else {
                     Closing::Lookups
@@ -220,7 +227,10 @@ impl Consumer {
         offsets: Option<Vec<PartitionOffset>>,
         fx: &mut Effects,
     ) -> Outcome {
-        let offsets = offsets.unwrap_or_else(|| self.subscriptions.all_consumed());
+        let offsets = offsets.unwrap_or_else(|| self.to_commit());
+        if self.is_librdkafka() && offsets.is_empty() {
+            return Err(Exception::NoOffset);
+        }
         if has_negative(&offsets) {
             return Err(Exception::IllegalArgument);
         }
@@ -377,6 +387,7 @@ impl Consumer {
                 fx.event(EventKind::PollEmpty);
             }
         } else {
+            self.store_polled(&records);
             // The next fetches travel while the application works.
             self.send_fetches(now, fx);
             self.auto_commit_too_late(now, fx);

@@ -8,6 +8,7 @@ use crate::base::config::Defect;
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::Offset;
+use crate::base::librdkafka::ClientFamily;
 use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind};
 use crate::kafka::api::{Message, PartitionOffset};
@@ -55,6 +56,11 @@ impl Commits {
     /// The next auto-commit is due an `interval` from now.
     pub(super) fn restart_timer(&mut self, now: Time, interval: Duration) {
         self.auto_at = now + interval;
+    }
+
+    /// When the next auto-commit is due.
+    pub(super) fn auto_at(&self) -> Time {
+        self.auto_at
     }
 
     /// How a commit ended; `None` while it has not.
@@ -192,7 +198,7 @@ impl Consumer {
 
     /// The auto-commit of `assign()`: what is given up is committed if the interval has passed.
     pub(super) fn auto_commit_if_due(&mut self, now: Time, fx: &mut Effects) {
-        if self.auto_commits() && self.commits.auto_at <= now {
+        if !self.is_librdkafka() && self.auto_commits() && self.commits.auto_at <= now {
             self.commits.restart_timer(now, self.config.auto_commit_interval);
             self.auto_commit(now, CommitKind::AutoPoll, fx);
         }
@@ -205,13 +211,14 @@ impl Consumer {
         kind: CommitKind,
         fx: &mut Effects,
     ) -> Option<u32> {
-        let offsets = self.subscriptions.all_consumed();
+        let offsets = self.to_commit();
         self.commit_async(now, kind, offsets, fx)
     }
 
     /// When a blocked poll wakes up for auto-commit.
     pub(super) fn auto_commit_due(&self) -> Time {
-        if self.auto_commits() { self.commits.auto_at } else { Time::NEVER }
+        let in_poll = self.auto_commits() && !self.is_librdkafka();
+        if in_poll { self.commits.auto_at } else { Time::NEVER }
     }
 
     /// Sends what waits for the connection.
@@ -311,6 +318,9 @@ impl Consumer {
     fn commit_done(&mut self, at: usize, outcome: CommitOutcome, fx: &mut Effects) {
         let commit = &mut self.commits.list[at];
         commit.stage = Stage::Done(outcome);
+        if outcome.is_ok() && self.config.family == ClientFamily::Librdkafka {
+            self.store.committed(&commit.offsets);
+        }
         let fenced = outcome == Err(wire(ErrorCode::FencedInstanceId));
         self.commits.fenced |= fenced && !matches!(commit.kind, CommitKind::Sync);
         let commit = &self.commits.list[at];

@@ -229,7 +229,9 @@ impl Consumer {
             let generation = self.membership.identity.generation;
             self.membership.sticky = Some((generation, partitions.to_vec()));
         }
-        self.commits.restart_timer(now, self.config.auto_commit_interval);
+        if !self.is_librdkafka() {
+            self.commits.restart_timer(now, self.config.auto_commit_interval);
+        }
         let partitions = sorted(partitions, &fx.names);
         let mut added = partitions.clone();
         added.retain(|p| !self.subscriptions.ids().contains(p));

@@ -118,6 +118,9 @@ impl Consumer {
             self.mark_coordinator_unknown(now, fx);
             self.look_up_coordinator(now, fx);
         } else if self.heartbeat.poll_at <= now {
+            if self.is_librdkafka() {
+                self.store.poll_exceeded();
+            }
             self.leave_group(now, true, fx);
         } else if self.heartbeat.next_at <= now && self.network.ready(now, broker, fx) {
             self.heartbeat.next_at = now + self.config.heartbeat_interval;

@@ -70,7 +70,7 @@ impl Consumer {
         fx: &mut Effects,
     ) {
         assert!(self.is_calling_back(), "nobody asked");
-        let offsets = offsets.unwrap_or_else(|| self.subscriptions.all_consumed());
+        let offsets = offsets.unwrap_or_else(|| self.to_commit());
         self.listener = Listener::Idle;
         if sync {
             let deadline = now + self.config.default_api_timeout;

@@ -9,7 +9,8 @@
 //! * [`positions`]: what is read and where it stands (`SubscriptionState`);
 //! * [`finding`]: where the coordinator is; [`coordinator`], [`joining`], [`membership`]: joining and leaving the group
 //!   (`AbstractCoordinator`, `ConsumerCoordinator`); [`listener`]: the application's callbacks;
-//! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic;
+//! * [`heartbeat`]: the heartbeat thread; [`commits`]: offset commits, by hand and automatic; [`offset_store`]: what
+//!   librdkafka commits;
 //! * [`fetcher`]: fetch requests and the buffer behind `poll()`; [`offsets`]: committed offsets, resets, validation;
 //!   [`log_bounds`]: `beginningOffsets` and `endOffsets`.
 //!
@@ -27,6 +28,7 @@ mod joining;
 mod listener;
 mod log_bounds;
 mod membership;
+mod offset_store;
 mod offsets;
 mod positions;
 
@@ -50,6 +52,7 @@ use finding::Coordinator;
 use heartbeat::Heartbeat;
 use listener::Listener;
 use membership::Membership;
+use offset_store::OffsetStore;
 use offsets::OffsetLookups;
 use positions::{FetchPosition, SubscriptionState};
 
@@ -79,6 +82,8 @@ pub enum ConsumerCall {
         /// `None`: everything `poll()` has returned.
         offsets: Option<Vec<PartitionOffset>>,
     },
+    /// librdkafka's `store_offsets(offsets)`.
+    Store(Vec<PartitionOffset>),
     /// `seek(partition, offset)`.
     Seek(PartitionOffset),
     /// `seekToBeginning(partitions)` or `seekToEnd(partitions)`; of all that are assigned where none is named.
@@ -228,6 +233,7 @@ pub struct Consumer {
     listener: Listener,
     heartbeat: Heartbeat,
     commits: Commits,
+    store: OffsetStore,
     fetcher: Fetcher,
     offsets: OffsetLookups,
     call: Option<Call>,
@@ -254,6 +260,7 @@ impl Consumer {
             listener: Listener::default(),
             heartbeat: Heartbeat::default(),
             commits: Commits::default(),
+            store: OffsetStore::default(),
             fetcher: Fetcher::default(),
             offsets: OffsetLookups::default(),
             call: None,
@@ -376,6 +383,7 @@ impl Consumer {
         self.listener.fingerprint(now, into);
         self.heartbeat.fingerprint(now, into);
         self.commits.fingerprint(now, into);
+        self.store.fingerprint(into);
         self.fetcher.fingerprint(into);
         self.offsets.fingerprint(now, into);
         if let Some(call) = &self.call {
@@ -406,6 +414,7 @@ impl Consumer {
     fn proceed(&mut self, now: Time, fx: &mut Effects) {
         self.network.poll(now, fx);
         self.heartbeat_thread(now, fx);
+        self.background_commit(now, fx);
         self.advance(now, fx);
         if !self.closed {
             self.flush_commits(now, fx);
@@ -419,7 +428,8 @@ impl Consumer {
             [Time::NEVER; 3]
         } else {
             let call = if self.call.is_some() { self.wake } else { Time::NEVER };
-            [self.network.next_deadline(now), self.heartbeat_due(now), call]
+            let thread = self.heartbeat_due(now).min(self.background_commit_due());
+            [self.network.next_deadline(now), thread, call]
         };
         for ((kind, set), at) in TIMERS.iter().zip(&mut self.timers).zip(due) {
             if *set == at {

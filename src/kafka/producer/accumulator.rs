@@ -12,6 +12,7 @@ use crate::base::config::ProducerConfig;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, PartitionId};
+use crate::base::librdkafka::ClientFamily;
 use crate::base::time::{Duration, Time};
 use crate::kafka::backoff::ExponentialBackoff;
 use crate::kafka::client_metadata::ClientMetadata;
@@ -72,6 +73,8 @@ pub(super) struct RecordAccumulator {
     availability_timeout: Duration,
     /// By broker; only with `partitioner.availability.timeout.ms`.
     node_latency: Vec<Option<NodeLatency>>,
+    /// librdkafka without idempotence: a batch that backs off does not hold up those behind it.
+    overtakes: bool,
     pub(super) batches: BatchStore,
     /// By partition.
     queues: Vec<PartitionQueue>,
@@ -100,6 +103,7 @@ impl RecordAccumulator {
             available_memory: config.buffer_memory,
             availability_timeout: config.availability_timeout,
             node_latency: Vec::new(),
+            overtakes: config.family == ClientFamily::Librdkafka && !config.enable_idempotence,
             batches: BatchStore::default(),
             queues: Vec::new(),
             active: Vec::new(),
@@ -188,7 +192,7 @@ impl RecordAccumulator {
         for n in 0..self.active.len() {
             let partition = self.active[n];
             let queue = &self.queues[partition.index()];
-            let first = queue.waiting[0];
+            let first = queue.waiting[self.head(now, partition)];
             let (many, muted) = (queue.waiting.len() > 1, queue.muted);
             let batch = &mut self.batches[first];
             batch.see_leader_epoch(metadata.leader_epoch(partition));
@@ -205,6 +209,12 @@ impl RecordAccumulator {
                 check.nodes = check.nodes.with(leader);
             } else {
                 check.next_check = check.next_check.min(ready_at);
+            }
+            if self.overtakes {
+                let waiting = self.queues[partition.index()].waiting.iter();
+                let backing_off = waiting.filter(|id| self.batches[**id].is_backing_off(now));
+                let until = backing_off.map(|id| self.batches[*id].ready_at(self.linger)).min();
+                check.next_check = check.next_check.min(until.unwrap_or(Time::NEVER));
             }
         }
         check
@@ -235,7 +245,8 @@ impl RecordAccumulator {
             if queue.muted {
                 continue;
             }
-            let id = queue.waiting[0];
+            let head = self.head(now, *partition);
+            let id = self.queues[partition.index()].waiting[head];
             let first = &mut self.batches[id];
             first.see_leader_epoch(world.metadata.leader_epoch(*partition));
             if first.is_backing_off(now) {
@@ -247,7 +258,7 @@ impl RecordAccumulator {
                 break;
             }
             size += first.bytes;
-            self.pop_front(*partition);
+            self.take(*partition, head);
             if let Some(transactions) = world.transactions.as_deref_mut() {
                 transactions.assign_sequence(*partition, id, &mut self.batches[id]);
             }
@@ -285,7 +296,12 @@ impl RecordAccumulator {
     /// Puts a batch at its place by sequence, or at the front when it has none.
     fn insert(&mut self, id: BatchId) {
         let (partition, sequence) = (self.batches[id].partition, self.batches[id].base_sequence());
-        let place = sequence.map_or(0, |sequence| {
+        let serial = self.batches[id].serial;
+        let waiting = &self.queues[partition.index()].waiting;
+        // librdkafka sorts messages by their age; Java puts what comes back to the front.
+        let older =
+            waiting.iter().take_while(|b| self.overtakes && self.batches[**b].serial < serial);
+        let place = sequence.map_or(older.count(), |sequence| {
             let waiting = &self.queues[partition.index()].waiting;
             let sequences = waiting.iter().map_while(|b| self.batches[*b].base_sequence());
             sequences.take_while(|other| *other < sequence).count()
@@ -363,7 +379,7 @@ impl RecordAccumulator {
         while let Some(partition) = self.active.get(n).copied() {
             let first = self.queues[partition.index()].waiting[0];
             if over(&self.batches[first]) {
-                self.pop_front(partition);
+                self.take(partition, 0);
                 expired.push(first);
                 n = self.active.partition_point(|other| *other < partition);
             } else {
@@ -452,9 +468,18 @@ impl RecordAccumulator {
         self.activate(partition);
     }
 
-    fn pop_front(&mut self, partition: PartitionId) {
+    /// Which of the waiting batches is the next one to be sent.
+    fn head(&self, now: Time, partition: PartitionId) -> usize {
+        if !self.overtakes {
+            return 0;
+        }
+        let mut waiting = self.queues[partition.index()].waiting.iter();
+        waiting.position(|id| !self.batches[*id].is_backing_off(now)).unwrap_or(0)
+    }
+
+    fn take(&mut self, partition: PartitionId, place: usize) {
         let queue = &mut self.queues[partition.index()];
-        queue.waiting.pop_front();
+        queue.waiting.remove(place);
         if queue.waiting.is_empty()
             && let Ok(place) = self.active.binary_search(&partition)
         {

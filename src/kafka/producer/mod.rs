@@ -26,9 +26,11 @@ use crate::base::config::{Partitioner, ProducerConfig};
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{KeyId, MessageId, PartitionId, TopicId};
+use crate::base::librdkafka::KeyHash;
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, TransactionCall};
 use crate::kafka::effects::{Effects, Input, TimerKind};
+use crate::kafka::partitioner::librdkafka::partition_by;
 use crate::kafka::partitioner::{
     BuiltInPartitioner, PartitionLoadStats, RoundRobinPartitioner, TopicPartitions,
     partition_for_key,
@@ -84,6 +86,8 @@ enum Blocked {
 struct TopicState {
     sticky: BuiltInPartitioner,
     round_robin: RoundRobinPartitioner,
+    /// librdkafka: where records without a key go, and until when.
+    kept: Option<(u32, Time)>,
     /// How many metadata requests had been sent when the application first named the topic (`ProducerMetadata.add`).
     named_after: Option<u32>,
 }
@@ -365,7 +369,7 @@ impl Producer {
         let record = Record { body, key, bytes, timestamp, is_tombstone };
         let (partition, sticky) = match request.partition {
             Some(partition) => (partition, false),
-            None => self.choose_partition(request, fx),
+            None => self.choose_partition(now, request, fx),
         };
         match self.sender.accumulator.append(now, partition, record) {
             Appended::NoMemory => None,
@@ -380,8 +384,16 @@ impl Producer {
     }
 
     /// The partition of a record that names none, and whether it is the sticky one.
-    fn choose_partition(&mut self, request: SendRequest, fx: &mut Effects) -> (PartitionId, bool) {
+    fn choose_partition(
+        &mut self,
+        now: Time,
+        request: SendRequest,
+        fx: &mut Effects,
+    ) -> (PartitionId, bool) {
         let topic = request.topic;
+        if let Partitioner::ByKey { .. } | Partitioner::Random = self.config.partitioner {
+            return (self.partition_of_librdkafka(now, request, fx), false);
+        }
         let hashes =
             self.config.partitioner == Partitioner::BuiltIn && !self.config.partitioner_ignore_keys;
         let count = fx.names.topics[topic.index()].partition_count;
@@ -395,6 +407,50 @@ impl Producer {
             _ => return (self.sticky_partition(request, fx), true),
         };
         (fx.names.topics[topic.index()].partitions[index as usize], false)
+    }
+
+    /// librdkafka: by the hash of the key, or any partition, which it keeps for `sticky.partitioning.linger.ms`.
+    fn partition_of_librdkafka(
+        &mut self,
+        now: Time,
+        request: SendRequest,
+        fx: &mut Effects,
+    ) -> PartitionId {
+        let topic = request.topic;
+        let count = fx.names.topics[topic.index()].partition_count;
+        let key = fx.names.key(request.key);
+        let hashed = match self.config.partitioner {
+            // crc32 cannot tell an empty key from none.
+            Partitioner::ByKey { hash: KeyHash::Crc32, random: true } => {
+                key.filter(|key| !key.is_empty()).map(|key| (KeyHash::Crc32, key))
+            }
+            Partitioner::ByKey { hash, random: true } => key.map(|key| (hash, key)),
+            Partitioner::ByKey { hash, random: false } => Some((hash, key.unwrap_or_default())),
+            _ => None,
+        };
+        let index = match hashed {
+            Some((hash, key)) => partition_by(hash, key, count),
+            None => self.any_partition(now, topic, fx),
+        };
+        fx.names.topics[topic.index()].partitions[index as usize]
+    }
+
+    fn any_partition(&mut self, now: Time, topic: TopicId, fx: &mut Effects) -> u32 {
+        if let Some((index, until)) = self.topic(topic).kept
+            && now < until
+        {
+            return index;
+        }
+        self.find_available(topic, fx);
+        let count = fx.names.topics[topic.index()].partition_count;
+        let index = match self.available.len() as u64 {
+            0 => fx.choose(u64::from(count)) as u32,
+            available => self.available[fx.choose(available) as usize],
+        };
+        let linger = self.config.linger;
+        let keep = self.config.sticky_linger.unwrap_or(linger + linger);
+        self.topic(topic).kept = Some((index, now + keep));
+        index
     }
 
     fn sticky_partition(&mut self, request: SendRequest, fx: &mut Effects) -> PartitionId {
@@ -486,6 +542,10 @@ impl Producer {
         let metadata = self.sender.client.metadata();
         for topic in &self.topics {
             into.add((&topic.sticky, topic.round_robin));
+            if let Some((index, until)) = topic.kept {
+                into.add(index);
+                into.add_time(now, until.max(now));
+            }
             let named = |after| (metadata.requests() > after, metadata.answered() > after);
             into.add(topic.named_after.map(named));
         }

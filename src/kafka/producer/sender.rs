@@ -12,6 +12,7 @@ use crate::base::config::{Acks, Defect, ProducerConfig};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BatchHandle, BrokerId, LeaderEpoch, NodeId, Offset, PartitionId};
+use crate::base::librdkafka::ClientFamily;
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{Message, ProduceBatch, ProduceResult};
@@ -45,7 +46,8 @@ pub(super) struct Sender {
     delivery_timeout: Duration,
     retry_backoff: Duration,
     max_request_size: u32,
-    /// `max.in.flight.requests.per.connection=1`.
+    librdkafka: bool,
+    /// `max.in.flight.requests.per.connection=1` of the Java client.
     guarantee_message_order: bool,
     pub(super) client: NetworkClient<Payload>,
     pub(super) accumulator: RecordAccumulator,
@@ -104,7 +106,9 @@ impl Sender {
             delivery_timeout: config.delivery_timeout,
             retry_backoff: config.retry_backoff,
             max_request_size: config.max_request_size,
-            guarantee_message_order: config.max_in_flight == 1,
+            librdkafka: config.family == ClientFamily::Librdkafka,
+            guarantee_message_order: config.max_in_flight == 1
+                && config.family == ClientFamily::Java,
             client: NetworkClient::new(NetworkConfig::from(config), brokers),
             accumulator: RecordAccumulator::new(config),
             transactions: config.enable_idempotence.then(TransactionManager::new),
@@ -345,6 +349,8 @@ impl Sender {
         } else if error == ErrorCode::None || error == ErrorCode::DuplicateSequenceNumber {
             // The broker has had a duplicate for long and does not know its offset any more: stored all the same.
             self.complete(id, attempt, fx);
+        } else if error == ErrorCode::OutOfOrderSequenceNumber && self.believes_stored(id) {
+            self.complete(id, Attempt::failed(ErrorCode::None), fx);
         } else {
             if self.can_retry(now, id, error) {
                 self.retry(now, id, error, fx);
@@ -360,6 +366,13 @@ impl Sender {
         if self.guarantee_message_order {
             self.accumulator.unmute(partition);
         }
+    }
+
+    /// librdkafka takes a batch whose sequence is below the last acknowledged one for a duplicate, hence for stored.
+    fn believes_stored(&self, id: BatchId) -> bool {
+        let batch = &self.accumulator.batches[id];
+        let passed = |txn: &TransactionManager| txn.has_acked_past(batch);
+        self.librdkafka && self.transactions.as_ref().is_some_and(passed)
     }
 
     fn can_retry(&mut self, now: Time, id: BatchId, error: ErrorCode) -> bool {

@@ -1,6 +1,7 @@
 //! Transcripts: what goes wrong with a request, and what the producer then sends and tells its application.
 
 mod endings;
+mod librdkafka;
 mod transactions;
 
 use super::*;

@@ -192,6 +192,12 @@ impl TransactionManager {
         entry.in_flight.retain(|item| item.batch != id);
     }
 
+    /// True when a later sequence of the partition is acknowledged.
+    pub(super) fn has_acked_past(&self, batch: &ProducerBatch) -> bool {
+        let entry = self.partitions.get(batch.partition.index());
+        entry.is_some_and(|entry| entry.last_acked > batch.base_sequence())
+    }
+
     /// The batch failed with what the application is told. `adjust` says that its retries were not used up, so that the
     /// sequence is free again.
     pub(super) fn failed(

@@ -208,6 +208,16 @@ pub struct Commit {
     pub offsets: BTreeMap<TopicPartition, i64>,
 }
 
+/// What `Store` stores.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreOffsets {
+    /// Who.
+    pub consumer: String,
+    /// The next offsets to read, by partition.
+    pub offsets: BTreeMap<TopicPartition, i64>,
+}
+
 /// `position()` or `committed()` by hand.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

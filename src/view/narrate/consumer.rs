@@ -35,6 +35,9 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
                 CommitKind::AutoRebalance => format!(
                     "{who} commits offset {offset} of {name} before the rebalance takes it away."
                 ),
+                CommitKind::AutoBackground => format!(
+                    "{who}'s background thread commits offset {offset} of {name}, whatever is finished."
+                ),
                 CommitKind::AutoClose => {
                     format!("{who}'s close() commits offset {offset} of {name}.")
                 }
