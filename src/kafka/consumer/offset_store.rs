@@ -36,7 +36,9 @@ fn put(list: &mut Vec<PartitionOffset>, offset: PartitionOffset) {
 impl OffsetStore {
     /// These offsets are committed.
     pub(super) fn committed(&mut self, offsets: &[PartitionOffset]) {
-        offsets.iter().for_each(|offset| put(&mut self.committed, *offset));
+        for offset in offsets {
+            put(&mut self.committed, *offset);
+        }
     }
 
     /// The member has left, because its application did not poll.
