@@ -112,7 +112,8 @@ pub fn consumer_config(consumer: &Consumer) -> Result<ConsumerConfig, Vec<Settin
     for (name, value) in consumer.config.iter() {
         faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));
     }
-    let finished = if consumer.group.is_some() { config.finish() } else { config.finish_without_group() };
+    let finished =
+        if consumer.group.is_some() { config.finish() } else { config.finish_without_group() };
     match finished {
         Ok((config, _notes)) if faults.is_empty() => Ok(config),
         Ok(_) => Err(faults),
