@@ -183,6 +183,8 @@ pub enum EventKind {
     MemberReleased { group: GroupId, member: MemberId, partition: PartitionId },
     /// A committed offset is stored and replicated: the group will restart here.
     OffsetCommitted { group: GroupId, partition: PartitionId, offset: Offset },
+    /// A committed offset expired or was deleted: the group has none for the partition any more.
+    OffsetRemoved { group: GroupId, partition: PartitionId },
     /// This broker coordinates the group from now on. What it loaded follows at once, as if the group were new:
     /// its state, members, assignment and offsets; nothing that is not said again survived.
     CoordinatorLoaded { group: GroupId },

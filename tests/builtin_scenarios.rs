@@ -94,6 +94,24 @@ stories! {
     controller_failover: "controller-failover";
     controller_quorum_loss: "controller-quorum-loss";
     rolling_broker_restart: "rolling-broker-restart";
+    fan_out_groups: "fan-out-groups";
+    pull_not_push: "pull-not-push";
+    choosing_a_partition: "choosing-a-partition";
+    order_within_partition: "order-within-partition";
+    lag_growth: "lag-growth";
+    start_where: "start-where";
+    stuck_new_group: "stuck-new-group";
+    reset_offsets: "reset-offsets";
+    peek_without_consuming: "peek-without-consuming";
+    partition_increase_blind_spot: "partition-increase-blind-spot";
+    retention_segments: "retention-segments";
+    slow_consumer_outrun: "slow-consumer-outrun";
+    offset_expiry: "offset-expiry";
+    compaction_tombstones: "compaction-tombstones";
+    count_is_not_offsets: "count-is-not-offsets";
+    partition_increase_breaks_order: "partition-increase-breaks-order";
+    hot_partition: "hot-partition";
+    large_message: "large-message";
 }
 
 #[test]

@@ -401,6 +401,10 @@ pub struct BrokerConfig {
     pub transaction_partition_verification: bool,
     /// About share groups.
     pub share: ShareBrokerConfig,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub offsets_retention_check_interval: Duration,
     /// `log.flush.scheduler.interval.ms`: how often logs are looked at for `flush.ms`; by default never.
     pub log_flush_scheduler_interval: Duration,
     /// `log.retention.check.interval.ms`.
@@ -453,6 +457,8 @@ impl Default for BrokerConfig {
             producer_id_expiration: Duration::from_millis(86_400_000),
             transaction_partition_verification: true,
             share: ShareBrokerConfig::default(),
+            offsets_retention: Duration::from_secs(10_080 * 60),
+            offsets_retention_check_interval: Duration::from_millis(600_000),
             log_flush_scheduler_interval: Duration(u64::MAX),
             log_retention_check_interval: Duration::from_millis(300_000),
             log_initial_task_delay: Duration::from_millis(30_000),

@@ -170,6 +170,8 @@ error_codes! {
     InvalidTimestamp = "INVALID_TIMESTAMP", "InvalidTimestampException", false;
     /// The topic's settings forbid it.
     PolicyViolation = "POLICY_VIOLATION", "PolicyViolationException", false;
+    /// A setting has a value that Kafka refuses.
+    InvalidConfig = "INVALID_CONFIG", "InvalidConfigurationException", false;
     /// The number of partitions is not an increase.
     InvalidPartitions = "INVALID_PARTITIONS", "InvalidPartitionsException", false;
     /// A member of the group subscribes to the topic.
@@ -227,6 +229,8 @@ pub enum Exception {
     NoOffset,
     /// `_MAX_POLL_EXCEEDED` of librdkafka: `max.poll.interval.ms` had passed.
     MaxPollExceeded,
+    /// Not an exception: what `kafka-consumer-groups.sh` prints when it is to reset offsets of a group with members.
+    GroupIsActive,
 }
 
 impl Exception {
@@ -251,6 +255,7 @@ impl Exception {
             Self::TransactionAborted => "TransactionAbortedException",
             Self::NoOffset => "_NO_OFFSET",
             Self::MaxPollExceeded => "_MAX_POLL_EXCEEDED",
+            Self::GroupIsActive => "Assignments can only be reset if the group is inactive",
         }
     }
 

@@ -18,7 +18,8 @@ pub struct Topic {
     pub partitions: Vec<PartitionId>,
     /// True for `__consumer_offsets` and `__transaction_state`.
     pub internal: bool,
-    /// Kafka's partition count: what a key hash is taken modulo of. Equals `partitions.len()` but for internal topics.
+    /// How many partitions the topic is created with, of internal topics those that no group of the run hashes to
+    /// included.
     pub partition_count: u32,
 }
 
@@ -58,6 +59,10 @@ pub struct Names {
     pub topics: Vec<Topic>,
     /// Partitions by id.
     pub partitions: Vec<Partition>,
+    /// How many of them, the last ones, do not exist when the cluster is formed: an administrator may create them.
+    pub later: u16,
+    /// Those of them that have been created since.
+    pub created: Vec<PartitionId>,
     /// Producers by number.
     pub producers: Vec<Client>,
     /// Consumers by number.
@@ -157,6 +162,18 @@ impl Names {
     pub fn find_partition(&self, topic: &str, index: u32) -> Option<PartitionId> {
         let topic = &self.topics[self.find_topic(topic)?.index()];
         topic.partitions.iter().copied().find(|p| self.partitions[p.index()].index == index)
+    }
+
+    /// True for a partition that the formed cluster does not have.
+    pub fn is_later(&self, id: PartitionId) -> bool {
+        id.index() + usize::from(self.later) >= self.partitions.len()
+    }
+
+    /// The partitions of a topic that exist: those with the lowest numbers.
+    pub fn existing(&self, topic: TopicId) -> &[PartitionId] {
+        let all = &self.topics[topic.index()].partitions;
+        let exists = |id: &&PartitionId| !self.is_later(**id) || self.created.contains(id);
+        &all[..all.iter().take_while(exists).count()]
     }
 
     /// The topic a partition belongs to.

@@ -58,6 +58,10 @@ impl Check for CommittedKept {
                     commits.later.push((offset, m.event.node));
                 }
             }
+            // Expired, or deleted by an administrator.
+            EventKind::OffsetRemoved { group, partition } => {
+                self.commits.remove(&(group, partition));
+            }
             EventKind::PositionSet { partition, offset, reason } => match reason {
                 PositionReason::Committed => self.compare(m, partition, offset),
                 PositionReason::ResetEarliest

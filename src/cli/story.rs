@@ -232,7 +232,7 @@ fn is_stated(guarantee: Guarantee, stated: &[Expectation], lost: bool) -> bool {
         Guarantee::CommitPastUnprocessed => matches!(expectation, Expectation::Skipped(_)),
         // A reader that goes back where records were lost is the reader's side of that loss.
         Guarantee::Reread => matches!(expectation, Expectation::Lost(_)) && lost,
-        Guarantee::Unseen => {
+        Guarantee::Skip | Guarantee::Unseen => {
             matches!(expectation, Expectation::Unprocessed(_) | Expectation::Skipped(_))
         }
         _ => false,

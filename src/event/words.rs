@@ -138,6 +138,16 @@ pub enum AdminCall {
     AlterPartitionReassignments,
     /// `deleteRecords`.
     DeleteRecords,
+    /// `createPartitions`.
+    CreatePartitions,
+    /// `alterConsumerGroupOffsets`.
+    AlterGroupOffsets,
+    /// `deleteConsumerGroupOffsets`.
+    DeleteGroupOffsets,
+    /// `deleteConsumerGroups`.
+    DeleteGroups,
+    /// `kafka-consumer-groups.sh --reset-offsets`.
+    ResetOffsets,
 }
 
 impl AdminCall {
@@ -149,6 +159,11 @@ impl AdminCall {
             Self::IncrementalAlterConfigs => "incrementalAlterConfigs",
             Self::AlterPartitionReassignments => "alterPartitionReassignments",
             Self::DeleteRecords => "deleteRecords",
+            Self::CreatePartitions => "createPartitions",
+            Self::AlterGroupOffsets => "alterConsumerGroupOffsets",
+            Self::DeleteGroupOffsets => "deleteConsumerGroupOffsets",
+            Self::DeleteGroups => "deleteConsumerGroups",
+            Self::ResetOffsets => "kafka-consumer-groups.sh --reset-offsets",
         }
     }
 }

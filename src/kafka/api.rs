@@ -577,6 +577,29 @@ pub struct PartitionRegistration {
     pub last_known_leader: Option<BrokerId>,
 }
 
+impl PartitionRegistration {
+    /// The place of a partition that nobody has created.
+    pub fn absent(partition: PartitionId) -> Self {
+        Self {
+            partition,
+            replicas: ReplicaList::default(),
+            adding: BrokerSet::EMPTY,
+            removing: BrokerSet::EMPTY,
+            leader: None,
+            leader_epoch: LeaderEpoch::NONE,
+            partition_epoch: -1,
+            isr: BrokerSet::EMPTY,
+            elr: BrokerSet::EMPTY,
+            last_known_leader: None,
+        }
+    }
+
+    /// True for what is not such a place.
+    pub fn exists(&self) -> bool {
+        !self.replicas.as_slice().is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

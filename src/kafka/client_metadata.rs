@@ -9,6 +9,7 @@
 use crate::base::broker_set::BrokerSet;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, PartitionId};
+use crate::base::names::Topic;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::PartitionMetadata;
 use crate::kafka::backoff::ExponentialBackoff;
@@ -112,6 +113,12 @@ impl ClientMetadata {
     pub fn partition(&self, partition: PartitionId) -> Option<KnownPartition> {
         let known = *self.partitions.get(partition.index())?;
         (known != KnownPartition::UNKNOWN).then_some(known)
+    }
+
+    /// The partitions of a topic as far as they are known: those with the lowest numbers.
+    pub fn partitions_of<'a>(&self, topic: &'a Topic) -> &'a [PartitionId] {
+        let known = topic.partitions.iter().take_while(|id| self.partition(**id).is_some());
+        &topic.partitions[..known.count()]
     }
 
     /// The leader of `partition`, where one is known.

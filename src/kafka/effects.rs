@@ -116,6 +116,8 @@ pub enum TimerKind {
     GroupSync,
     /// The earliest member session of a group ends.
     GroupSession,
+    /// The look for expired offsets; number is the partition of `__consumer_offsets`.
+    OffsetsExpiry,
     /// The earliest commit that waits for replication expires.
     GroupCommit,
     /// The earliest session of a member of a share group ends.

@@ -1,13 +1,19 @@
 //! Calls of administrators in a script.
 
 use crate::base::config::TopicConfig;
-use crate::base::ids::BrokerId;
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::ids::{BrokerId, Offset};
 use crate::base::properties;
+use crate::base::time::Time;
 use crate::event::{ElectionType, TopicSetting};
+use crate::kafka::api::PartitionOffset;
 use crate::kafka::controller::admin::AdminRequest;
+use crate::kafka::group::expiry::GroupCall;
 use crate::scenario::schema::Settings;
 use crate::scenario::state::State;
-use crate::scenario::step::{Election, Step};
+use crate::scenario::step::{Election, Reset, Step};
+use crate::scenario::value::TopicPartition;
+use crate::sim::command::{Command, ResetTo};
 
 /// The call that `step` makes; `None` when it makes none, or about a partition this variant lacks.
 pub(super) fn admin_request(state: &State, step: &Step) -> Option<AdminRequest> {
@@ -22,10 +28,15 @@ pub(super) fn admin_request(state: &State, step: &Step) -> Option<AdminRequest> 
         Step::AlterConfigs(topic, settings) => {
             let topic = state.names().find_topic(topic)?;
             let before = *state.sim.controller().topic_config(topic);
-            let config = altered(before, settings)?;
-            let altered = settings.keys().map(|name| setting(name, &config)).collect();
+            let config = altered(before, settings);
+            let setting = |name| config.as_ref().map(|config| setting(name, config));
+            let altered = settings.keys().filter_map(setting).collect();
             AdminRequest::AlterConfigs { topic, config, altered }
         }
+        Step::CreatePartitions(topic, count) => AdminRequest::CreatePartitions {
+            topic: state.names().find_topic(topic)?,
+            count: *count,
+        },
         Step::Reassign(at, replicas) => AdminRequest::Reassign {
             partition: state.at(at)?,
             target: Some(replicas.iter().map(|n| BrokerId(*n)).collect()),
@@ -35,6 +46,51 @@ pub(super) fn admin_request(state: &State, step: &Step) -> Option<AdminRequest> 
         }
         _ => return None,
     })
+}
+
+/// The command of a call about a group; `None` when `step` makes none. A partition of a topic that does not exist makes
+/// the call throw.
+pub(super) fn group_command(state: &State, step: &Step) -> Option<Result<Command, Exception>> {
+    let unknown = Exception::Wire(ErrorCode::UnknownTopicOrPartition);
+    let administer = |group: &String, call: Option<GroupCall>| {
+        let group = state.group(group)?;
+        Some(call.map(|call| Command::AdministerGroup { group, call }).ok_or(unknown))
+    };
+    let existing = |at: &TopicPartition| state.at(at).filter(|id| state.view.exists(*id));
+    match step {
+        Step::AlterOffsets(group, offsets) => {
+            let offset = |(at, offset): (&TopicPartition, &i64)| {
+                Some(PartitionOffset { partition: existing(at)?, offset: Offset(*offset) })
+            };
+            let offsets = offsets.iter().map(offset).collect::<Option<_>>();
+            administer(group, offsets.map(GroupCall::AlterOffsets))
+        }
+        Step::DeleteOffsets(group, partitions) => {
+            let partitions = partitions.iter().map(existing).collect::<Option<_>>();
+            administer(group, partitions.map(GroupCall::DeleteOffsets))
+        }
+        Step::DeleteGroup(group) => administer(group, Some(GroupCall::Delete)),
+        Step::ResetOffsets(reset) => {
+            let topic = state.names().find_topic(&reset.topic)?;
+            let all = state.names().topics[topic.index()].partitions.iter().copied();
+            let partitions = all.filter(|id| state.view.exists(*id)).collect();
+            let now = state.sim.now();
+            let to = match reset.to {
+                Reset::Earliest => ResetTo::Earliest,
+                Reset::Latest => ResetTo::Latest,
+                Reset::Current => ResetTo::Current,
+                Reset::Offset(offset) => ResetTo::Offset(Offset(offset)),
+                Reset::ShiftBy(by) => ResetTo::ShiftBy(by),
+                Reset::Datetime(at) => ResetTo::Since((Time::ZERO + at.0).timestamp()),
+                Reset::ByDuration(span) => {
+                    ResetTo::Since(now.timestamp() - span.0.as_millis() as i64)
+                }
+            };
+            let group = state.group(&reset.group)?;
+            Some(Ok(Command::ResetOffsets { group, partitions, to }))
+        }
+        _ => None,
+    }
 }
 
 /// The settings of a topic after some of them were altered; `None` when Kafka refuses them, which the loader has seen.

@@ -152,6 +152,7 @@ fn names(
     }
     add_offsets_topic(&mut names, resolved, config);
     add_transaction_topic(&mut names, resolved, config);
+    add_later_partitions(&mut names, scenario, resolved, config);
     names.producers = resolved
         .producers
         .keys()
@@ -165,6 +166,53 @@ fn names(
         names.consumers.push(Client { name: name.to_owned(), group, rank });
     }
     names
+}
+
+/// Partitions that the script may create come after all others. They are placed as if they had been there from the
+/// beginning.
+fn add_later_partitions(
+    names: &mut Names,
+    scenario: &Scenario,
+    resolved: &Resolved,
+    config: &BrokerConfig,
+) {
+    for n in 0..names.topics.len() {
+        let (name, now) = (names.topics[n].name.clone(), names.topics[n].partitions.len());
+        let Some(topic) = resolved.topics.get(&name) else { continue };
+        let most = created(scenario, &name).max(now as u32);
+        let factor = match topic.replicas.first() {
+            Some(replicas) => replicas.len(),
+            None => {
+                topic.replication.map_or(config.default_replication_factor as usize, usize::from)
+            }
+        };
+        let factor = factor.min(usize::from(names.brokers));
+        let placed = place(&racks(&resolved.cluster), most, factor);
+        for (index, replicas) in placed.into_iter().enumerate().skip(now) {
+            let id = add_partition(names, TopicId(n as u16), index as u32, replicas);
+            names.topics[n].partitions.push(id);
+            names.later += 1;
+        }
+    }
+}
+
+/// The highest number of partitions that a script of any variant gives `topic`; 0 without `CreatePartitions`.
+pub(super) fn created(scenario: &Scenario, topic: &str) -> u32 {
+    fn most(scenario: &Scenario, steps: &[Step], topic: &str) -> u32 {
+        let of = |step: &Step| match step {
+            Step::CreatePartitions(name, count) if name == topic => *count,
+            Step::At(_, steps) => most(scenario, steps, topic),
+            Step::Every(every) => most(scenario, &every.steps, topic),
+            Step::Named(name, steps) => {
+                let others = replacements(scenario, name).into_iter();
+                let others = others.map(|steps| most(scenario, steps, topic)).max();
+                most(scenario, steps, topic).max(others.unwrap_or(0))
+            }
+            _ => 0,
+        };
+        steps.iter().map(of).max().unwrap_or(0)
+    }
+    most(scenario, &scenario.script, topic)
 }
 
 /// The `group.instance.id`s that consumers have.

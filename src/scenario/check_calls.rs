@@ -67,6 +67,30 @@ impl Script<'_, '_, '_> {
                     );
                 }
             }
+            other => self.group_call(other),
+        }
+    }
+
+    /// Calls of administrators about topics and groups. What has a topic that does not exist throws.
+    fn group_call(&mut self, step: &Step) {
+        match step {
+            Step::CreatePartitions(topic, count) => {
+                self.topic(topic);
+                if !(1..=1_024).contains(count) {
+                    self.problem("", "a topic has 1 to 1024 partitions", None);
+                }
+            }
+            Step::AlterOffsets(group, offsets) => {
+                self.group(group);
+                if offsets.values().any(|offset| *offset < 0) {
+                    self.problem("", "a committed offset is not negative", None);
+                }
+            }
+            Step::DeleteOffsets(group, _) | Step::DeleteGroup(group) => self.group(group),
+            Step::ResetOffsets(reset) => {
+                self.group(&reset.group);
+                self.topic(&reset.topic);
+            }
             other => self.transaction_step(other),
         }
     }

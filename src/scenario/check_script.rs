@@ -6,7 +6,8 @@ use crate::base::error::ErrorCode;
 use crate::event::Api;
 use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::Override;
-use crate::scenario::settings::check_topic;
+use crate::scenario::schema::Settings;
+use crate::scenario::settings::{SettingFault, check_topic};
 use crate::scenario::step::{
     Action, Answer, Condition, CutLog, Node, Probe, Question, Rule, Send, Step,
 };
@@ -321,18 +322,22 @@ impl Script<'_, '_, '_> {
                     self.partition(&p.topic, p.partition);
                 }
             }
-            Step::AlterConfigs(topic, settings) => {
-                self.topic(topic);
-                for fault in check_topic(settings) {
-                    self.problem(&fault.setting, fault.message, fault.help);
-                }
-            }
+            Step::AlterConfigs(topic, settings) => self.alter_configs(topic, settings),
             Step::Reassign(p, replicas) => self.reassign(p, replicas),
             Step::CancelReassignment(p) => self.partition(&p.topic, p.partition),
             Step::Mark(name) => self.label(name),
             Step::Say(texts) => self.check.texts(&self.place.clone(), texts),
             Step::Ask(question) => self.ask(question),
             other => self.consumer_step(other),
+        }
+    }
+
+    /// A value that Kafka refuses is what the call throws.
+    fn alter_configs(&mut self, topic: &str, settings: &Settings) {
+        self.topic(topic);
+        let refused = |fault: &SettingFault| fault.exception().is_some();
+        for fault in check_topic(settings).into_iter().filter(|fault| !refused(fault)) {
+            self.problem(&fault.setting, fault.message, fault.help);
         }
     }
 
@@ -510,6 +515,7 @@ impl Script<'_, '_, '_> {
             Probe::Committed(group)
             | Probe::GroupState(group)
             | Probe::Members(group)
+            | Probe::OffsetRecords(group)
             | Probe::Lag(group) => {
                 self.group(group);
             }

@@ -139,10 +139,11 @@ fn told(state: &State, ids: &[String], is: impl Fn(Told) -> bool) -> Option<bool
 }
 
 fn ready(state: &State) -> bool {
-    let led = |p: &crate::view::cluster::replica::PartitionView| {
-        p.leader.is_some() && p.isr.len() == p.replicas.len()
-    };
-    state.view.partitions.iter().all(led)
+    let mut ids = (0..state.view.partitions.len()).map(|n| PartitionId(n as u16));
+    ids.all(|id| {
+        let p = state.view.partition(id);
+        !state.view.exists(id) || p.leader.is_some() && p.isr.len() == p.replicas.len()
+    })
 }
 
 fn committed(state: &State, group: &str, partition: &TopicPartition) -> Option<Offset> {

@@ -4,9 +4,9 @@ use crate::app::HandCall;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{BrokerId, KeyId, MessageId, NodeId, Offset};
 use crate::base::time::{Duration, Time};
-use crate::event::{Api, EventKind, FaultKind};
+use crate::event::{AdminCall, Api, EventKind, FaultKind};
 use crate::kafka::producer::SendRequest;
-use crate::scenario::admin::admin_request;
+use crate::scenario::admin::{admin_request, group_command};
 use crate::scenario::answers::answer;
 use crate::scenario::apps::{hand_call, transaction_call};
 use crate::scenario::probes::observe;
@@ -146,10 +146,21 @@ impl Run {
             Step::Quiesce => self.quiesce(n, op),
             Step::Mark(_) | Step::Say(_) => {}
             other if self.call(n, other) || self.transact(n, other) => {}
-            other => match admin_request(&self.state, other) {
-                Some(request) => self.apply(&Command::Administer { request }),
-                None => self.intervene(other),
-            },
+            other => self.administer_or_intervene(other),
+        }
+    }
+
+    fn administer_or_intervene(&mut self, step: &Step) {
+        if let Some(request) = admin_request(&self.state, step) {
+            return self.apply(&Command::Administer { request });
+        }
+        match group_command(&self.state, step) {
+            Some(Ok(command)) => self.apply(&command),
+            Some(Err(exception)) => {
+                let (call, exception) = (AdminCall::AlterGroupOffsets, Some(exception));
+                self.state.sim.event(EventKind::AdminCalled { call, exception });
+            }
+            None => self.intervene(step),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::batch::RecordBody;
 use crate::base::config::IsolationLevel;
+use crate::base::error::ErrorCode;
 use crate::base::error::Exception;
-use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
-use crate::event::RebalanceCallback;
+use crate::base::ids::{GroupId, MessageId, NodeId, Offset, PartitionId};
+use crate::event::{GroupState, RebalanceCallback};
 use crate::kafka::api::PartitionOffset;
 use crate::scenario::conditions::owned;
 use crate::scenario::settle;
@@ -51,6 +53,7 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
     let (Probe::Committed(name)
     | Probe::GroupState(name)
     | Probe::Members(name)
+    | Probe::OffsetRecords(name)
     | Probe::Lag(name)) = probe
     else {
         return None;
@@ -65,7 +68,12 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
                 .map(|c| (state.names().partition(c.partition), number(c.offset.0)))
                 .collect(),
         ),
+        // Who describes a group that is gone is told so with an exception.
+        Probe::GroupState(_) if group.state == GroupState::Dead => {
+            text(ErrorCode::GroupIdNotFound.exception())
+        }
         Probe::GroupState(_) => text(group.state.name()),
+        Probe::OffsetRecords(_) => offset_records(state, id),
         Probe::Members(_) => {
             let mut members = BTreeMap::new();
             for member in &group.members {
@@ -77,6 +85,27 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
         }
         _ => settle::lag(state, id).map_or(Fact::None, Fact::Number),
     })
+}
+
+/// The records of a group in `__consumer_offsets` that are about offsets, or say that it is gone.
+fn offset_records(state: &State, id: GroupId) -> Fact {
+    let home = state.names().group_partitions[id.index()];
+    let Some(leader) = state.view.partition(home).leader_replica() else { return Fact::None };
+    let mut records = Vec::new();
+    for record in leader.log.iter().flat_map(|entry| state.batches().records(entry.batch)) {
+        let name = |partition| state.names().partition(partition);
+        records.push(match record.body {
+            RecordBody::OffsetCommit { group, partition, offset } if group == id => {
+                format!("{} -> {offset}", name(partition))
+            }
+            RecordBody::OffsetTombstone { group, partition } if group == id => {
+                format!("{} -> null", name(partition))
+            }
+            RecordBody::GroupTombstone { group } if group == id => "group -> null".to_owned(),
+            _ => continue,
+        });
+    }
+    Fact::List(records.into_iter().map(Fact::Text).collect())
 }
 
 fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
@@ -279,7 +308,8 @@ fn log(state: &State, partition: PartitionId, broker: crate::base::ids::BrokerId
 fn topic_partitions(state: &State, topic: &str) -> Option<Vec<(u32, PartitionId)>> {
     let topic = state.names().find_topic(topic)?;
     let partitions = &state.names().topics[topic.index()].partitions;
-    Some(partitions.iter().map(|id| (state.names().partitions[id.index()].index, *id)).collect())
+    let exist = partitions.iter().filter(|id| state.view.exists(**id));
+    Some(exist.map(|id| (state.names().partitions[id.index()].index, *id)).collect())
 }
 
 /// The logs of all replicas, record by record. Producers are P1, P2, … in the order in which they come first.

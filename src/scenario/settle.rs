@@ -42,6 +42,9 @@ fn producer(state: &State, n: u16) -> Option<String> {
 }
 
 fn partition(state: &State, id: PartitionId) -> Option<String> {
+    if !state.view.exists(id) {
+        return None;
+    }
     let name = || state.names().partition(id);
     let p = state.view.partition(id);
     let runs = |broker| state.runs(NodeId::Broker(broker));
@@ -198,7 +201,7 @@ pub(super) fn lag(state: &State, group: GroupId) -> Option<i64> {
         let read = state.sim.spec().consumers.iter().any(|spec| {
             spec.group == Some(group) && crate::scenario::apps::reads(&spec.subscription, topic, id)
         });
-        if read {
+        if read && state.view.exists(id) {
             let leader = state.view.partition(id).leader_replica()?;
             let committed = view.committed(id).map_or(leader.log_start, |c| c.offset);
             lag += (leader.high_watermark - committed).max(0);

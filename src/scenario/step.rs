@@ -6,6 +6,8 @@ mod condition;
 mod probe;
 mod question;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::schema::Settings;
@@ -13,7 +15,7 @@ use crate::scenario::value::{Span, Texts, TopicPartition};
 
 pub use arguments::{
     Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog, Election, Every, Poll, Process,
-    Rule, Send, SendOffsets, Side, StoreOffsets,
+    Reset, ResetOffsets, Rule, Send, SendOffsets, Side, StoreOffsets,
 };
 pub use condition::{Condition, Marker};
 pub use probe::Probe;
@@ -162,6 +164,16 @@ pub enum Step {
     /// The reassignment of a partition that is in progress is taken back.
     CancelReassignment(TopicPartition),
 
+    /// `createPartitions`: the topic is to have so many.
+    CreatePartitions(String, u32),
+    /// `alterConsumerGroupOffsets`.
+    AlterOffsets(String, BTreeMap<TopicPartition, i64>),
+    /// `deleteConsumerGroupOffsets`.
+    DeleteOffsets(String, Vec<TopicPartition>),
+    /// `deleteConsumerGroups`.
+    DeleteGroup(String),
+    /// `kafka-consumer-groups.sh --reset-offsets --execute`.
+    ResetOffsets(ResetOffsets),
     /// `deleteRecords`: the partition's log starts at this offset afterwards; -1: at its high watermark.
     DeleteRecords(TopicPartition, i64),
 
@@ -204,7 +216,10 @@ mod tests {
             r#"[SubscribePattern("A","t.*"),EnforceRebalance("A"),Observe("x",Paused("A"))]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
-            r#"[DeleteRecords("t-0",-1),Store(consumer:"c",offsets:{"t-0":5})]"#,
+            r#"[Store(consumer:"c",offsets:{"t-0":5})]"#,
+            r#"[DeleteRecords("t-0",-1),CreatePartitions("t",6),DeleteGroup("g")]"#,
+            r#"[AlterOffsets("g",{"t-0":3}),DeleteOffsets("g",["t-0"])]"#,
+            r#"[ResetOffsets(group:"g",topic:"t",to:ShiftBy(-3)),Send(from:"p",to:"t",tombstone:true)]"#,
             r#"[InitTransactions("p"),SendOffsetsToTransaction(producer:"p",consumer:"A")]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,
         ] {

@@ -209,7 +209,8 @@ impl Check<'_> {
             _ => None,
         });
         let own = declared.partitions.unwrap_or(declared.replicas.len().max(1) as u32);
-        let most = most.chain([own]).max().unwrap_or(own);
+        let created = crate::scenario::build::created(self.scenario, topic);
+        let most = most.chain([own, created]).max().unwrap_or(own);
         if partition >= most {
             let message = format!(
                 "topic `{topic}` has no partition {partition}: it has {most}, counted from 0"

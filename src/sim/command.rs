@@ -3,10 +3,11 @@
 
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BrokerId, MessageId, NodeId, Offset, PartitionId};
+use crate::base::ids::{BrokerId, GroupId, MessageId, NodeId, Offset, PartitionId};
 use crate::base::time::Duration;
 use crate::event::{Api, FaultKind, TransactionCall, WireLabel};
 use crate::kafka::controller::admin::AdminRequest;
+use crate::kafka::group::expiry::GroupCall;
 use crate::kafka::producer::{GroupOffsets, SendRequest};
 
 /// One act from outside, at the current virtual time.
@@ -109,6 +110,22 @@ pub enum Command {
         /// The log start afterwards; [`Offset::NONE`]: the high watermark.
         before: Offset,
     },
+    /// An administrator's call about a group.
+    AdministerGroup {
+        /// Which group.
+        group: GroupId,
+        /// The call.
+        call: GroupCall,
+    },
+    /// `kafka-consumer-groups.sh --reset-offsets --execute`.
+    ResetOffsets {
+        /// Of which group.
+        group: GroupId,
+        /// Of which partitions.
+        partitions: Vec<PartitionId>,
+        /// Where to.
+        to: ResetTo,
+    },
     /// A call of a consumer's application, by hand.
     Consumer {
         /// Which consumer.
@@ -116,6 +133,23 @@ pub enum Command {
         /// The call.
         call: HandCall,
     },
+}
+
+/// Where offsets are reset to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResetTo {
+    /// The log start.
+    Earliest,
+    /// The high watermark.
+    Latest,
+    /// What is committed; the high watermark where nothing is.
+    Current,
+    /// This offset.
+    Offset(Offset),
+    /// So many records on, or back.
+    ShiftBy(i64),
+    /// The first record stamped then or later, in milliseconds since 1970; the high watermark without one.
+    Since(i64),
 }
 
 /// How much of a log's tail is cut off. Batches go as a whole.

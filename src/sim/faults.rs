@@ -1,11 +1,8 @@
 //! What comes from outside: process faults, cuts, rules, and the calls of applications.
 
-use crate::base::error::Exception;
 use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
-use crate::kafka::controller::Controller;
-use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::log::UnifiedLog;
 use crate::sim::command::{Command, LogCut, WireRule};
 use crate::sim::network::{ActiveRule, Item};
@@ -72,6 +69,10 @@ impl Simulation {
             Command::DeleteRecords { partition, before } => {
                 self.delete_records(*partition, *before);
             }
+            Command::AdministerGroup { group, call } => self.administer_group(*group, call),
+            Command::ResetOffsets { group, partitions, to } => {
+                self.reset_offsets(*group, partitions, *to);
+            }
             Command::Consumer { consumer, call } => {
                 let node = NodeId::Consumer(*consumer);
                 if self.node_state(node) == NodeState::Running {
@@ -81,43 +82,6 @@ impl Simulation {
                 }
             }
         }
-    }
-
-    /// `deleteRecords` goes to the leader. Without one the call times out, here without taking the time.
-    fn delete_records(&mut self, partition: PartitionId, before: Offset) {
-        let leads = |broker: &BrokerId| {
-            let machine = &self.world.brokers[broker.index() - 1];
-            let replica = machine.replica(partition).filter(|replica| replica.is_leader());
-            let runs = self.node_state(NodeId::Broker(*broker)) == NodeState::Running;
-            replica.filter(|_| runs && machine.serves()).map(|replica| replica.leader_epoch)
-        };
-        let names = std::sync::Arc::clone(self.names());
-        let leaders = names.broker_ids().filter_map(|broker| Some((leads(&broker)?, broker)));
-        let exception = match leaders.max() {
-            None => Some(Exception::Timeout),
-            Some((_, leader)) => {
-                let machine = &mut self.world.brokers[leader.index() - 1];
-                let done = machine.delete_records(self.now, partition, before, &mut self.effects);
-                self.carry_out(NodeId::Broker(leader), self.script_cause);
-                done.err().map(Exception::Wire)
-            }
-        };
-        let call = crate::event::AdminCall::DeleteRecords;
-        self.event(EventKind::AdminCalled { call, exception });
-    }
-
-    /// An administrator calls. Without a controller the call times out, here without taking the time.
-    fn administer(&mut self, request: &AdminRequest) {
-        let call = request.call();
-        let exception = if let Some(n) = self.active_controller().map(Controller::number) {
-            let controller = &mut self.world.controllers[usize::from(n) - 1];
-            let done = controller.administer(self.now, request, &mut self.effects);
-            self.carry_out(NodeId::Controller(n), self.script_cause);
-            done.err().map(Exception::Wire)
-        } else {
-            Some(Exception::Timeout)
-        };
-        self.event(EventKind::AdminCalled { call, exception });
     }
 
     /// The tail of a log of a stopped broker is cut off, or its whole directory deleted.

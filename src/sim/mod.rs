@@ -3,6 +3,7 @@
 //! Nothing here knows Kafka's rules and nothing in `kafka` knows this layer: a machine that can see the world is not a
 //! machine. Luck is drawn here for the network, and lent to machines through their effects.
 
+mod administration;
 pub mod command;
 mod faults;
 mod label;

@@ -283,4 +283,5 @@ encodings! {
     112: BatchCompacted { partition, base_offset, batch };
     113: SegmentMerged { partition, base_offset };
     114: LogCleaned { partition, to };
+    115: OffsetRemoved { group, partition };
 }

@@ -197,7 +197,8 @@ impl App {
     /// The partitions a screen shows: those of declared topics.
     pub fn partitions(&self) -> Vec<PartitionId> {
         let topics = self.run().names.topics.iter().filter(|topic| !topic.internal);
-        topics.flat_map(|topic| topic.partitions.iter().copied()).collect()
+        let all = topics.flat_map(|topic| topic.partitions.iter().copied());
+        all.filter(|id| self.view(self.world).exists(*id)).collect()
     }
 
     /// The scopes in force, innermost first.

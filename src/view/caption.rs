@@ -9,7 +9,7 @@ use crate::view::words::{fold_ids, is_are, plural};
 /// The caption of the moment, or the empty string.
 pub fn caption(view: &ClusterView, batches: &BatchTable) -> String {
     let partitions = (0..view.partitions.len()).map(|n| PartitionId(n as u16));
-    let mine = partitions.filter(|p| !view.names.topic_of(*p).internal);
+    let mine = partitions.filter(|p| view.exists(*p) && !view.names.topic_of(*p).internal);
     let partitions: Vec<PartitionId> = mine.collect();
     let at_risk = partitions.iter().find_map(|p| at_risk(view, batches, *p));
     let leaderless = || partitions.iter().find_map(|p| leaderless(view, *p));

@@ -176,6 +176,11 @@ impl ClusterView {
         &self.partitions[id.index()]
     }
 
+    /// True for a partition of the formed cluster, and for one that an administrator has created since.
+    pub fn exists(&self, id: PartitionId) -> bool {
+        !self.names.is_later(id) || self.partition(id).changed != EventSeq::NONE
+    }
+
     /// Message `id`; one that was never sent is blank.
     pub fn message(&self, id: MessageId) -> MessageView {
         self.messages.get(id.index()).copied().unwrap_or_default()

@@ -158,7 +158,12 @@ fn run<'a>(report: &'a RunReport<'_>, observed: &'a BTreeMap<String, Value>) -> 
 fn topics(report: &RunReport<'_>) -> BTreeMap<String, Vec<PartitionJson>> {
     let declared = report.view.names.topics.iter().filter(|topic| !topic.internal);
     let rows = declared.map(|topic| {
-        let partitions = topic.partitions.iter().map(|id| partition(report, *id)).collect();
+        let partitions = topic
+            .partitions
+            .iter()
+            .filter(|id| report.view.exists(**id))
+            .map(|id| partition(report, *id))
+            .collect();
         (topic.name.clone(), partitions)
     });
     rows.collect()

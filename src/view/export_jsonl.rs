@@ -370,6 +370,9 @@ impl Writer<'_> {
                 fields.push(("offset", offset.0.into()));
                 ("OffsetCommitted", fields)
             }
+            EventKind::OffsetRemoved { group, partition } => {
+                ("OffsetRemoved", vec![self.group_name(group), self.partition(partition)])
+            }
             EventKind::CoordinatorLoaded { group } => {
                 ("CoordinatorLoaded", vec![self.group_name(group)])
             }

@@ -20,7 +20,6 @@ const fn no(words: [&'static str; 4], support: Support) -> Row<BrokerConfig> {
 }
 
 const THREADS: Support = Support::NoEffect("handling a request takes no time here");
-const OFFSETS: Support = Support::NotModelled("committed offsets do not expire");
 const PER_TOPIC: Support = Support::NotModelled("set it in the topic's own config");
 
 #[rustfmt::skip]
@@ -111,8 +110,11 @@ const ROWS: &[Row<BrokerConfig>] = &[
     yes(["controller.quorum.request.timeout.ms", "2000", "ms",
         "without an answer for so long another controller is asked"],
         |c, v| int_millis(v, 1).map(|d| c.quorum_request_timeout = d)),
-    no(["offsets.retention.minutes", "10080", "min", "how long the offsets of an empty group are kept"], OFFSETS),
-    no(["offsets.retention.check.interval.ms", "600000", "ms", "how often expired offsets are looked for"], OFFSETS),
+    yes(["offsets.retention.minutes", "10080", "min",
+        "how long committed offsets are kept once their group has no members"],
+        |c, v| int(v, 1).map(|n| c.offsets_retention = Duration::from_secs(60 * u64::from(n)))),
+    yes(["offsets.retention.check.interval.ms", "600000", "ms", "how often expired offsets are looked for"],
+        |c, v| long_millis(v, 1).map(|d| c.offsets_retention_check_interval = d)),
     yes(["group.consumer.session.timeout.ms", "45000", "ms",
         "no heartbeat of a member of the consumer protocol for so long: it is fenced"],
         |c, v| int_millis(v, 1).map(|d| c.consumer_group.session_timeout = d)),

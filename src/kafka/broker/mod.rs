@@ -14,6 +14,7 @@
 //! Simplified: one log directory; no quotas, security, tiered storage; metadata records are applied one answer at a
 //! time.
 
+mod administration;
 mod fetch;
 mod fetcher;
 mod flush;
@@ -175,7 +176,7 @@ impl Broker {
     /// Handles one input.
     pub fn step(&mut self, now: Time, input: Input, fx: &mut Effects) {
         self.ram.last_step = now;
-        let mut seen = fx.list.len();
+        let seen = fx.list.len();
         match input {
             Input::Start => self.start(now, fx),
             Input::Request { token, message } => self.request(now, token, message, fx),
@@ -194,7 +195,11 @@ impl Broker {
             }
         }
         self.share_work(now, fx);
-        // Whoever got an answer may be read again.
+        self.read_answered(now, seen, fx);
+    }
+
+    /// Whoever got an answer since effect number `seen` may be read again.
+    fn read_answered(&mut self, now: Time, mut seen: usize, fx: &mut Effects) {
         while let Some(effect) = fx.list.get(seen).copied() {
             seen += 1;
             match effect {
@@ -435,6 +440,7 @@ impl Broker {
             | TimerKind::GroupSync
             | TimerKind::GroupSession
             | TimerKind::GroupCommit
+            | TimerKind::OffsetsExpiry
             | TimerKind::ShareSession => {
                 let mut appends = std::mem::take(&mut self.ram.appends);
                 self.ram.coordinator.timeout(now, timer, fx, &mut appends);

@@ -124,7 +124,7 @@ impl Broker {
 
 /// The first record from the log start on that is stamped `timestamp` or later, with its epoch. Nothing when there is
 /// none that this reader may see: not an error.
-fn first_since(
+pub(super) fn first_since(
     (replica, log): (&Replica, &UnifiedLog),
     isolation: IsolationLevel,
     timestamp: i64,

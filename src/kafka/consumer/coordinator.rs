@@ -9,7 +9,7 @@
 
 use crate::base::config::AssignorName;
 use crate::base::error::{ErrorCode, Exception};
-use crate::base::ids::{MemberId, PartitionId};
+use crate::base::ids::{MemberId, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::{CommitKind, RebalanceCallback};
@@ -47,6 +47,7 @@ impl Consumer {
             if !self.ensure_coordinator(now, fx)? {
                 return Ok(Progress::Blocked(self.coordinator_wake(now)));
             }
+            self.notice_new_partitions(fx);
             if self.needs_rejoin() && !self.ensure_active_group(now, fx)? {
                 return Ok(Progress::NotReady);
             }
@@ -95,6 +96,18 @@ impl Consumer {
             }
         }
         Ok(true)
+    }
+
+    /// The leader assigned what it knew of its topics; when the metadata says otherwise the group has to join again.
+    fn notice_new_partitions(&mut self, fx: &Effects) {
+        let metadata = self.network.metadata();
+        let changed = |(topic, size): &(TopicId, usize)| {
+            metadata.partitions_of(&fx.names.topics[topic.index()]).len() != *size
+        };
+        let assigned = self.membership.assigned_topics.as_ref();
+        if assigned.is_some_and(|topics| topics.iter().any(changed)) && !self.needs_rejoin() {
+            self.membership.rejoin_needed = true;
+        }
     }
 
     /// One step of the attempt to join. False when it waits for something.

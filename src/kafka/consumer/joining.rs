@@ -7,10 +7,11 @@
 use crate::base::batch::Subscribed;
 use crate::base::config::AssignorName;
 use crate::base::error::{ErrorCode, Exception};
-use crate::base::ids::{Generation, InstanceId};
-use crate::base::names::Names;
+use crate::base::ids::{Generation, InstanceId, TopicId};
+use crate::base::names::{Names, Topic};
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{MemberRow, Message};
+use crate::kafka::client_metadata::ClientMetadata;
 use crate::kafka::consumer::coordinator::sorted;
 use crate::kafka::consumer::membership::{Joining, MemberState};
 use crate::kafka::consumer::{Consumer, GroupRequest, Identity, Request, wire};
@@ -139,12 +140,15 @@ impl Consumer {
         self.membership.state = MemberState::CompletingRebalance;
         self.membership.identity = identity;
         self.heartbeat.enable(now, &self.config);
-        let assignment = match (self.membership.protocol, rows) {
-            (Some(protocol), Some(rows)) => {
-                let rows = leader::assign(protocol, &rows, &fx.names, fx.defect);
-                fx.keep(&rows)
-            }
-            _ => List::EMPTY,
+        self.membership.assigned_topics = None;
+        let assignment = if let (Some(protocol), Some(rows)) = (self.membership.protocol, rows) {
+            let metadata = self.network.metadata();
+            self.membership.assigned_topics = Some(topic_sizes(metadata, &rows, &fx.names));
+            let size = |topic: &Topic| metadata.partitions_of(topic).len() as u32;
+            let rows = leader::assign(protocol, &rows, &fx.names, size, fx.defect);
+            fx.keep(&rows)
+        } else {
+            List::EMPTY
         };
         let Identity { generation, member } = identity;
         let instance = self.instance(&fx.names);
@@ -179,4 +183,21 @@ impl Consumer {
         };
         self.note_coordinator_error(now, error, fx);
     }
+}
+
+/// The topics of the group with their numbers of partitions, as the metadata has them (`MetadataSnapshot`).
+fn topic_sizes(
+    metadata: &ClientMetadata,
+    rows: &[MemberRow],
+    names: &Names,
+) -> Vec<(TopicId, usize)> {
+    let topics = rows.iter().filter_map(|row| match row.says {
+        Subscribed::Topic(topic) => Some(topic),
+        _ => None,
+    });
+    let size = |topic: TopicId| metadata.partitions_of(&names.topics[topic.index()]).len();
+    let mut sizes: Vec<_> = topics.map(|topic| (topic, size(topic))).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
 }

@@ -52,6 +52,8 @@ pub(super) struct Membership {
     pub(super) needs_prepare: bool,
     pub(super) joining: Joining,
     pub(super) joined_topics: Option<Vec<TopicId>>,
+    /// The leader's: the topics it assigned, with their numbers of partitions (`assignmentSnapshot`).
+    pub(super) assigned_topics: Option<Vec<(TopicId, usize)>>,
     /// The assignor that the group agreed on.
     pub(super) protocol: Option<AssignorName>,
     /// `StickyAssignor.memberAssignment` and `.generation`: what it gave last, and when. It outlives the membership.
@@ -78,6 +80,7 @@ impl Default for Membership {
             needs_prepare: true,
             joining: Joining::No,
             joined_topics: None,
+            assigned_topics: None,
             protocol: None,
             sticky: None,
             prepare_until: None,
@@ -151,6 +154,7 @@ impl Membership {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.identity, self.rejoin_needed, self.needs_prepare));
         into.add((&self.joining, &self.joined_topics, self.leaving, self.leave));
+        into.add(&self.assigned_topics);
         into.add((self.protocol, &self.sticky, &self.keeps));
         into.add((self.prepare_until.is_some(), self.prepare_commit.is_some()));
         into.add_time(now, self.retry_at.max(now));

@@ -8,7 +8,7 @@
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::config::TopicConfig;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{PartitionId, TopicId};
+use crate::base::ids::{LeaderEpoch, PartitionId, TopicId};
 use crate::base::time::Time;
 use crate::event::{AdminCall, ElectionType, TopicSetting};
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
@@ -30,10 +30,17 @@ pub enum AdminRequest {
     AlterConfigs {
         /// Which topic.
         topic: TopicId,
-        /// All its settings afterwards.
-        config: TopicConfig,
+        /// All its settings afterwards; `None`: Kafka refuses a value.
+        config: Option<TopicConfig>,
         /// Those that are altered.
         altered: Vec<TopicSetting>,
+    },
+    /// `createPartitions`: a topic is to have more.
+    CreatePartitions {
+        /// Which topic.
+        topic: TopicId,
+        /// How many it is to have.
+        count: u32,
     },
     /// `alterPartitionReassignments` of one partition.
     Reassign {
@@ -53,6 +60,7 @@ impl AdminRequest {
             }
             Self::ElectLeaders { .. } => AdminCall::ElectUncleanLeaders,
             Self::AlterConfigs { .. } => AdminCall::IncrementalAlterConfigs,
+            Self::CreatePartitions { .. } => AdminCall::CreatePartitions,
             Self::Reassign { .. } => AdminCall::AlterPartitionReassignments,
         }
     }
@@ -73,9 +81,13 @@ impl Controller {
             AdminRequest::ElectLeaders { election, partitions } => {
                 self.elect_leaders(*election, partitions, fx)
             }
-            AdminRequest::AlterConfigs { topic, config, altered } => {
+            AdminRequest::AlterConfigs { config: None, .. } => Err(ErrorCode::InvalidConfig),
+            AdminRequest::AlterConfigs { topic, config: Some(config), altered } => {
                 self.alter_configs(*topic, *config, altered, fx);
                 Ok(())
+            }
+            AdminRequest::CreatePartitions { topic, count } => {
+                self.create_partitions(*topic, *count, fx)
             }
             AdminRequest::Reassign { partition, target } => match target {
                 Some(target) => self.reassign(*partition, *target, fx),
@@ -100,8 +112,8 @@ impl Controller {
     ) -> Result<(), ErrorCode> {
         if partitions.is_empty() {
             // Of all partitions, those that need none are not told.
-            let all: Vec<PartitionId> =
-                self.decided.partitions.iter().map(|p| p.partition).collect();
+            let all = self.decided.partitions.iter().filter(|p| p.exists());
+            let all: Vec<PartitionId> = all.map(|p| p.partition).collect();
             let results = all.iter().map(|partition| self.elect_leader(*partition, election, fx));
             let results = results.filter(|result| *result != Err(ErrorCode::ElectionNotNeeded));
             return results.fold(Ok(()), Result::and);
@@ -118,7 +130,9 @@ impl Controller {
         election: ElectionType,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.decided.partitions[partition.index()];
+        let Some(before) = self.decided.partition(partition).copied() else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
         let (needed, kind, unavailable) = match election {
             ElectionType::Preferred => {
                 let preferred = before.replicas.as_slice().first().copied();
@@ -167,7 +181,7 @@ impl Controller {
             return;
         }
         for partition in fx.names.topics[topic.index()].partitions.clone() {
-            let mut partition = self.decided.partitions[partition.index()];
+            let Some(mut partition) = self.decided.partition(partition).copied() else { continue };
             if partition.elr.is_empty() && partition.last_known_leader.is_none() {
                 continue;
             }
@@ -175,6 +189,41 @@ impl Controller {
             partition.partition_epoch += 1;
             self.append(MetadataRecord::Partition(partition), fx);
         }
+    }
+
+    /// `ReplicationControlManager.createPartitions`: the new partitions come after those there are. Who is alive of
+    /// their replicas is in sync, and the first of these leads.
+    fn create_partitions(
+        &mut self,
+        topic: TopicId,
+        count: u32,
+        fx: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        let names = std::sync::Arc::clone(&fx.names);
+        let all = &names.topics[topic.index()].partitions;
+        let exists = |id: &&PartitionId| self.decided.partition(**id).is_some();
+        let now = all.iter().take_while(exists).count();
+        if count as usize <= now {
+            return Err(ErrorCode::InvalidPartitions);
+        }
+        for id in all.iter().take(count as usize).skip(now) {
+            let replicas = names.partitions[id.index()].replicas;
+            let isr = replicas.set().intersection(self.active());
+            let leader = replicas.as_slice().iter().copied().find(|broker| isr.contains(*broker));
+            if leader.is_none() {
+                return Err(ErrorCode::InvalidReplicaAssignment);
+            }
+            let created = PartitionRegistration {
+                replicas,
+                leader,
+                leader_epoch: LeaderEpoch(0),
+                partition_epoch: 0,
+                isr,
+                ..PartitionRegistration::absent(*id)
+            };
+            self.append(MetadataRecord::Partition(created), fx);
+        }
+        Ok(())
     }
 
     /// `changePartitionReassignment`: first the new replicas come to the old ones; when they are in sync, the old ones
@@ -185,7 +234,9 @@ impl Controller {
         target: ReplicaList,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.decided.partitions[partition.index()];
+        let Some(before) = self.decided.partition(partition).copied() else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
         let (now, wanted) = (before.replicas.set(), target.set());
         let known = |b: &crate::base::ids::BrokerId| {
             self.decided.brokers.get(b.index()).is_some_and(|registration| registration.epoch >= 0)
@@ -218,7 +269,9 @@ impl Controller {
         partition: PartitionId,
         fx: &mut Effects,
     ) -> Result<(), ErrorCode> {
-        let before = self.decided.partitions[partition.index()];
+        let Some(before) = self.decided.partition(partition).copied() else {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        };
         if before.adding.is_empty() && before.removing.is_empty() {
             return Err(ErrorCode::NoReassignmentInProgress);
         }

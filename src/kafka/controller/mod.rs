@@ -68,7 +68,13 @@ impl Formation {
             };
         Self {
             brokers: names.broker_ids().collect(),
-            partitions: names.partitions.iter().enumerate().map(partition).collect(),
+            partitions: names
+                .partitions
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| !names.is_later(PartitionId(*n as u16)))
+                .map(partition)
+                .collect(),
         }
     }
 
@@ -267,7 +273,7 @@ impl Controller {
         for broker in self.committed.unfenced().iter() {
             fx.event(EventKind::BrokerUnfenced { broker });
         }
-        for partition in &self.committed.partitions {
+        for partition in self.committed.partitions.iter().filter(|p| p.exists()) {
             fx.event(registry::changed(partition));
         }
     }

@@ -93,7 +93,7 @@ impl Controller {
         let gone = change.remove.union(change.unclean);
         for at in 0..self.decided.partitions.len() {
             let before = self.decided.partitions[at];
-            if !concerned(&before) {
+            if !before.exists() || !concerned(&before) {
                 continue;
             }
             let wish = self.change_of(&before, before.isr.difference(gone), fx);

@@ -1,9 +1,11 @@
 //! What follows from the metadata records: registrations of brokers and partitions.
 
+use std::sync::Arc;
+
 use crate::base::broker_set::BrokerSet;
 use crate::base::config::TopicConfig;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, TopicId};
+use crate::base::ids::{BrokerId, PartitionId, TopicId};
 use crate::event::{EventKind, TopicSetting};
 use crate::kafka::api::{MetadataRecord, PartitionRegistration};
 use crate::kafka::controller::BrokerRegistration;
@@ -29,6 +31,11 @@ impl Registry {
         Self { brokers: vec![NOBODY; slots], partitions: Vec::new(), topics }
     }
 
+    /// A partition that exists.
+    pub(super) fn partition(&self, id: PartitionId) -> Option<&PartitionRegistration> {
+        self.partitions.get(id.index()).filter(|partition| partition.exists())
+    }
+
     /// Applies the next record: the only place where registrations change.
     pub(super) fn replay(&mut self, record: MetadataRecord) {
         match record {
@@ -46,11 +53,12 @@ impl Registry {
             MetadataRecord::TopicConfig { topic, config } => self.topics[topic.index()] = config,
             MetadataRecord::Partition(partition) => {
                 let at = partition.partition.index();
-                if at == self.partitions.len() {
-                    self.partitions.push(partition);
-                } else {
-                    self.partitions[at] = partition;
+                while self.partitions.len() <= at {
+                    // Ids are given by the script; who is created first is for the administrators to say.
+                    let id = PartitionId(self.partitions.len() as u16);
+                    self.partitions.push(PartitionRegistration::absent(id));
                 }
+                self.partitions[at] = partition;
             }
         }
     }
@@ -86,6 +94,9 @@ impl Registry {
             }
             MetadataRecord::TopicConfig { topic, config } => self.tell_settings(topic, &config, fx),
             MetadataRecord::Partition(partition) => {
+                if self.partition(partition.partition).is_none() {
+                    Arc::make_mut(&mut fx.names).created.push(partition.partition);
+                }
                 self.tell_replicas(&partition, fx);
                 fx.event(changed(&partition));
             }
@@ -115,7 +126,8 @@ impl Registry {
 
     /// Says what a record changes about the replicas of a partition.
     fn tell_replicas(&self, after: &PartitionRegistration, fx: &mut Effects) {
-        let Some(before) = self.partitions.get(after.partition.index()) else { return };
+        let before = self.partitions.get(after.partition.index()).filter(|p| p.exists());
+        let Some(before) = before else { return };
         let reassigning = |p: &PartitionRegistration| !p.adding.union(p.removing).is_empty();
         let in_progress = reassigning(after);
         if before.replicas != after.replicas || reassigning(before) != in_progress {

@@ -111,6 +111,9 @@ pub struct ClassicGroup {
     /// What the session timer is set to, at or before the first session's end.
     pub(super) session_timer: Option<Time>,
     pub(super) ids_given: u16,
+    /// When its last member went, in milliseconds since 1970; `None` for a group that never had one, as far as the
+    /// log knows: its offsets come from clients that assign partitions by hand, or from administrators.
+    pub(super) empty_since: Option<i64>,
 }
 
 impl ClassicGroup {
@@ -130,6 +133,7 @@ impl ClassicGroup {
             join_timer: None,
             session_timer: None,
             ids_given: 0,
+            empty_since: None,
         }
     }
 

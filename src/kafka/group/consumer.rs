@@ -195,7 +195,7 @@ impl ConsumerGroup {
         topics.sort_unstable();
         topics.dedup();
         topics.into_iter().fold(0, |hash: u32, topic| {
-            let partitions = names.topics[topic.index()].partitions.len() as u32;
+            let partitions = names.existing(topic).len() as u32;
             let word = u32::from(topic.0).wrapping_mul(0x0100_0193) ^ partitions.wrapping_add(1);
             (hash.rotate_left(5) ^ word).wrapping_mul(0x0100_0193)
         })

@@ -8,7 +8,7 @@
 //!
 //! Simplified: loading takes no time (never `COORDINATOR_LOAD_IN_PROGRESS`), and what is loaded counts at once, also
 //! the records above the high watermark; each write is its own batch (Kafka gathers them for a few milliseconds,
-//! `group.coordinator.append.linger.ms`); no share groups, or expiry of offsets.
+//! `group.coordinator.append.linger.ms`); no share groups.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,14 +23,14 @@ use crate::base::ids::{
     PartitionId,
 };
 use crate::base::time::{Duration, Time};
-use crate::event::{EventKind, LeaveReason};
+use crate::event::{EventKind, GroupState, LeaveReason};
 use crate::kafka::api::{MemberPartition, Message, PartitionOffset};
 use crate::kafka::effects::{Effects, List, Timer, TimerKind, Token};
 use crate::kafka::group::classic::{Caller, ClassicGroup, Parked};
 use crate::kafka::group::consumer::ConsumerGroup;
 use crate::kafka::group::kind::Group;
 use crate::kafka::group::members::refused;
-use crate::kafka::group::offsets::{Offsets, validate_commit};
+use crate::kafka::group::offsets::{Committed, Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest, Written};
 use crate::kafka::group::transactional_offsets::TransactionalOffsets;
 use crate::kafka::group::writes::{After, Pending};
@@ -207,6 +207,7 @@ impl GroupCoordinator {
                 self.consumer_timeout(out, group);
             }
             TimerKind::GroupCommit => self.write_timeout(now, group, out.fx),
+            TimerKind::OffsetsExpiry => self.expire_offsets(out, PartitionId(timer.number)),
             _ => unreachable!("not a timer of the group coordinator: {timer:?}"),
         }
     }
@@ -220,10 +221,14 @@ impl GroupCoordinator {
         act: impl FnOnce(&mut ClassicGroup, &mut Context<'_>) -> T,
     ) -> Option<T> {
         let group = self.groups.get_mut(&id)?.classic_mut()?;
+        let was_empty = group.state == GroupState::Empty;
         let mut write = None;
         let config = &self.config.brokers;
         let mut cx = Context { now: out.now, config, fx: &mut *out.fx, write: &mut write };
         let outcome = act(group, &mut cx);
+        if !was_empty && group.state == GroupState::Empty {
+            group.empty_since = Some(out.now.timestamp());
+        }
         if let Some(write) = write {
             self.write_group(out, id, write);
         }
@@ -247,7 +252,8 @@ impl GroupCoordinator {
         }
         if out.fx.defect == Defect::CommitNotReplicated {
             for PartitionOffset { partition, offset } in offsets {
-                self.offsets.set(group, partition, offset);
+                let at = out.now.timestamp();
+                self.offsets.set(group, partition, Committed { offset, at });
                 out.fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
             return out.fx.reply(token, Message::OffsetCommitResponse { error: ErrorCode::None });
@@ -315,23 +321,26 @@ impl GroupCoordinator {
     ) {
         self.resigned(now, partition, fx);
         self.led.insert(partition, epoch);
+        self.schedule_expiry(now, partition, fx);
         for (_, batch) in log {
             if self.replay_transactional(partition, batch, fx) {
                 continue;
             }
             for n in 0..fx.batches[batch].count {
-                match fx.batches.record(batch, n).body {
+                let Record { body, timestamp: at, .. } = *fx.batches.record(batch, n);
+                match body {
                     RecordBody::OffsetCommit { group, partition, offset } => {
                         self.groups
                             .entry(group)
                             .or_insert_with(|| Group::Classic(ClassicGroup::new(group)));
-                        self.offsets.set(group, partition, offset);
+                        self.offsets.set(group, partition, Committed { offset, at });
                         self.transactional.supersede(group, partition);
                     }
                     RecordBody::GroupMetadata { group, generation, snapshot } => {
                         let snapshot = fx.batches.group(snapshot);
-                        let restored =
+                        let mut restored =
                             ClassicGroup::restored(group, Generation(generation), snapshot);
+                        restored.empty_since = restored.members.is_empty().then_some(at);
                         self.groups.insert(group, Group::Classic(restored));
                     }
                     RecordBody::OffsetTombstone { group, partition } => {
@@ -359,7 +368,7 @@ impl GroupCoordinator {
             let out = &mut Output { now, fx, appends: &mut appends };
             self.with_classic(out, group, ClassicGroup::loaded);
             self.consumer_group_loaded(out, group);
-            for (partition, offset) in self.offsets.of(group) {
+            for (partition, Committed { offset, .. }) in self.offsets.of(group) {
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
             self.say_pending(group, fx);
@@ -381,6 +390,7 @@ impl GroupCoordinator {
             self.transactional.forget(group);
             fx.cancel_timer(TimerKind::GroupCommit, group.0);
         }
+        fx.cancel_timer(TimerKind::OffsetsExpiry, partition.0);
         let (gone, kept) =
             std::mem::take(&mut self.pending).into_iter().partition(|p| p.partition == partition);
         self.pending = kept;
@@ -420,7 +430,7 @@ impl GroupCoordinator {
             into.add(id);
             group.fingerprint(now, into);
         }
-        self.offsets.fingerprint(into);
+        self.offsets.fingerprint(now, into);
         self.transactional.fingerprint(into);
         for pending in &self.pending {
             // Tickets count up for ever; their distance from the last one is what matters.
@@ -431,7 +441,7 @@ impl GroupCoordinator {
 }
 
 /// The groups of the run that live in `partition` of `__consumer_offsets`.
-fn groups_of(partition: PartitionId, fx: &Effects) -> Vec<GroupId> {
+pub(super) fn groups_of(partition: PartitionId, fx: &Effects) -> Vec<GroupId> {
     let homes = fx.names.group_partitions.iter().enumerate();
     homes.filter(|(_, home)| **home == partition).map(|(n, _)| GroupId(n as u16)).collect()
 }

@@ -1,7 +1,9 @@
 //! The groups a coordinator keeps, by the protocol they are of (`org.apache.kafka.coordinator.group.Group`). A group id
 //! names one group: whoever asks with the requests of another protocol is told so.
 
+use crate::base::batch::Subscribed;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::ids::TopicId;
 use crate::base::time::Time;
 use crate::event::GroupState;
 use crate::kafka::group::classic::ClassicGroup;
@@ -14,6 +16,17 @@ pub enum Group {
     Classic(ClassicGroup),
     /// The coordinator assigns (KIP-848).
     Consumer(Box<ConsumerGroup>),
+}
+
+/// From when the age of a group's committed offsets counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expiry {
+    /// Nothing expires: the group is rebalancing.
+    Never,
+    /// From this moment on, in milliseconds since 1970: the group has had no members since.
+    Since(i64),
+    /// From each commit on: of a group that never had members, or of topics that no member subscribes to any more.
+    SinceCommit,
 }
 
 impl Group {
@@ -46,6 +59,31 @@ impl Group {
         match self {
             Self::Classic(group) => Some(group),
             Self::Consumer(_) => None,
+        }
+    }
+
+    /// Does a member subscribe to `topic`?
+    pub(super) fn subscribes_to(&self, topic: TopicId) -> bool {
+        match self {
+            Self::Classic(group) => {
+                let mut members = group.members.values();
+                members.any(|member| member.subscription.contains(&Subscribed::Topic(topic)))
+            }
+            Self::Consumer(group) => {
+                group.members.values().any(|member| member.metadata.topics.contains(&topic))
+            }
+        }
+    }
+
+    /// From when the age of committed offsets counts (`offsetExpirationCondition`).
+    pub(super) fn expiry(&self) -> Expiry {
+        match self {
+            Self::Classic(group) => match (group.state, group.empty_since) {
+                (GroupState::Empty, Some(since)) => Expiry::Since(since),
+                (GroupState::Empty, None) | (GroupState::Stable, _) => Expiry::SinceCommit,
+                _ => Expiry::Never,
+            },
+            Self::Consumer(_) => Expiry::SinceCommit,
         }
     }
 

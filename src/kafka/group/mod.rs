@@ -4,6 +4,7 @@ pub mod assignor;
 pub mod classic;
 pub mod consumer;
 pub mod coordinator;
+pub mod expiry;
 pub mod hash;
 pub mod kind;
 mod members;

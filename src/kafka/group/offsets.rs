@@ -1,12 +1,13 @@
 //! Committed offsets of groups (`OffsetMetadataManager`): who may commit, and what a commit leaves behind.
 //!
-//! Simplified: offsets do not expire (`offsets.retention.minutes`) and carry no metadata string and no leader epoch.
+//! Simplified: offsets carry no metadata string and no leader epoch.
 
 use std::collections::BTreeMap;
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{Generation, GroupId, MemberId, Offset, PartitionId};
+use crate::base::time::Time;
 use crate::event::GroupState;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::group::classic::{Caller, ClassicGroup};
@@ -14,17 +15,26 @@ use crate::kafka::group::kind::Group;
 
 /// The committed offsets of the groups whose `__consumer_offsets` partitions this broker leads.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Offsets(BTreeMap<(GroupId, PartitionId), Offset>);
+pub(super) struct Offsets(BTreeMap<(GroupId, PartitionId), Committed>);
+
+/// One committed offset.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Committed {
+    /// The next offset to read.
+    pub(super) offset: Offset,
+    /// When it was committed, in milliseconds since 1970.
+    pub(super) at: i64,
+}
 
 impl Offsets {
     /// The next offset `group` reads of `partition`; [`Offset::NONE`] without a commit.
     pub(super) fn get(&self, group: GroupId, partition: PartitionId) -> Offset {
-        self.0.get(&(group, partition)).copied().unwrap_or(Offset::NONE)
+        self.0.get(&(group, partition)).map_or(Offset::NONE, |committed| committed.offset)
     }
 
     /// Takes over a commit that is stored. Kafka does not check it against the log: it may go back, or beyond the end.
-    pub(super) fn set(&mut self, group: GroupId, partition: PartitionId, offset: Offset) {
-        self.0.insert((group, partition), offset);
+    pub(super) fn set(&mut self, group: GroupId, partition: PartitionId, committed: Committed) {
+        self.0.insert((group, partition), committed);
     }
 
     /// Forgets one commit.
@@ -33,9 +43,9 @@ impl Offsets {
     }
 
     /// The commits of `group`, by partition.
-    pub(super) fn of(&self, group: GroupId) -> impl Iterator<Item = (PartitionId, Offset)> + '_ {
+    pub(super) fn of(&self, group: GroupId) -> impl Iterator<Item = (PartitionId, Committed)> + '_ {
         let all = (group, PartitionId(0))..=(group, PartitionId(u16::MAX));
-        self.0.range(all).map(|((_, partition), offset)| (*partition, *offset))
+        self.0.range(all).map(|((_, partition), committed)| (*partition, *committed))
     }
 
     /// Forgets everything of `group`: another broker coordinates it.
@@ -44,8 +54,10 @@ impl Offsets {
     }
 
     /// Adds the offsets to a fingerprint.
-    pub(super) fn fingerprint(&self, into: &mut Fingerprint) {
-        into.add(&self.0);
+    pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
+        for (key, committed) in &self.0 {
+            into.add((key, committed.offset, now.timestamp() - committed.at));
+        }
     }
 }
 

@@ -10,8 +10,7 @@ use crate::base::batch::{BatchKind, ProducerState, Record, RecordBody};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{
-    BatchHandle, Generation, GroupId, KeyId, MemberId, NodeId, Offset, PartitionId, ProducerEpoch,
-    Sequence,
+    BatchHandle, Generation, GroupId, KeyId, MemberId, NodeId, PartitionId, ProducerEpoch, Sequence,
 };
 use crate::base::time::Time;
 use crate::event::EventKind;
@@ -20,7 +19,7 @@ use crate::kafka::effects::{Effects, Token};
 use crate::kafka::group::classic::{Caller, ClassicGroup, Parked};
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
-use crate::kafka::group::offsets::validate_transactional_commit;
+use crate::kafka::group::offsets::{Committed, validate_transactional_commit};
 use crate::kafka::group::writes::After;
 
 /// A `TxnOffsetCommit`.
@@ -45,7 +44,7 @@ pub struct TransactionalCommit {
 /// An offset of an open transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct PendingOffset {
-    offset: Offset,
+    committed: Committed,
     /// A later commit of the group counts instead.
     superseded: bool,
 }
@@ -68,9 +67,8 @@ pub(super) struct TransactionalOffsets {
 }
 
 impl TransactionalOffsets {
-    fn set(&mut self, group: GroupId, producer_id: i64, at: PartitionOffset) {
-        let pending = PendingOffset { offset: at.offset, superseded: false };
-        self.pending.insert((group, producer_id, at.partition), pending);
+    fn set(&mut self, key: (GroupId, i64, PartitionId), committed: Committed) {
+        self.pending.insert(key, PendingOffset { committed, superseded: false });
     }
 
     /// The group committed an offset of `partition` outside of the transactions that have one.
@@ -150,12 +148,10 @@ impl GroupCoordinator {
     pub(super) fn keep_pending(&mut self, batch: BatchHandle, fx: &mut Effects) {
         let producer_id = fx.batches[batch].producer.map_or(-1, |producer| producer.id);
         for n in 0..fx.batches[batch].count {
-            let RecordBody::OffsetCommit { group, partition, offset } =
-                fx.batches.record(batch, n).body
-            else {
-                continue;
-            };
-            self.transactional.set(group, producer_id, PartitionOffset { partition, offset });
+            let Record { body, timestamp: at, .. } = *fx.batches.record(batch, n);
+            let RecordBody::OffsetCommit { group, partition, offset } = body else { continue };
+            let key = (group, producer_id, partition);
+            self.transactional.set(key, Committed { offset, at });
             fx.event(EventKind::OffsetPending { group, partition, offset, producer_id });
         }
     }
@@ -204,9 +200,10 @@ impl GroupCoordinator {
             !goes
         });
         let mut dropped: Vec<GroupId> = Vec::new();
-        for (group, partition, PendingOffset { offset, superseded }) in ended {
+        for (group, partition, pending) in ended {
+            let PendingOffset { committed: Committed { offset, at }, superseded } = pending;
             if committed && !superseded {
-                self.offsets.set(group, partition, offset);
+                self.offsets.set(group, partition, Committed { offset, at });
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             } else if !committed && !dropped.contains(&group) {
                 dropped.push(group);
@@ -221,7 +218,8 @@ impl GroupCoordinator {
     pub(super) fn say_pending(&self, of: GroupId, fx: &mut Effects) {
         for ((group, producer_id, partition), pending) in &self.transactional.pending {
             if *group == of {
-                let (partition, offset, producer_id) = (*partition, pending.offset, *producer_id);
+                let (partition, offset, producer_id) =
+                    (*partition, pending.committed.offset, *producer_id);
                 fx.event(EventKind::OffsetPending { group: of, partition, offset, producer_id });
             }
         }

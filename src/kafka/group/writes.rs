@@ -16,6 +16,7 @@ use crate::kafka::group::consumer::heartbeat::HeartbeatAnswer;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
 use crate::kafka::group::members::refused;
+use crate::kafka::group::offsets::Committed;
 use crate::kafka::group::rebalance::{GroupWrite, Written};
 use crate::kafka::group::static_members::Replacement;
 
@@ -28,6 +29,8 @@ pub(super) enum After {
     Commit { batch: BatchHandle, parked: Option<Parked> },
     /// The offsets of the batch are pending until their transaction ends, and the commit is answered.
     TransactionalCommit { batch: BatchHandle, parked: Option<Parked> },
+    /// What the tombstones of the batch name is forgotten.
+    Removal { batch: BatchHandle },
     /// The assignment counts; members that wait for it are answered.
     Assignment { generation: Generation, snapshot: GroupSnapshotId },
     /// A static member that came back is answered.
@@ -145,9 +148,9 @@ impl GroupCoordinator {
             After::Nothing => {}
             After::Commit { batch, parked } => {
                 for n in 0..fx.batches[batch].count {
-                    let body = fx.batches.record(batch, n).body;
+                    let Record { body, timestamp: at, .. } = *fx.batches.record(batch, n);
                     if let RecordBody::OffsetCommit { group, partition, offset } = body {
-                        self.offsets.set(group, partition, offset);
+                        self.offsets.set(group, partition, Committed { offset, at });
                         self.transactional.supersede(group, partition);
                         fx.event(EventKind::OffsetCommitted { group, partition, offset });
                     }
@@ -164,6 +167,7 @@ impl GroupCoordinator {
                     fx.reply(parked.token, Message::TxnOffsetCommitResponse { error });
                 }
             }
+            After::Removal { batch } => self.removed(batch, fx),
             After::Assignment { generation, snapshot } => {
                 let snapshot = Arc::clone(fx.batches.group(snapshot));
                 self.assignment_written(now, group, generation, Ok(&snapshot), fx);
@@ -202,6 +206,7 @@ impl GroupCoordinator {
         }
         let (parked, message) = match after {
             After::Nothing
+            | After::Removal { .. }
             | After::Commit { parked: None, .. }
             | After::Members { parked: None, .. }
             | After::TransactionalCommit { parked: None, .. } => return,
@@ -307,6 +312,7 @@ impl GroupCoordinator {
                 | After::Fetch { parked, .. }
                 | After::Members { parked: Some((parked, _)), .. } => hang_up(parked),
                 After::Nothing
+                | After::Removal { .. }
                 | After::Assignment { .. }
                 | After::Replacement(_)
                 | After::Members { parked: None, .. } => {}

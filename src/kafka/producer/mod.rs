@@ -255,7 +255,12 @@ impl Producer {
         }
         let deadline = self.blocked.map_or(Time::NEVER, |(deadline, _)| deadline);
         let close_by = if self.closing { self.close_by } else { Time::NEVER };
-        self.set_timer(next.min(deadline).min(close_by), fx);
+        // A call that waits for metadata has asked for it just now, behind the I/O thread's back.
+        let update = match self.blocked {
+            Some((_, Blocked::Metadata)) => self.sender.client.metadata().next_update().max(now),
+            _ => Time::NEVER,
+        };
+        self.set_timer(next.min(deadline).min(close_by).min(update), fx);
     }
 
     fn set_timer(&mut self, at: Time, fx: &mut Effects) {
@@ -396,7 +401,7 @@ impl Producer {
         }
         let hashes =
             self.config.partitioner == Partitioner::BuiltIn && !self.config.partitioner_ignore_keys;
-        let count = fx.names.topics[topic.index()].partition_count;
+        let count = self.partition_count(topic, fx);
         let index = match fx.names.key(request.key) {
             Some(key) if hashes => partition_for_key(key, count),
             _ if self.config.partitioner == Partitioner::RoundRobin => {
@@ -487,11 +492,17 @@ impl Producer {
             return fx.names.topics[topic.index()].partitions[index as usize];
         }
         self.find_available(topic, fx);
-        let count = fx.names.topics[topic.index()].partition_count;
+        let count = self.partition_count(topic, fx);
         let partitions = TopicPartitions { count, available: &self.available };
         let sticky = &mut self.topics[topic.index()].sticky;
         let index = sticky.current(partitions, || fx.choose(1 << 31) as u32);
         fx.names.topics[topic.index()].partitions[index as usize]
+    }
+
+    /// How many partitions `topic` has, as far as the metadata knows.
+    fn partition_count(&self, topic: TopicId, fx: &Effects) -> u32 {
+        let topic = &fx.names.topics[topic.index()];
+        self.sender.client.metadata().partitions_of(topic).len() as u32
     }
 
     /// Lists the partitions of `topic` that have a leader.
@@ -509,7 +520,8 @@ impl Producer {
     /// Brings the weights of adaptive partitioning up to date (KIP-794).
     fn weigh(&mut self, topic: TopicId, fx: &Effects) {
         self.find_available(topic, fx);
-        let names = &fx.names.topics[topic.index()].partitions;
+        let metadata = self.sender.client.metadata();
+        let names = metadata.partitions_of(&fx.names.topics[topic.index()]);
         let mut sizes = Vec::new();
         if self.config.adaptive_partitioning {
             let accumulator = &self.sender.accumulator;

@@ -262,6 +262,37 @@ pub struct SendOffsets {
     pub offsets: BTreeMap<TopicPartition, i64>,
 }
 
+/// What `kafka-consumer-groups.sh --reset-offsets` is told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetOffsets {
+    /// Of which group.
+    pub group: String,
+    /// Of all partitions of which topic.
+    pub topic: String,
+    /// Where to.
+    pub to: Reset,
+}
+
+/// Where offsets are reset to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reset {
+    /// `--to-earliest`.
+    Earliest,
+    /// `--to-latest`.
+    Latest,
+    /// `--to-current`.
+    Current,
+    /// `--to-offset`.
+    Offset(i64),
+    /// `--shift-by`.
+    ShiftBy(i64),
+    /// `--to-datetime`: a moment of the run.
+    Datetime(Span),
+    /// `--by-duration`: so long before now.
+    ByDuration(Span),
+}
+
 /// Which commit call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum CommitHow {

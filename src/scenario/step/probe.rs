@@ -32,6 +32,8 @@ pub enum Probe {
     ControllerEpoch,
     /// State of a group: `"Stable"`.
     GroupState(String),
+    /// The records of a group in `__consumer_offsets` about offsets, and its end: `["t-0 -> 5", "t-0 -> null", "group -> null"]`.
+    OffsetRecords(String),
     /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
     Members(String),
     /// Lag of a group: one number.

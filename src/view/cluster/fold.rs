@@ -171,6 +171,7 @@ impl ClusterView {
             | EventKind::MemberReleased { .. }
             | EventKind::OffsetPending { .. }
             | EventKind::PendingDropped { .. }
+            | EventKind::OffsetRemoved { .. }
             | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
             _ => self.apply_transactions(b, seq, event),
         }
@@ -230,6 +231,7 @@ impl ClusterView {
         | EventKind::MemberReleased { group, .. }
         | EventKind::OffsetPending { group, .. }
         | EventKind::PendingDropped { group, .. }
+        | EventKind::OffsetRemoved { group, .. }
         | EventKind::OffsetCommitted { group, .. }) = kind
         else {
             return;
@@ -259,6 +261,9 @@ impl ClusterView {
             }
             EventKind::MemberReleased { member, partition, .. } => {
                 group.member_mut(member).partitions.retain(|owned| *owned != partition);
+            }
+            EventKind::OffsetRemoved { partition, .. } => {
+                group.committed.retain(|committed| committed.partition != partition);
             }
             EventKind::OffsetCommitted { partition, offset, .. } => {
                 group.commit(partition, offset, seq);

@@ -50,6 +50,13 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
                 scene.partition(partition)
             )
         }
+        EventKind::OffsetRemoved { group: id, partition } => {
+            format!(
+                "{} has no committed offset of {} any more.",
+                group(id),
+                scene.partition(partition)
+            )
+        }
         EventKind::CoordinatorLoaded { group: id } => {
             format!("{} coordinates {} from now on.", scene.node(event.node), group(id))
         }

@@ -145,6 +145,7 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
         (b, LogStart { partition, offset }),
         (b, Truncated { partition, to: offset, epoch }),
         (b, Flushed { partition, offset }),
+        (b, OffsetRemoved { group, partition }),
         (b, SegmentRolled { partition, base_offset }),
         (b, SegmentDeleted { partition, base_offset, end: offset }),
         (b, BatchCompacted { partition, base_offset, batch: Some(batch) }),

@@ -6,18 +6,19 @@
 use crate::base::batch::Subscribed;
 use crate::base::config::{AssignorName, Defect};
 use crate::base::ids::{MemberId, PartitionId};
-use crate::base::names::Names;
+use crate::base::names::{self, Names};
 use crate::kafka::api::{MemberPartition, MemberRow};
 use crate::kafka::group::assignor::{
     Member, NO_GENERATION, Topic, Topics, cooperative_sticky, range, round_robin, sticky,
 };
 
 /// Assigns the partitions of the topics that members subscribe to; `rows` has what each said of itself, members in
-/// order. Member ids are made so that their order is that of Kafka's names.
+/// order, and `size` how many partitions a topic has. Member ids are made so that their order is that of Kafka's names.
 pub fn assign(
     assignor: AssignorName,
     rows: &[MemberRow],
     names: &Names,
+    size: impl Fn(&names::Topic) -> u32,
     defect: Defect,
 ) -> Vec<MemberPartition> {
     let mut ids: Vec<MemberId> = rows.iter().map(|row| row.member).collect();
@@ -31,11 +32,8 @@ pub fn assign(
             subscription(assignor, word, says, names)
         })
         .collect();
-    let topics: Topics<'_> = names
-        .topics
-        .iter()
-        .map(|topic| (topic.name.as_str(), Topic::of(topic.partitions.len() as u32)))
-        .collect();
+    let topics: Topics<'_> =
+        names.topics.iter().map(|topic| (topic.name.as_str(), Topic::of(size(topic)))).collect();
     let partition = |(topic, number): &(&str, u32)| names.find_partition(topic, *number);
     let mut assignment = Vec::new();
     let result = match assignor {
@@ -102,12 +100,8 @@ mod tests {
         let partitions: Vec<PartitionId> = (0..3).map(PartitionId).collect();
         let of_topic =
             |n| Partition { topic: TopicId(0), index: n, replicas: ReplicaList::default() };
-        let topic = crate::base::names::Topic {
-            name: "t0".into(),
-            partitions,
-            internal: false,
-            partition_count: 3,
-        };
+        let topic =
+            names::Topic { name: "t0".into(), partitions, internal: false, partition_count: 3 };
         let names = Names {
             topics: vec![topic],
             partitions: (0..3).map(of_topic).collect(),
@@ -116,7 +110,13 @@ mod tests {
         let topic = Subscribed::Topic(TopicId(0));
         let row = |member| MemberRow { member: MemberId(member), says: topic };
         let assigned = |defect| -> Vec<(u32, u16)> {
-            let rows = assign(AssignorName::Range, &[row(7), row(9)], &names, defect);
+            let rows = assign(
+                AssignorName::Range,
+                &[row(7), row(9)],
+                &names,
+                |t| t.partition_count,
+                defect,
+            );
             rows.iter().map(|row| (row.member.0, row.partition.0)).collect()
         };
         assert_eq!(assigned(Defect::None), [(7, 0), (7, 1), (9, 2)]);

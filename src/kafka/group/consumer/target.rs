@@ -37,7 +37,7 @@ pub(super) fn assign(
         .collect();
     let all = (0..names.topics.len() as u16).map(TopicId);
     let existing: BTreeMap<Uuid, TopicId> = all.map(|topic| (uuid(topic), topic)).collect();
-    let count = |topic: &TopicId| names.topics[topic.index()].partitions.len() as u32;
+    let count = |topic: &TopicId| names.existing(*topic).len() as u32;
     let topics: Topics = existing.iter().map(|(id, topic)| (*id, count(topic))).collect();
     let result = match assignor {
         RemoteAssignor::Uniform => uniform::assign(&members, subscription_type(group), &topics),

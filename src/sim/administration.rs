@@ -1,0 +1,139 @@
+//! Calls of administrators: to the active controller, to a leader, to a coordinator. Without one the call times out,
+//! here without taking the time.
+
+use crate::base::error::{ErrorCode, Exception};
+use crate::base::ids::{BrokerId, GroupId, NodeId, Offset, PartitionId};
+use crate::event::{AdminCall, EventKind, GroupState};
+use crate::kafka::api::PartitionOffset;
+use crate::kafka::broker::Broker;
+use crate::kafka::controller::Controller;
+use crate::kafka::controller::admin::AdminRequest;
+use crate::kafka::group::expiry::GroupCall;
+use crate::kafka::group::kind::Group;
+use crate::sim::command::ResetTo;
+use crate::sim::node::NodeState;
+use crate::sim::simulation::Simulation;
+
+impl Simulation {
+    /// To the controller.
+    pub(super) fn administer(&mut self, request: &AdminRequest) {
+        let call = request.call();
+        let exception = if let Some(n) = self.active_controller().map(Controller::number) {
+            let controller = &mut self.world.controllers[usize::from(n) - 1];
+            let done = controller.administer(self.now, request, &mut self.effects);
+            self.carry_out(NodeId::Controller(n), self.script_cause);
+            done.err().map(Exception::Wire)
+        } else {
+            Some(Exception::Timeout)
+        };
+        self.event(EventKind::AdminCalled { call, exception });
+    }
+
+    /// `deleteRecords` goes to the leader.
+    pub(super) fn delete_records(&mut self, partition: PartitionId, before: Offset) {
+        let done = self.at_leader(partition, |simulation, leader| {
+            let machine = &mut simulation.world.brokers[leader.index() - 1];
+            machine.delete_records(simulation.now, partition, before, &mut simulation.effects)
+        });
+        self.called(AdminCall::DeleteRecords, done);
+    }
+
+    /// Calls about a group go to its coordinator.
+    pub(super) fn administer_group(&mut self, group: GroupId, call: &GroupCall) {
+        let word = match call {
+            GroupCall::AlterOffsets(_) => AdminCall::AlterGroupOffsets,
+            GroupCall::DeleteOffsets(_) => AdminCall::DeleteGroupOffsets,
+            GroupCall::Delete => AdminCall::DeleteGroups,
+        };
+        let done = self.ask_coordinator(group, call);
+        self.called(word, done);
+    }
+
+    /// `kafka-consumer-groups.sh --reset-offsets --execute`: finds the offsets and commits them from outside the group.
+    pub(super) fn reset_offsets(
+        &mut self,
+        group: GroupId,
+        partitions: &[PartitionId],
+        to: ResetTo,
+    ) {
+        let done = self
+            .plan_reset(group, partitions, to)
+            .and_then(|offsets| self.ask_coordinator(group, &GroupCall::AlterOffsets(offsets)));
+        self.called(AdminCall::ResetOffsets, done);
+    }
+
+    /// `OffsetsUtils.resetOffsets`: what is out of range is moved to the nearest end of the log.
+    fn plan_reset(
+        &self,
+        group: GroupId,
+        partitions: &[PartitionId],
+        to: ResetTo,
+    ) -> Result<Vec<PartitionOffset>, Exception> {
+        let home = self.names().group_partitions[group.index()];
+        let coordinator = self.acting_leader(home).ok_or(Exception::Timeout)?;
+        let coordinator = self.world.brokers[coordinator.index() - 1].coordinator();
+        let state = coordinator.group(group).map(Group::state);
+        if state.is_some_and(|state| !matches!(state, GroupState::Empty | GroupState::Dead)) {
+            return Err(Exception::GroupIsActive);
+        }
+        let mut offsets = Vec::new();
+        for partition in partitions.iter().copied() {
+            let leader = self.acting_leader(partition).ok_or(Exception::Timeout)?;
+            let leader: &Broker = &self.world.brokers[leader.index() - 1];
+            let (start, end) = leader.bounds(partition).ok_or(Exception::Timeout)?;
+            let committed = coordinator.committed_offset(group, partition);
+            let offset = match to {
+                ResetTo::Earliest => start,
+                ResetTo::Latest => end,
+                ResetTo::Offset(offset) => offset.clamp(start, end),
+                ResetTo::Since(time) => {
+                    leader.offset_since(partition, time, &self.effects).unwrap_or(end)
+                }
+                ResetTo::Current if committed == Offset::NONE => end,
+                ResetTo::Current => committed,
+                ResetTo::ShiftBy(_) if committed == Offset::NONE => {
+                    return Err(Exception::IllegalArgument);
+                }
+                ResetTo::ShiftBy(by) => (committed + by).clamp(start, end),
+            };
+            offsets.push(PartitionOffset { partition, offset });
+        }
+        Ok(offsets)
+    }
+
+    fn ask_coordinator(&mut self, group: GroupId, call: &GroupCall) -> Result<(), Exception> {
+        let home = self.names().group_partitions[group.index()];
+        self.at_leader(home, |simulation, leader| {
+            let machine = &mut simulation.world.brokers[leader.index() - 1];
+            machine.administer_group(simulation.now, (group, call), &mut simulation.effects)
+        })
+    }
+
+    /// Does something at whoever leads `partition`.
+    fn at_leader(
+        &mut self,
+        partition: PartitionId,
+        act: impl FnOnce(&mut Self, BrokerId) -> Result<(), ErrorCode>,
+    ) -> Result<(), Exception> {
+        let leader = self.acting_leader(partition).ok_or(Exception::Timeout)?;
+        let done = act(self, leader);
+        self.carry_out(NodeId::Broker(leader), self.script_cause);
+        done.map_err(Exception::Wire)
+    }
+
+    /// Of those that run and act as leader the one of the highest epoch.
+    fn acting_leader(&self, partition: PartitionId) -> Option<BrokerId> {
+        let leads = |broker: &BrokerId| {
+            let machine = &self.world.brokers[broker.index() - 1];
+            let replica = machine.replica(partition).filter(|replica| replica.is_leader());
+            let runs = self.node_state(NodeId::Broker(*broker)) == NodeState::Running;
+            replica.filter(|_| runs && machine.serves()).map(|replica| replica.leader_epoch)
+        };
+        let leaders = self.names().broker_ids();
+        leaders.filter_map(|broker| Some((leads(&broker)?, broker))).max().map(|(_, broker)| broker)
+    }
+
+    fn called(&mut self, call: AdminCall, done: Result<(), Exception>) {
+        self.event(EventKind::AdminCalled { call, exception: done.err() });
+    }
+}
