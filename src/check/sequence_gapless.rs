@@ -47,6 +47,14 @@ impl SequenceGapless {
         (batch, base_offset): (BatchHandle, Offset),
     ) {
         let Some(state) = m.batches[batch].producer else { return };
+        if state.base_sequence.0 < 0 {
+            // The marker of a transaction: it has no sequence, and may bring a new epoch.
+            let last = self.next.entry((id, broker, state.id)).or_insert((state.epoch, 0));
+            if last.0 != state.epoch {
+                *last = (state.epoch, 0);
+            }
+            return;
+        }
         let replica = m.before.partition(id).replica(broker);
         let gap = replica.is_some_and(|replica| base_offset > replica.end);
         let count = m.batches[batch].count;

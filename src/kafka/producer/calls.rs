@@ -15,7 +15,11 @@ use crate::kafka::producer::transaction_manager::TransactionManager;
 use crate::kafka::producer::{Blocked, Call, GroupOffsets, Producer};
 
 impl Producer {
+    /// The process begins: with its first event, or a call of its application at the same moment.
     pub(super) fn start(&mut self, fx: &Effects) {
+        if std::mem::replace(&mut self.started, true) {
+            return;
+        }
         self.sender = Sender::new(self.number, &self.config, fx.names.brokers);
         if self.config.transactional_id.is_empty() {
             return;

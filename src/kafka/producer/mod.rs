@@ -96,6 +96,7 @@ struct TopicState {
 #[derive(Clone, Debug)]
 pub struct Producer {
     number: u16,
+    started: bool,
     config: ProducerConfig,
     sender: Sender,
     topics: Vec<TopicState>,
@@ -123,6 +124,7 @@ impl Producer {
     pub fn new(number: u16, config: ProducerConfig) -> Self {
         Self {
             number,
+            started: false,
             sender: Sender::new(number, &config, 0),
             config,
             topics: Vec::new(),
@@ -189,6 +191,7 @@ impl Producer {
     }
 
     fn call(&mut self, now: Time, call: Call, fx: &mut Effects) {
+        self.start(fx);
         self.calls.push_back(call);
         if self.calls.len() == 1 && self.make_calls(now, fx) {
             // The I/O thread wakes up a moment later: after all calls the application makes at this instant.
@@ -561,7 +564,7 @@ impl Producer {
             let named = |after| (metadata.requests() > after, metadata.answered() > after);
             into.add(topic.named_after.map(named));
         }
-        into.add((self.closing, self.closed));
+        into.add((self.started, self.closing, self.closed));
         if self.closing {
             into.add_time(now, self.close_by);
         }
