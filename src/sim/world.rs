@@ -131,7 +131,7 @@ fn producer(spec: &WorldSpec, n: u16) -> Producer {
 fn consumer(spec: &WorldSpec, n: u16) -> ConsumerProcess {
     let ConsumerSpec { config, group, subscription, steps, on_revoked, .. } =
         &spec.consumers[usize::from(n)];
-    let consumer = Consumer::new(config.clone(), *group);
+    let consumer = Consumer::new(config.clone(), *group).numbered(n);
     let process = ConsumerProcess::new(consumer, subscription.clone(), steps.clone());
     match on_revoked {
         Some(on_revoked) => process.with_listener(*on_revoked),

@@ -1,6 +1,9 @@
 //! Consumer settings (`ConsumerConfig`), share consumers' included.
 
-use crate::base::config::{AssignorName, Assignors, ConsumerConfig, IsolationLevel, OffsetReset};
+use crate::base::config::{
+    AssignorName, Assignors, ConsumerConfig, GroupProtocol, IsolationLevel, OffsetReset,
+    RemoteAssignor,
+};
 use crate::base::librdkafka::ClientFamily;
 use crate::base::properties::librdkafka;
 use crate::base::properties::value::{REBOOTSTRAP, boolean, int, int_millis, long_millis, one_of};
@@ -78,13 +81,13 @@ const ROWS: &[Row<ConsumerConfig>] = &[
     yes(["client.rack", "\"\"", "",
         "fetch from a follower in this rack, where replica.selector.class names one"],
         |c, v| { v.trim_matches('"').clone_into(&mut c.client_rack); Ok(()) }),
-    no(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
-        Support::Only(&["classic"], "the consumer protocol comes later")),
+    yes(["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does (KIP-848)"],
+        set_protocol),
     yes(["group.id", "null", "", "the group; without one there are no commits and no subscribe()"], set_group),
     yes(["group.instance.id", "null", "", "makes a static member, which keeps its partitions over a restart"],
         set_instance),
-    no(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
-        Support::NotModelled("the consumer protocol comes later")),
+    yes(["group.remote.assignor", "null", "", "the broker's assignor of the consumer protocol"],
+        set_remote_assignor),
     yes(["isolation.level", "read_uncommitted", "",
         "read_committed: up to the last stable offset, without aborted records"],
         |c, v| one_of(v, ISOLATION).map(|level| c.isolation = level)),
@@ -140,6 +143,16 @@ fn set_instance(config: &mut ConsumerConfig, value: &str) -> Result<(), String> 
     }
     value.clone_into(&mut config.group_instance_id);
     Ok(())
+}
+
+fn set_protocol(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    let words = [("classic", GroupProtocol::Classic), ("consumer", GroupProtocol::Consumer)];
+    one_of(&value.to_ascii_lowercase(), &words).map(|protocol| config.group_protocol = protocol)
+}
+
+fn set_remote_assignor(config: &mut ConsumerConfig, value: &str) -> Result<(), String> {
+    let words = RemoteAssignor::ALL.map(|assignor| (assignor.name(), assignor));
+    one_of(value, &words).map(|assignor| config.remote_assignor = Some(assignor))
 }
 
 /// The span after `by_duration:`, as `java.time.Duration` reads it: `pt1h30m`, `p2d`, `pt0.5s`. Kafka refuses what is
@@ -217,7 +230,9 @@ impl Configurable for ConsumerConfig {
             let message = "must not be empty";
             findings.errors.push(PropertyError::new("group.id", "", problem, message));
         }
-        if self.heartbeat_interval >= self.session_timeout {
+        check_protocol(self.group_protocol, given, findings);
+        let classic = self.group_protocol == GroupProtocol::Classic;
+        if classic && self.heartbeat_interval >= self.session_timeout {
             // Thrown by the constructor of the heartbeat, so it arrives wrapped.
             let problem = Problem::Refused("IllegalArgumentException");
             let value = self.heartbeat_interval.as_millis().to_string();
@@ -227,6 +242,22 @@ impl Configurable for ConsumerConfig {
             let hint = "a third of session.timeout.ms is usual".to_owned();
             findings.errors.push(error.or_try(Some(hint)));
         }
+    }
+}
+
+/// What belongs to the other group protocol than the one that is set.
+fn check_protocol(protocol: GroupProtocol, given: &Given, findings: &mut Findings) {
+    let (protocol, foreign): (_, &[&str]) = match protocol {
+        GroupProtocol::Classic => ("CLASSIC", &["group.remote.assignor"]),
+        GroupProtocol::Consumer => (
+            "CONSUMER",
+            &["partition.assignment.strategy", "heartbeat.interval.ms", "session.timeout.ms"],
+        ),
+    };
+    for name in foreign.iter().filter(|name| given.has(name)) {
+        let problem = Problem::Refused("ConfigException");
+        let message = format!("cannot be set when group.protocol={protocol}");
+        findings.errors.push(PropertyError::new(name, "", problem, message));
     }
 }
 
@@ -294,6 +325,23 @@ mod tests {
         for text in ["session.timeout.ms=3000", "heartbeat.interval.ms=45000"] {
             let error = load::<ConsumerConfig>(text).unwrap_err();
             assert!(error.contains("(IllegalArgumentException)"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_protocol_refuses_the_settings_of_the_other() {
+        let (config, _) =
+            load::<ConsumerConfig>("group.protocol=CONSUMER\ngroup.remote.assignor=range").unwrap();
+        assert_eq!(config.remote_assignor, Some(RemoteAssignor::Range));
+        for (protocol, setting) in [
+            ("consumer", "session.timeout.ms=3000"),
+            ("consumer", "heartbeat.interval.ms=300"),
+            ("consumer", "partition.assignment.strategy=RangeAssignor"),
+            ("classic", "group.remote.assignor=uniform"),
+        ] {
+            let text = format!("group.protocol={protocol}\n{setting}");
+            let error = load::<ConsumerConfig>(&text).unwrap_err();
+            assert!(error.contains("cannot be set when group.protocol="), "{text}: {error}");
         }
     }
 

@@ -384,9 +384,9 @@ mod tests {
 
     #[test]
     fn what_kafka_knows_and_the_simulator_does_not_is_refused_with_the_reason() {
-        let error = load::<ConsumerConfig>("group.protocol=consumer").unwrap_err();
+        let error = load::<ConsumerConfig>("group.id=billing").unwrap_err();
         assert!(error.contains("known to Kafka 4.4, not modelled yet"), "{error}");
-        assert!(load::<ConsumerConfig>("group.protocol=classic").is_ok());
+        assert!(load::<ConsumerConfig>("group.protocol=consumer").is_ok());
     }
 
     #[test]

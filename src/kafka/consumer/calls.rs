@@ -12,6 +12,7 @@ use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::commits::{SyncCommit, has_negative};
 use crate::kafka::consumer::coordinator::Progress;
 use crate::kafka::consumer::log_bounds::LogBounds;
+use crate::kafka::consumer::network_thread::{AsyncClose, AsyncPoll};
 use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
 use crate::kafka::consumer::{Consumer, ConsumerCall, LogBound, PolledSlice, Returned};
 use crate::kafka::effects::Effects;
@@ -26,6 +27,9 @@ pub(super) enum Call {
     LogBounds(LogBounds),
     Unsubscribe,
     Close(Close),
+    AsyncPoll(AsyncPoll),
+    AsyncUnsubscribe { deadline: Time },
+    AsyncClose(AsyncClose),
 }
 
 /// `poll()`.
@@ -72,6 +76,9 @@ impl Call {
                 Closing::Leaving => (9, close.deadline),
             },
             Self::Unsubscribe => (10, Time::NEVER),
+            Self::AsyncPoll(poll) => (11, poll.deadline),
+            Self::AsyncUnsubscribe { deadline } => (12, *deadline),
+            Self::AsyncClose(close) => (13 + close.stage(), close.deadline),
         };
         into.add(kind);
         into.add_time(now, deadline);
@@ -96,10 +103,10 @@ impl Consumer {
         let within =
             |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
-            ConsumerCall::Subscribe(topics) => self.subscribe(topics, fx),
+            ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
             ConsumerCall::SubscribePattern(topics) => self.subscribe_to(topics, true, fx),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
-            ConsumerCall::Unsubscribe => Ok(self.unsubscribe(fx)),
+            ConsumerCall::Unsubscribe => Ok(self.unsubscribe(now, fx)),
             ConsumerCall::Poll { timeout, quiet } => {
                 if self.subscriptions.kind == SubscriptionType::None {
                     return Err(Exception::IllegalState);
@@ -108,7 +115,11 @@ impl Consumer {
                     return Err(Exception::MaxPollExceeded);
                 }
                 let deadline = now + timeout;
-                self.call = Some(Call::Poll(Poll { deadline, quiet, fetching: false }));
+                self.call = Some(if self.is_async() {
+                    Call::AsyncPoll(AsyncPoll::new(deadline, quiet))
+                } else {
+                    Call::Poll(Poll { deadline, quiet, fetching: false })
+                });
                 Ok(None)
             }
             ConsumerCall::Commit { sync, offsets } => self.commit(now, sync, offsets, fx),
@@ -141,23 +152,27 @@ impl Consumer {
                 Ok(None)
             }
             ConsumerCall::Close { timeout } => {
-                let deadline = now + timeout.min(self.config.request_timeout);
-                let stage = if self.auto_commits() {
-                    let offsets = self.to_commit();
-                    Closing::Commit(SyncCommit::new(CommitKind::AutoClose, offsets, deadline))
-                } else {
-                    Closing::Lookups
-                };
-                self.call = Some(Call::Close(Close { deadline, stage }));
+                self.call = Some(self.close_call(now + timeout.min(self.config.request_timeout)));
                 Ok(None)
             }
         }
     }
 
-    fn subscribe(&mut self, topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
+    fn close_call(&self, deadline: Time) -> Call {
+        let commit = self
+            .auto_commits()
+            .then(|| SyncCommit::new(CommitKind::AutoClose, self.to_commit(), deadline));
+        if self.is_async() {
+            return Call::AsyncClose(AsyncClose::new(deadline, commit));
+        }
+        let stage = commit.map_or(Closing::Lookups, Closing::Commit);
+        Call::Close(Close { deadline, stage })
+    }
+
+    fn subscribe(&mut self, now: Time, topics: Vec<TopicId>, fx: &mut Effects) -> Outcome {
         self.group.ok_or(Exception::InvalidGroupId)?;
         if topics.is_empty() {
-            return Ok(self.unsubscribe(fx));
+            return Ok(self.unsubscribe(now, fx));
         }
         self.subscribe_to(topics, false, fx)
     }
@@ -184,12 +199,13 @@ impl Consumer {
         self.subscriptions.kind = SubscriptionType::Topics;
         self.subscriptions.by_pattern = by_pattern;
         self.subscriptions.topics = topics;
+        self.subscription_updated();
         Ok(Some(Returned::Done))
     }
 
     fn assign(&mut self, now: Time, partitions: &[PartitionId], fx: &mut Effects) -> Outcome {
         if partitions.is_empty() {
-            return Ok(self.unsubscribe(fx));
+            return Ok(self.unsubscribe(now, fx));
         }
         if self.subscriptions.kind == SubscriptionType::Topics {
             return Err(Exception::IllegalState);
@@ -202,7 +218,13 @@ impl Consumer {
         Ok(Some(Returned::Done))
     }
 
-    fn unsubscribe(&mut self, fx: &mut Effects) -> Option<Returned> {
+    fn unsubscribe(&mut self, now: Time, fx: &mut Effects) -> Option<Returned> {
+        if self.is_async() {
+            let deadline = now + self.config.default_api_timeout;
+            self.begin_async_unsubscribe(now, fx);
+            self.call = Some(Call::AsyncUnsubscribe { deadline });
+            return None;
+        }
         self.fetcher.retain(|_| false);
         if self.group.is_some() {
             self.leave_prepare(fx);
@@ -305,6 +327,11 @@ impl Consumer {
             Call::LogBounds(lookup) => self.advance_log_bounds(now, lookup, fx),
             Call::Unsubscribe => Ok(Some(self.advance_unsubscribe(now, fx))),
             Call::Close(close) => Ok(self.advance_close(now, close, fx)),
+            Call::AsyncPoll(poll) => self.advance_async_poll(now, poll, fx),
+            Call::AsyncUnsubscribe { deadline } => {
+                self.advance_async_unsubscribe(now, *deadline, fx)
+            }
+            Call::AsyncClose(close) => Ok(self.advance_async_close(now, close, fx)),
         };
         match outcome {
             Ok(Some(returned)) => self.returned = Some(returned),
@@ -371,7 +398,7 @@ impl Consumer {
         self.update_positions(now, fx)
     }
 
-    fn polled(
+    pub(super) fn polled(
         &mut self,
         now: Time,
         records: Vec<PolledSlice>,

@@ -77,6 +77,14 @@ impl Commits {
         open.any(|c| c.kind != CommitKind::Sync)
     }
 
+    /// The next auto-commit is due, and none is under way (consumer protocol).
+    pub(super) fn auto_commit_is_due(&self, now: Time) -> bool {
+        let is_auto =
+            |c: &Commit| matches!(c.kind, CommitKind::AutoPoll | CommitKind::AutoRebalance);
+        let open = |c: &Commit| is_auto(c) && !matches!(c.stage, Stage::Done(_));
+        self.auto_at <= now && !self.list.iter().any(open)
+    }
+
     /// True while an asynchronous commit waits for the coordinator.
     pub(super) fn is_looking_up(&self) -> bool {
         self.list.iter().any(|c| c.stage == Stage::LookingUp)
@@ -116,6 +124,16 @@ impl SyncCommit {
         Self { kind, offsets, deadline, attempt: None, retry_at: Time::ZERO, failures: 0 }
     }
 
+    /// There is nothing to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// When it is tried again.
+    pub(super) fn next_try(&self) -> Time {
+        if self.attempt.is_none() { self.retry_at } else { Time::NEVER }
+    }
+
     /// The caller hears how it ended.
     fn tell(&self, outcome: CommitOutcome, fx: &mut Effects) {
         answered(self.kind, &self.offsets, outcome, fx);
@@ -147,6 +165,9 @@ impl Consumer {
         }
         if self.subscriptions.kind != SubscriptionType::Topics {
             return Stage::Unsent(Identity::NONE);
+        }
+        if self.is_async() {
+            return Stage::Unsent(self.member_identity());
         }
         match self.membership.if_stable() {
             Some(identity) => Stage::Unsent(identity),
@@ -260,6 +281,9 @@ impl Consumer {
 
     /// The coordinator is not found: asynchronous commits do not wait for another attempt.
     pub(super) fn fail_waiting_commits(&mut self) {
+        if self.is_async() {
+            return;
+        }
         for commit in self.commits.list.iter_mut().filter(|c| c.stage == Stage::LookingUp) {
             commit.stage = Stage::Done(Err(Exception::RetriableCommitFailed));
         }
@@ -283,6 +307,7 @@ impl Consumer {
     ) {
         let outcome = match error {
             ErrorCode::None => Ok(()),
+            ErrorCode::UnknownMemberId if self.is_async() => Err(Exception::CommitFailed),
             ErrorCode::RebalanceInProgress => {
                 self.membership.rejoin_needed = true;
                 Err(wire(error))
@@ -301,7 +326,7 @@ impl Consumer {
                 MemberState::PreparingRebalance => Err(wire(ErrorCode::RebalanceInProgress)),
                 _ => Err(Exception::CommitFailed),
             },
-            ErrorCode::InvalidCommitOffsetSize => Err(wire(error)),
+            ErrorCode::InvalidCommitOffsetSize | ErrorCode::StaleMemberEpoch => Err(wire(error)),
             error if error.is_retriable() => Err(wire(error)),
             _ => Err(Exception::Kafka),
         };
@@ -342,11 +367,12 @@ impl Consumer {
             return Err(wire(ErrorCode::FencedInstanceId));
         }
         let (retry_backoff, mut failed) = (self.config.retry_backoff, false);
-        let awaited = self.membership.awaited_commit();
+        let (awaited, is_async) = (self.membership.awaited_commit(), self.is_async());
         self.commits.list.retain(|commit| {
             let Stage::Done(outcome) = commit.stage else { return true };
             let blocks = matches!(commit.kind, CommitKind::Sync | CommitKind::AutoClose);
-            if blocks || awaited == Some(commit.id) {
+            let rebalance = is_async && commit.kind == CommitKind::AutoRebalance;
+            if blocks || rebalance || awaited == Some(commit.id) {
                 return true;
             }
             let retriable = outcome.err().is_some_and(is_retriable);
@@ -374,6 +400,16 @@ impl Consumer {
         if let Err(exception) = self.deliver_commit_callbacks(now, fx) {
             return Some(Err(exception));
         }
+        self.drive_commit(now, commit, fx)
+    }
+
+    /// The same without callbacks of other commits: by the network thread too.
+    pub(super) fn drive_commit(
+        &mut self,
+        now: Time,
+        commit: &mut SyncCommit,
+        fx: &mut Effects,
+    ) -> Option<CommitOutcome> {
         let expired = commit.deadline <= now;
         if commit.offsets.is_empty() {
             // What was begun before is still waited for, so that callbacks run in order.
@@ -387,12 +423,15 @@ impl Consumer {
             && let Some(outcome) = self.commits.outcome(id)
         {
             commit.attempt = None;
+            let stale = outcome == Err(wire(ErrorCode::StaleMemberEpoch));
+            let again = stale && commit.kind == CommitKind::AutoRebalance && self.has_epoch();
             match outcome {
-                Err(exception) if is_retriable(exception) => {
+                Err(exception) if is_retriable(exception) || again => {
                     commit.retry_at = now + self.retry.backoff(commit.failures, fx);
                     commit.failures += 1;
                 }
                 outcome => {
+                    let outcome = if stale { Err(Exception::CommitFailed) } else { outcome };
                     commit.tell(outcome, fx);
                     return Some(outcome);
                 }

@@ -141,6 +141,9 @@ impl Consumer {
         }
         self.coordinator.term += 1;
         self.membership.coordinator_lost();
+        if self.heartbeat_is_in_flight() {
+            self.member_heartbeat_failed(now, fx);
+        }
         self.heartbeat.failed(now, self.retry, fx);
         self.fail_sent_commits(fx);
         self.offset_fetch_failed();

@@ -28,11 +28,12 @@ mod joining;
 mod listener;
 mod log_bounds;
 mod membership;
+mod network_thread;
 mod offset_store;
 mod offsets;
 mod positions;
 
-use crate::base::config::ConsumerConfig;
+use crate::base::config::{ConsumerConfig, GroupProtocol};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{
@@ -52,6 +53,8 @@ use finding::Coordinator;
 use heartbeat::Heartbeat;
 use listener::Listener;
 use membership::Membership;
+use network_thread::AsyncMember;
+use network_thread::heartbeats::HeartbeatAnswer;
 use offset_store::OffsetStore;
 use offsets::OffsetLookups;
 use positions::{FetchPosition, SubscriptionState};
@@ -212,6 +215,7 @@ enum GroupRequest {
     Leave,
     Commit { id: u32, sent: Identity },
     OffsetFetch(u32),
+    ConsumerHeartbeat { ignored: bool },
 }
 
 /// The time-outs of this machine, by their place in `Consumer::timers`.
@@ -231,6 +235,8 @@ pub struct Consumer {
     coordinator: Coordinator,
     membership: Membership,
     listener: Listener,
+    /// The membership under the consumer protocol; then the one above is not used.
+    member: Option<Box<AsyncMember>>,
     heartbeat: Heartbeat,
     commits: Commits,
     store: OffsetStore,
@@ -258,6 +264,7 @@ impl Consumer {
             coordinator: Coordinator::default(),
             membership: Membership::default(),
             listener: Listener::default(),
+            member: None,
             heartbeat: Heartbeat::default(),
             commits: Commits::default(),
             store: OffsetStore::default(),
@@ -270,6 +277,15 @@ impl Consumer {
             next_id: 0,
             config,
         }
+    }
+
+    /// As consumer number `n` of the run. Needed under `group.protocol=consumer`, where a member makes its own id.
+    #[must_use]
+    pub fn numbered(mut self, n: u16) -> Self {
+        if self.config.group_protocol == GroupProtocol::Consumer {
+            self.member = Some(Box::new(AsyncMember::new(n)));
+        }
+        self
     }
 
     /// Something came to the process.
@@ -336,7 +352,7 @@ impl Consumer {
 
     /// `wakeup()`: a `poll()` that blocks returns. Simplified: without records, in place of a `WakeupException`.
     pub fn wakeup(&mut self) {
-        if let Some(Call::Poll(_)) = self.call {
+        if let Some(Call::Poll(_) | Call::AsyncPoll(_)) = self.call {
             self.call = None;
             self.returned = Some(Returned::Polled(Vec::new()));
         }
@@ -381,6 +397,9 @@ impl Consumer {
         self.coordinator.fingerprint(now, into);
         self.membership.fingerprint(now, into);
         self.listener.fingerprint(now, into);
+        if let Some(member) = &self.member {
+            member.fingerprint(now, into);
+        }
         self.heartbeat.fingerprint(now, into);
         self.commits.fingerprint(now, into);
         self.store.fingerprint(into);
@@ -391,13 +410,14 @@ impl Consumer {
         }
     }
 
-    fn start(&mut self, now: Time, fx: &Effects) {
+    fn start(&mut self, now: Time, fx: &mut Effects) {
         if self.started {
             return;
         }
         self.started = true;
         self.network = NetworkClient::new(NetworkConfig::from(&self.config), fx.names.brokers);
         self.commits.restart_timer(now, self.config.auto_commit_interval);
+        self.start_member(now, fx);
     }
 
     /// `enable.auto.commit`; without a group there is nothing to commit to.
@@ -413,7 +433,11 @@ impl Consumer {
     /// Everything that may go on after something came in.
     fn proceed(&mut self, now: Time, fx: &mut Effects) {
         self.network.poll(now, fx);
-        self.heartbeat_thread(now, fx);
+        if self.is_async() {
+            self.network_thread(now, fx);
+        } else {
+            self.heartbeat_thread(now, fx);
+        }
         self.background_commit(now, fx);
         self.advance(now, fx);
         if !self.closed {
@@ -428,7 +452,11 @@ impl Consumer {
             [Time::NEVER; 3]
         } else {
             let call = if self.call.is_some() { self.wake } else { Time::NEVER };
-            let thread = self.heartbeat_due(now).min(self.background_commit_due());
+            let thread = if self.is_async() {
+                self.network_thread_due(now)
+            } else {
+                self.heartbeat_due(now).min(self.background_commit_due())
+            };
             [self.network.next_deadline(now), thread, call]
         };
         for ((kind, set), at) in TIMERS.iter().zip(&mut self.timers).zip(due) {
@@ -478,6 +506,22 @@ impl Consumer {
             (GroupRequest::Sync(sent), _) => self.synced(now, sent, message, fx),
             (GroupRequest::Heartbeat(sent), Message::HeartbeatResponse { error }) => {
                 self.heartbeat_answered(now, sent, error, fx);
+            }
+            (GroupRequest::ConsumerHeartbeat { ignored: true }, _) => {}
+            (
+                GroupRequest::ConsumerHeartbeat { .. },
+                Message::ConsumerGroupHeartbeatResponse {
+                    error,
+                    epoch,
+                    heartbeat_interval_ms,
+                    assignment,
+                    ..
+                },
+            ) => {
+                let assignment = assignment.map(|own| fx.pools.get(own).to_vec());
+                let interval = Duration::from_millis(heartbeat_interval_ms.into());
+                let answer = HeartbeatAnswer { error, epoch, interval, assignment };
+                self.member_answered(now, answer, fx);
             }
             (GroupRequest::Leave, _) => self.membership.leaving = false,
             (GroupRequest::Commit { id, sent }, Message::OffsetCommitResponse { error }) => {

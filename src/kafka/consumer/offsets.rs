@@ -134,7 +134,7 @@ impl Consumer {
         partitions: &[PartitionId],
         fx: &mut Effects,
     ) -> Result<Option<Vec<PartitionOffset>>, Exception> {
-        let identity = self.membership.if_stable();
+        let identity = self.fetching_identity();
         let same = |l: &CommittedLookup| l.partitions == partitions && l.identity == identity;
         let mut lookup = self.offsets.committed.take().filter(same).unwrap_or_else(|| {
             let partitions = partitions.to_vec();
@@ -149,7 +149,9 @@ impl Consumer {
         if let Stage::Done(outcome) = lookup.stage {
             match outcome {
                 Ok(offsets) => return Ok(Some(offsets)),
-                Err(exception) if !is_retriable(exception) => return Err(exception),
+                Err(wire_error) if !is_retriable(wire_error) && !self.may_ask_again(wire_error) => {
+                    return Err(wire_error);
+                }
                 Err(_) => {
                     lookup.retry_at = now + self.retry.backoff(lookup.failures, fx);
                     lookup.failures += 1;
@@ -176,7 +178,10 @@ impl Consumer {
         if self.network.ready(now, broker, fx) {
             let id = self.new_id();
             let partitions = fx.keep(&lookup.partitions);
-            let (member, epoch) = (MemberId::UNKNOWN, -1);
+            let (member, epoch) = match self.fetching_identity().filter(|_| self.is_async()) {
+                Some(Identity { generation, member }) => (member, generation.0),
+                None => (MemberId::UNKNOWN, -1),
+            };
             let message = Message::OffsetFetch { group, member, epoch, partitions };
             let timeout = self.config.request_timeout;
             self.send_to_group(now, (message, GroupRequest::OffsetFetch(id)), timeout, fx);
@@ -193,6 +198,7 @@ impl Consumer {
     ) {
         let outcome = match error {
             ErrorCode::None => Ok(offsets),
+            ErrorCode::StaleMemberEpoch | ErrorCode::UnknownMemberId => Err(wire(error)),
             error if error.is_retriable() => Err(wire(error)),
             _ => Err(Exception::Kafka),
         };

@@ -279,6 +279,13 @@ impl SubscriptionState {
         })
     }
 
+    /// A rebalance is about to take these away.
+    pub(super) fn mark_pending(&mut self, partitions: &[PartitionId]) {
+        for state in self.assignment.iter_mut().filter(|s| partitions.contains(&s.partition)) {
+            state.pending_revocation = true;
+        }
+    }
+
     /// A rebalance is about to take everything away.
     pub(super) fn mark_pending_revocation(&mut self) {
         for state in &mut self.assignment {

@@ -242,6 +242,7 @@ impl GroupView {
 
     /// A new target assignment: what each member is to own follows.
     pub(super) fn retarget(&mut self, epoch: i32) {
+        self.protocol = GroupProtocol::Consumer;
         self.target_epoch = epoch;
         self.members.iter_mut().for_each(|m| m.target.clear());
     }

@@ -1,8 +1,10 @@
 //! What a group coordinator does.
 
+use crate::base::config::GroupProtocol;
 use crate::base::group_records::MemberState;
 use crate::base::ids::{GroupId, MemberId, NodeId};
 use crate::event::{Event, EventKind, GroupState, LeaveReason};
+use crate::view::cluster::group::GroupView;
 use crate::view::narrate::Scene;
 
 pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
@@ -29,13 +31,17 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
                 format!("{who} is in {group}.")
             }
         }
-        EventKind::MemberLeft { group: id, member, reason } => {
-            left(scene, group(id), member, reason)
-        }
+        EventKind::MemberLeft { group: id, member, reason } => left(scene, id, member, reason),
         EventKind::MemberAssigned { group: id, member, partition } => {
-            let generation = scene.before.groups[id.index()].generation;
             let (who, name) = (consumer(scene, member), scene.partition(partition));
-            format!("{} gives {name} to {who} in generation {generation}.", group(id))
+            match &scene.before.groups[id.index()] {
+                view if view.protocol == GroupProtocol::Consumer => {
+                    format!("{who} may have {name} of {}.", group(id))
+                }
+                GroupView { generation, .. } => {
+                    format!("{} gives {name} to {who} in generation {generation}.", group(id))
+                }
+            }
         }
         EventKind::ConsumerGroupChanged { .. }
         | EventKind::TargetComputed { .. }
@@ -112,7 +118,9 @@ fn consumer(scene: &Scene<'_>, member: MemberId) -> String {
     found.map_or_else(|| "a member".to_owned(), |node| scene.node(node))
 }
 
-fn left(scene: &Scene<'_>, group: &str, member: MemberId, reason: LeaveReason) -> String {
+fn left(scene: &Scene<'_>, id: GroupId, member: MemberId, reason: LeaveReason) -> String {
+    let group = scene.names().group(id);
+    let by_broker = scene.before.groups[id.index()].protocol == GroupProtocol::Consumer;
     let node = scene.names().consumer_of(member);
     let config = match node {
         Some(NodeId::Consumer(n)) => scene.facts.consumer(n),
@@ -125,12 +133,15 @@ fn left(scene: &Scene<'_>, group: &str, member: MemberId, reason: LeaveReason) -
     match reason {
         LeaveReason::Left => format!("{who} leaves {group}."),
         LeaveReason::SessionTimeout => {
-            let time = for_time(config.map(|c| c.session_timeout));
+            let session = scene.facts.cluster.brokers.consumer_group.session_timeout;
+            let own = config.map(|c| c.session_timeout);
+            let time = for_time(own.map(|own| if by_broker { session } else { own }));
             format!("{group} removes {who} because no heartbeat came for {time}.")
         }
         LeaveReason::RebalanceTimeout => {
             let time = for_time(config.map(|c| c.max_poll_interval));
-            format!("{group} removes {who} because it did not join again for {time}.")
+            let what = if by_broker { "give its partitions up" } else { "join again" };
+            format!("{group} removes {who} because it did not {what} for {time}.")
         }
         LeaveReason::Replaced => {
             format!("{group} forgets the member id of {who}: its group.instance.id joined again.")
