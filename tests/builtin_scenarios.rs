@@ -66,12 +66,17 @@ macro_rules! stories {
 
 stories! {
     hello_log: "hello-log";
+    no_group_id: "no-group-id";
     extra_idle_consumers: "extra-idle-consumers";
+    assignors_compared: "assignors-compared";
+    slow_peer_does_not_help: "slow-peer-does-not-help";
+    crash_takeover: "crash-takeover";
     three_semantics: "three-semantics";
     acks_ladder: "acks-ladder";
     auto_commit_crash: "auto-commit-crash";
     auto_commit_handoff: "auto-commit-handoff";
     commit_before_or_after: "commit-before-or-after";
+    commit_skip_is_not_retry: "commit-skip-is-not-retry";
     producer_retry_duplicate: "producer-retry-duplicate";
     retry_reorders: "retry-reorders";
     idempotence_restart_gap: "idempotence-restart-gap";
@@ -91,6 +96,12 @@ stories! {
     rack_loss: "rack-loss";
     broker_hotspot: "broker-hotspot";
     follower_fetch_rack: "follower-fetch-rack";
+    failure_detection_clock: "failure-detection-clock";
+    max_poll_exceeded: "max-poll-exceeded";
+    rolling_restart_static: "rolling-restart-static";
+    rebalance_storm: "rebalance-storm";
+    zombie_consumer: "zombie-consumer";
+    coordinator_failover: "coordinator-failover";
     controller_failover: "controller-failover";
     controller_quorum_loss: "controller-quorum-loss";
     rolling_broker_restart: "rolling-broker-restart";
@@ -154,6 +165,14 @@ fn answers_are_those_of_the_whole_story() {
         ("batching-and-flush", "linger 50, close()", &[Some(301)]),
         ("extra-idle-consumers", "4 partitions, 10 members", &[Some(6), Some(2)]),
         ("extra-idle-consumers", "1 partition, 10 members", &[Some(9), Some(8)]),
+        ("crash-takeover", "no commit", &[Some(3), Some(45)]),
+        ("commit-skip-is-not-retry", "log and go on", &[Some(1)]),
+        ("no-group-id", "latest", &[Some(20)]),
+        ("assignors-compared", "range (default)", &[Some(6)]),
+        ("rolling-restart-static", "dynamic members", &[Some(13)]),
+        ("rolling-restart-static", "static members", &[Some(1)]),
+        ("rebalance-storm", "6 s and eager", &[Some(11)]),
+        ("zombie-consumer", "a pause of 30 s", &[Some(0)]),
         ("leader-crash", "controlled shutdown", &[Some(0), Some(0)]),
         ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
         ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),

@@ -100,6 +100,11 @@ pub enum HandCall {
         /// How many.
         count: Option<u32>,
     },
+    /// The application gives up the next `count` records it was given, oldest first; `None`: all.
+    GiveUp {
+        /// How many.
+        count: Option<u32>,
+    },
     /// Any other call.
     Consumer(ConsumerCall),
 }

@@ -438,6 +438,12 @@ impl ConsumerProcess {
                 }
                 self.hand_is_over();
             }
+            HandCall::GiveUp { count } => {
+                for slice in self.unfinished.next(count.unwrap_or(u32::MAX)) {
+                    self.unfinished.finish(slice);
+                }
+                self.hand_is_over();
+            }
             HandCall::Poll { timeout, .. } => {
                 self.consumer.call(now, ConsumerCall::Poll { timeout, quiet: false }, fx);
             }

@@ -204,6 +204,10 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records, within };
             return Some((state.consumer(&poll.consumer)?, call));
         }
+        Step::GiveUp(records) => {
+            let call = HandCall::GiveUp { count: records.count };
+            return Some((state.consumer(&records.consumer)?, call));
+        }
         Step::Process(process) => {
             let call = HandCall::Process { count: process.count };
             return Some((state.consumer(&process.consumer)?, call));

@@ -47,7 +47,7 @@ impl Script<'_, '_, '_> {
                 self.consumer(&ask.consumer);
                 ask.partitions.iter().for_each(|p| self.partition(&p.topic, p.partition));
             }
-            Step::Process(process) => self.consumer(&process.consumer),
+            Step::Process(process) | Step::GiveUp(process) => self.consumer(&process.consumer),
             Step::Store(store) => {
                 self.consumer(&store.consumer);
                 store.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));

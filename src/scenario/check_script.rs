@@ -514,6 +514,7 @@ impl Script<'_, '_, '_> {
         match probe {
             Probe::Committed(group)
             | Probe::GroupState(group)
+            | Probe::Generation(group)
             | Probe::Members(group)
             | Probe::OffsetRecords(group)
             | Probe::Lag(group) => {
@@ -524,6 +525,7 @@ impl Script<'_, '_, '_> {
             | Probe::Polled(name)
             | Probe::Processed(name)
             | Probe::Assigned(name)
+            | Probe::AssignedCount(name)
             | Probe::Paused(name) => self.consumer(name),
             Probe::Exception(name) | Probe::Callbacks(name) => self.client(name),
             Probe::AdminException | Probe::ActiveController | Probe::ControllerEpoch => {}

@@ -52,6 +52,7 @@ fn brokers(set: crate::base::broker_set::BrokerSet) -> Fact {
 fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
     let (Probe::Committed(name)
     | Probe::GroupState(name)
+    | Probe::Generation(name)
     | Probe::Members(name)
     | Probe::OffsetRecords(name)
     | Probe::Lag(name)) = probe
@@ -73,6 +74,7 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
             text(ErrorCode::GroupIdNotFound.exception())
         }
         Probe::GroupState(_) => text(group.state.name()),
+        Probe::Generation(_) => number(group.generation.0),
         Probe::OffsetRecords(_) => offset_records(state, id),
         Probe::Members(_) => {
             let mut members = BTreeMap::new();
@@ -140,6 +142,7 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
     | Probe::Polled(name)
     | Probe::Processed(name)
     | Probe::Assigned(name)
+    | Probe::AssignedCount(name)
     | Probe::Paused(name)
     | Probe::Callbacks(name)
     | Probe::Exception(name)) = probe
@@ -157,6 +160,7 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         Probe::Polled(_) => ids(state, notes.polled.iter().skip(seen).copied()),
         Probe::Processed(_) => ids(state, notes.processed.iter().copied()),
         Probe::Assigned(_) => partitions(state, &owned(state, n)),
+        Probe::AssignedCount(_) => number(owned(state, n).len() as i64),
         Probe::Paused(_) => {
             partitions(state, &state.sim.consumer(n).consumer().paused().collect::<Vec<_>>())
         }

@@ -115,6 +115,8 @@ pub enum Step {
     Poll(Poll),
     /// The application finishes records that `poll()` returned.
     Process(Process),
+    /// The application gives up the oldest records it has not finished: it logs an error and goes on.
+    GiveUp(Process),
     /// `commitSync` or `commitAsync`.
     Commit(Commit),
     /// `store_offsets(offsets)` of a consumer of librdkafka.

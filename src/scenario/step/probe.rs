@@ -18,6 +18,8 @@ pub enum Probe {
     Processed(String),
     /// Partitions a consumer owns: `["orders-0"]`.
     Assigned(String),
+    /// How many partitions a consumer owns.
+    AssignedCount(String),
     /// Partitions a consumer has paused: `["orders-0"]`.
     Paused(String),
     /// Rebalance callbacks of a consumer in order: `[["onPartitionsAssigned", ["orders-0"]]]`.
@@ -32,6 +34,8 @@ pub enum Probe {
     ControllerEpoch,
     /// State of a group: `"Stable"`.
     GroupState(String),
+    /// Generation of a group: how often it was formed anew.
+    Generation(String),
     /// The records of a group in `__consumer_offsets` about offsets, and its end: `["t-0 -> 5", "t-0 -> null", "group -> null"]`.
     OffsetRecords(String),
     /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
