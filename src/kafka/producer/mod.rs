@@ -259,10 +259,12 @@ impl Producer {
         let deadline = self.blocked.map_or(Time::NEVER, |(deadline, _)| deadline);
         let close_by = if self.closing { self.close_by } else { Time::NEVER };
         // A call that waits for metadata has asked for it just now, behind the I/O thread's back.
+        // One that is due already waits for a connection, which wakes the thread by itself.
         let update = match self.blocked {
-            Some((_, Blocked::Metadata)) => self.sender.client.metadata().next_update().max(now),
+            Some((_, Blocked::Metadata)) => self.sender.client.metadata().next_update(),
             _ => Time::NEVER,
         };
+        let update = if update > now { update } else { Time::NEVER };
         self.set_timer(next.min(deadline).min(close_by).min(update), fx);
     }
 
