@@ -6,6 +6,7 @@ mod inspect;
 
 use crate::base::ids::{EventSeq, MessageId, Offset, PartitionId};
 use crate::base::time::Time;
+use crate::tui::app::inspect::step;
 use crate::tui::canvas::Look;
 use crate::tui::compare::Differences;
 use crate::tui::keymap::{self, Action, Key, Scope};
@@ -34,6 +35,8 @@ pub enum Screen {
     Log,
     /// The quorum of controllers.
     Controller,
+    /// Transactions.
+    Transactions,
 }
 
 /// What lies over the screen.
@@ -82,6 +85,8 @@ pub struct App {
     pub log: Place,
     /// The record of the metadata log the cursor stands on; `None` for the newest.
     pub record: Option<Offset>,
+    /// The transactional id in sight, by its place on the screen.
+    pub transaction: usize,
     /// Where the worlds part.
     pub differences: Differences,
     /// Questions.
@@ -135,6 +140,7 @@ impl App {
             cause: 0,
             log: Place::default(),
             record: None,
+            transaction: 0,
             note: None,
             request: None,
             outer: None,
@@ -220,6 +226,7 @@ impl App {
             Screen::Why => vec![Scope::Why, Scope::Film],
             Screen::Log => vec![Scope::Log, Scope::Film],
             Screen::Controller => vec![Scope::Controller, Scope::Film],
+            Screen::Transactions => vec![Scope::Transactions, Scope::Film],
         }
     }
 
@@ -358,6 +365,7 @@ impl App {
             Action::Why => self.why(),
             Action::Log => self.show(Screen::Log),
             Action::Controller => self.show(Screen::Controller),
+            Action::Transactions => self.show(Screen::Transactions),
             Action::Beside => self.log.beside = !self.log.beside,
             Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
             Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
@@ -521,6 +529,7 @@ impl App {
                 self.cause = step(self.cause, down, crate::tui::screens::why::length(self));
             }
             Screen::Controller => self.turn_record(down),
+            Screen::Transactions => self.turn_transaction(down),
             Screen::Log => self.log.batch = step(self.log.batch, down, self.log_rows()),
             _ => self.row = step(self.row, down, self.partitions().len()),
         }
@@ -541,6 +550,7 @@ impl App {
             Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
                 Screen::Compare => self.show(Screen::Stage),
                 Screen::Controller => self.go_to_record(),
+                Screen::Transactions => {}
                 // One partition is drawn in full already: Enter looks into its logs.
                 Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {
                     self.show(Screen::Log);
@@ -576,16 +586,14 @@ impl App {
     fn quit(&mut self) {
         if self.overlay.is_none()
             && (self.outer.is_some()
-                || matches!(self.screen, Screen::Why | Screen::Log | Screen::Controller))
+                || matches!(
+                    self.screen,
+                    Screen::Why | Screen::Log | Screen::Controller | Screen::Transactions
+                ))
         {
             self.back();
         } else {
             self.request = Some(Request::Leave(End::Quit));
         }
     }
-}
-
-/// `at` moved by one within `0..count`.
-fn step(at: usize, down: bool, count: usize) -> usize {
-    if down { (at + 1).min(count.saturating_sub(1)) } else { at.saturating_sub(1) }
 }

@@ -71,6 +71,8 @@ pub enum Scope {
     Log,
     /// The quorum of controllers; its keys come before those of [`Scope::Film`].
     Controller,
+    /// Transactions; its keys come before those of [`Scope::Film`].
+    Transactions,
     /// A question; it waits for an answer.
     Ask,
     /// The reveal of an answer.
@@ -112,6 +114,7 @@ pub enum Action {
     Why,
     Log,
     Controller,
+    Transactions,
     Beside,
     NextWorld,
     PreviousWorld,
@@ -213,6 +216,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Film, &[Char('1')], A::Stage, ("1", "stage"), See, 0),
     bind(S::Film, &[Char('2'), Char('c')], A::Compare, ("c", "compare"), See, 6),
     bind(S::Film, &[Char('4')], A::Log, ("4", "log"), See, 0),
+    bind(S::Film, &[Char('5')], A::Transactions, ("5", "transactions"), See, 0),
     bind(S::Film, &[Char('6')], A::Controller, ("6", "controllers"), See, 0),
     bind(S::Film, &[Left, Char('h')], A::SelectLeft, ("h", "message left"), See, 0),
     bind(S::Film, &[Right, Char('l')], A::SelectRight, ("l", "message right"), See, 0),
@@ -256,6 +260,10 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Controller, &[Up, Right, Char('k'), Char('l')], A::SelectUp, ("k", "newer"), See, 0),
     bind(S::Controller, &[Enter], A::Open, ("Enter", "go there"), See, 3),
     bind(S::Controller, &[Esc, Char('6')], A::Back, ("Esc", "back"), See, 4),
+
+    bind(S::Transactions, &[Down, Char('j')], A::SelectDown, ("j", "next id"), See, 1),
+    bind(S::Transactions, &[Up, Char('k')], A::SelectUp, ("k", "id before"), See, 0),
+    bind(S::Transactions, &[Esc, Char('5')], A::Back, ("Esc", "back"), See, 4),
 
     bind(S::Ask, &[Char('H')], A::Hint, ("H", "hint"), Do, 1),
     bind(S::Ask, &[Char('S')], A::Skip, ("S", "skip"), Do, 2),
@@ -304,7 +312,7 @@ pub fn in_force(scopes: &[Scope]) -> Vec<&'static Binding> {
 pub fn footer(scopes: &[Scope], room: u16) -> Vec<(u16, &'static Binding)> {
     let mut list = in_force(scopes);
     list.retain(|binding| binding.footer > 0);
-    if let Some(narrow @ (S::Why | S::Log | S::Controller)) = scopes.first() {
+    if let Some(narrow @ (S::Why | S::Log | S::Controller | S::Transactions)) = scopes.first() {
         // None shows strips, so what changes them stays out of sight there; logs are watched as time passes.
         let time = |b: &Binding| *narrow != S::Why && b.group == Time;
         list.retain(|b| b.scope == *narrow || b.action == A::Help || time(b));

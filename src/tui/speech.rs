@@ -72,7 +72,11 @@ impl App {
             Screen::Compare => {
                 self.reel.last(self.player.position()).map_or(self.world, |entry| entry.world)
             }
-            Screen::Stage | Screen::Why | Screen::Log | Screen::Controller => self.world,
+            Screen::Stage
+            | Screen::Why
+            | Screen::Log
+            | Screen::Controller
+            | Screen::Transactions => self.world,
         };
         let Some(last) = self.last_event(world) else { return Vec::new() };
         if self.screen == Screen::Why {

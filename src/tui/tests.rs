@@ -3,6 +3,7 @@
 
 mod home;
 mod quorum;
+mod transactions;
 
 use std::fs;
 use std::path::PathBuf;
@@ -315,6 +316,7 @@ fn scenes() -> Vec<(&'static str, App)> {
         ("go-to", go_to),
     ];
     all.extend(quorum::scenes());
+    all.extend(transactions::scenes());
     all
 }
 

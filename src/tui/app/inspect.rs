@@ -10,7 +10,9 @@ impl App {
     pub(in crate::tui) fn lens(&self) -> Lens {
         match self.screen {
             Screen::Controller => Lens::Control,
-            Screen::Stage | Screen::Compare | Screen::Why | Screen::Log => Lens::Stage,
+            Screen::Stage | Screen::Compare | Screen::Why | Screen::Log | Screen::Transactions => {
+                Lens::Stage
+            }
         }
     }
 
@@ -32,6 +34,12 @@ impl App {
         let of = |n: usize| partition.replicas.get(n % count).map_or(0, |r| log::lines(r).len());
         let here = of(self.log.replica);
         if self.log.beside { here.max(of(self.log.replica + 1)) } else { here }
+    }
+
+    /// The next transactional id, or the one before.
+    pub(super) fn turn_transaction(&mut self, down: bool) {
+        let ids = self.run().names.transactional_ids.len();
+        self.transaction = step(self.transaction, down, ids);
     }
 
     /// Lists the records of the batch, or hides them. Side by side there is no room for them.
@@ -90,4 +98,9 @@ impl App {
         }
         self.fold();
     }
+}
+
+/// `at` moved by one within `0..count`.
+pub(super) fn step(at: usize, down: bool, count: usize) -> usize {
+    if down { (at + 1).min(count.saturating_sub(1)) } else { at.saturating_sub(1) }
 }

@@ -30,6 +30,8 @@ const WORDS: &[(&str, &str)] = &[
     ("HW", "high watermark: readers see below it"),
     ("ISR", "in-sync replicas"),
     ("isr", "in-sync replica"),
+    ("LSO", "last stable offset: read_committed sees below it"),
+    ("PID", "producer id"),
     ("lag", "HW minus committed offset"),
     ("RF", "replication factor"),
     ("voter", "a controller"),

@@ -9,6 +9,7 @@ pub mod log;
 pub mod stage;
 pub mod surround;
 pub mod tiny;
+pub mod transactions;
 pub mod why;
 
 use ratatui::buffer::Buffer;
@@ -33,6 +34,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Screen::Why => why::draw(body, app),
         Screen::Log => log::draw(body, app),
         Screen::Controller => controller::draw(body, app),
+        Screen::Transactions => transactions::draw(body, app),
     }
     match &app.overlay {
         Some(Overlay::Help) => help::draw(&mut canvas, app),

@@ -61,7 +61,7 @@ fn title(canvas: &mut Canvas<'_>, app: &App) {
             let words = format!("   same seed, same faults; {}", film.difference);
             canvas.fit(x, 0, &words, room.saturating_sub(x), Role::Plain);
         }
-        Screen::Stage | Screen::Why | Screen::Log | Screen::Controller => {
+        Screen::Stage | Screen::Why | Screen::Log | Screen::Controller | Screen::Transactions => {
             let run = app.run();
             let x = canvas.fit(
                 x,
