@@ -224,11 +224,14 @@ pub enum EventKind {
     LockRenewed { group: GroupId, partition: PartitionId, member: MemberId, first: Offset, count: u32 },
     /// The share partition's start offset moved: everything below is done with.
     ShareStart { group: GroupId, partition: PartitionId, offset: Offset },
-    /// A member of a share group is to read `partition`, besides others. One event a partition; what a member had
-    /// before is given again.
+    /// A member of a share group is to read `partition`, besides others. One event a partition.
     ShareAssigned { group: GroupId, member: MemberId, partition: PartitionId },
+    /// A member of a share group is not to read `partition` any more.
+    ShareRevoked { group: GroupId, member: MemberId, partition: PartitionId },
     /// `poll()` returned these records with this delivery count; follows [`EventKind::Polled`].
-    Delivered { partition: PartitionId, first: Offset, count: u32, delivery: u16 },
+    Delivered {
+        partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16, delivery: u16,
+    },
     /// The application said this of records it has.
     AcknowledgeCalled { partition: PartitionId, first: Offset, count: u32, kind: AcknowledgeType },
     /// Acknowledgements were sent.

@@ -3,6 +3,7 @@
 //! [`ConsumerProcess`] is a consumer with a loop of [`LoopStep`]s, or one whose calls a script makes by hand. Where
 //! `Commit` stands before or after `Work` *is* the difference between at-most-once and at-least-once.
 
+mod client;
 #[cfg(test)]
 mod consumer_tests;
 #[cfg(test)]
@@ -14,11 +15,13 @@ mod unfinished;
 mod workers;
 
 use crate::base::error::Exception;
-use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::ids::{MessageId, Offset, PartitionId, TopicId};
+use crate::base::share::AcknowledgeType;
 use crate::base::time::Duration;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, PolledSlice};
 
+pub use client::Client;
 pub use process::ConsumerProcess;
 
 /// What the application reads; it says so when it starts.
@@ -74,6 +77,17 @@ pub enum LoopStep {
     CommitFinished(CommitMode),
     /// Commits the offset of the last record of the batch in place of the next one: the classic mistake.
     CommitLast(CommitMode),
+    /// As `Work`, and says of each record that it is accepted: a share consumer with explicit acknowledgement.
+    WorkAndAcknowledgeEach(Duration),
+    /// From now on this message cannot be processed: [`LoopStep::WorkAndAcknowledgeEach`] says something else of it.
+    CannotProcess {
+        /// Which.
+        message: MessageId,
+        /// What is said of it.
+        then: AcknowledgeType,
+    },
+    /// Says this of every record of the batch of which nothing was said, with explicit acknowledgement.
+    Acknowledge(AcknowledgeType),
     /// Waits.
     Pause(Duration),
 }
@@ -118,6 +132,8 @@ pub struct HandReturn {
     pub offset: Option<Offset>,
     /// `beginningOffsets()` or `endOffsets()`.
     pub offsets: Option<Vec<PartitionOffset>>,
+    /// `commitSync()` of a share consumer: whether the acknowledgements count, by partition.
+    pub acknowledged: Option<Vec<(PartitionId, Option<Exception>)>>,
     /// What it threw.
     pub exception: Option<Exception>,
 }

@@ -6,17 +6,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::app::client::Client;
 use crate::app::unfinished::Unfinished;
 use crate::app::workers::Workers;
 use crate::app::{CommitMode, HandCall, HandReturn, LoopStep, OnRevoked, Subscription};
+use crate::base::batch::RecordBody;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{Offset, PartitionId};
+use crate::base::ids::{MessageId, Offset, PartitionId};
+use crate::base::share::AcknowledgeType;
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::PartitionOffset;
-use crate::kafka::consumer::{
-    Consumer, ConsumerCall, DEFAULT_CLOSE_TIMEOUT, PolledSlice, Returned,
-};
+use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, PolledSlice, Returned};
 use crate::kafka::effects::{Effects, Input, TimerKind};
 
 /// What the application's own thread does.
@@ -50,9 +51,11 @@ const OWN_THREAD: u16 = 0;
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct ConsumerProcess {
-    consumer: Consumer,
+    consumer: Client,
     subscription: Subscription,
     steps: Vec<LoopStep>,
+    /// Messages it cannot process, and what it says of them.
+    poison: Vec<(MessageId, AcknowledgeType)>,
     on_revoked: Option<OnRevoked>,
     doing: Doing,
     /// The step of the loop that is next or under way.
@@ -77,13 +80,18 @@ impl ConsumerProcess {
     ///
     /// # Panics
     /// When there are steps and none of them takes time to wait for something ([`LoopStep::Poll`]).
-    pub fn new(consumer: Consumer, subscription: Subscription, steps: Vec<LoopStep>) -> Self {
+    pub fn new(
+        consumer: impl Into<Client>,
+        subscription: Subscription,
+        steps: Vec<LoopStep>,
+    ) -> Self {
         let polls = steps.iter().any(|step| matches!(step, LoopStep::Poll(_)));
         assert!(steps.is_empty() || polls, "a loop without a poll would never end");
         Self {
-            consumer,
+            consumer: consumer.into(),
             subscription,
             steps,
+            poison: Vec::new(),
             on_revoked: None,
             doing: Doing::Nothing,
             at: 0,
@@ -157,7 +165,7 @@ impl ConsumerProcess {
     }
 
     /// The consumer.
-    pub fn consumer(&self) -> &Consumer {
+    pub fn consumer(&self) -> &Client {
         &self.consumer
     }
 
@@ -298,6 +306,12 @@ impl ConsumerProcess {
                 self.loop_call(now, ConsumerCall::Poll { timeout, quiet: self.idle }, fx);
             }
             LoopStep::Pause(pause) => self.wait(now, Doing::Timed, pause, fx),
+            LoopStep::CannotProcess { message, then } => {
+                if !self.poison.contains(&(message, then)) {
+                    self.poison.push((message, then));
+                }
+                self.next_step();
+            }
             LoopStep::CommitFinished(mode) => match self.finished_offsets() {
                 offsets if offsets.is_empty() => self.next_step(),
                 offsets => self.loop_commit(now, mode, Some(offsets), fx),
@@ -308,7 +322,13 @@ impl ConsumerProcess {
                 self.next_step();
             }
             LoopStep::WorkBatch(work) => self.wait(now, Doing::Timed, work, fx),
-            LoopStep::Work(_) | LoopStep::WorkAndCommitEach(_) => self.next_record(now, 0, fx),
+            LoopStep::Work(_)
+            | LoopStep::WorkAndCommitEach(_)
+            | LoopStep::WorkAndAcknowledgeEach(_) => self.next_record(now, 0, fx),
+            LoopStep::Acknowledge(kind) => {
+                let messages = Vec::new();
+                self.loop_call(now, ConsumerCall::Acknowledge { messages, kind }, fx);
+            }
             LoopStep::HandOff { workers, work } => {
                 self.workers.hand_off(now, &self.batch, (workers, work), fx);
                 self.next_step();
@@ -345,7 +365,9 @@ impl ConsumerProcess {
     /// Record number `n` of the batch is next; after the last one the next step is.
     fn next_record(&mut self, now: Time, n: u32, fx: &mut Effects) {
         let work = match self.steps[self.at] {
-            LoopStep::Work(work) | LoopStep::WorkAndCommitEach(work) => work,
+            LoopStep::Work(work)
+            | LoopStep::WorkAndCommitEach(work)
+            | LoopStep::WorkAndAcknowledgeEach(work) => work,
             step => unreachable!("{step:?} does not go record by record"),
         };
         if self.record(n).is_some() {
@@ -371,6 +393,9 @@ impl ConsumerProcess {
         match self.doing {
             Doing::Record(n) => {
                 let record = self.record(n).expect("it is being worked on");
+                if let LoopStep::WorkAndAcknowledgeEach(_) = self.steps[self.at] {
+                    return self.acknowledge_record(now, (n, record), fx);
+                }
                 self.processed(record, fx);
                 if let LoopStep::WorkAndCommitEach(_) = self.steps[self.at] {
                     self.doing = Doing::RecordCommit(n);
@@ -389,6 +414,23 @@ impl ConsumerProcess {
             }
             _ => {}
         }
+    }
+
+    /// Record number `n` was worked on: it is processed and accepted, unless it is one that cannot be.
+    fn acknowledge_record(&mut self, now: Time, (n, record): (u32, PolledSlice), fx: &mut Effects) {
+        let body = fx.batches.record(record.batch, u32::from(record.first)).body;
+        let (RecordBody::Message(id) | RecordBody::DeadLetter { message: id, .. }) = body else {
+            return self.next_record(now, n + 1, fx);
+        };
+        let poison = self.poison.iter().find(|(message, _)| *message == id);
+        let kind = poison.map_or(AcknowledgeType::Accept, |(_, kind)| *kind);
+        if poison.is_none() {
+            self.processed(record, fx);
+        } else {
+            self.unfinished.finish(record);
+        }
+        self.doing = Doing::RecordCommit(n);
+        self.consumer.call(now, ConsumerCall::Acknowledge { messages: vec![id], kind }, fx);
     }
 
     fn finish_batch(&mut self, fx: &mut Effects) {
@@ -471,6 +513,7 @@ impl ConsumerProcess {
             }
             Returned::Offset(offset) => self.last.offset = Some(offset),
             Returned::Offsets(offsets) => self.last.offsets = Some(offsets),
+            Returned::Acknowledged(partitions) => self.last.acknowledged = Some(partitions),
             Returned::Threw(exception) => self.last.exception = Some(exception),
             Returned::Done | Returned::Closed => {}
         }

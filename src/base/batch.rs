@@ -11,7 +11,7 @@ use crate::base::ids::{
     BatchHandle, Generation, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, Offset,
     PartitionId, ProducerEpoch, Sequence, TopicId, TransactionalId,
 };
-use crate::base::share::ShareSnapshot;
+use crate::base::share::{ShareGroupSnapshot, ShareSnapshot};
 use crate::base::shared_log::SharedLog;
 
 /// What a record says.
@@ -84,6 +84,13 @@ pub enum RecordBody {
         /// The value, as [`BatchTable::share`] has it.
         snapshot: ShareSnapshotId,
     },
+    /// The members and the assignment of a share group in `__consumer_offsets`.
+    ShareGroup {
+        /// The group.
+        group: GroupId,
+        /// The value, as [`BatchTable::share_group`] has it.
+        snapshot: ShareGroupSnapshotId,
+    },
     /// A record that a share group gave up (KIP-1191), in a dead-letter topic. Where it is from is in its headers.
     DeadLetter {
         /// The message.
@@ -92,6 +99,10 @@ pub enum RecordBody {
         copied: bool,
     },
 }
+
+/// A [`ShareGroupSnapshot`] in the table of a run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ShareGroupSnapshotId(pub u32);
 
 /// A [`ShareSnapshot`] in the table of a run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -292,6 +303,7 @@ pub struct BatchTable {
     consumer_groups: SharedLog<Arc<ConsumerGroupRecord>>,
     transactions: SharedLog<Arc<TransactionSnapshot>>,
     shares: SharedLog<Arc<ShareSnapshot>>,
+    share_groups: SharedLog<Arc<ShareGroupSnapshot>>,
 }
 
 impl BatchTable {
@@ -406,6 +418,16 @@ impl BatchTable {
     /// The value of a record of the share coordinator.
     pub fn share(&self, id: ShareSnapshotId) -> &Arc<ShareSnapshot> {
         &self.shares[id.0 as usize]
+    }
+
+    /// Keeps the value of a record about a share group.
+    pub fn add_share_group(&mut self, snapshot: ShareGroupSnapshot) -> ShareGroupSnapshotId {
+        ShareGroupSnapshotId(self.share_groups.push(Arc::new(snapshot)) as u32)
+    }
+
+    /// The value of a record about a share group.
+    pub fn share_group(&self, id: ShareGroupSnapshotId) -> &Arc<ShareGroupSnapshot> {
+        &self.share_groups[id.0 as usize]
     }
 
     /// The records of `batch`, in order.

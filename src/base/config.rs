@@ -296,6 +296,8 @@ pub struct ConsumerConfig {
     pub family: ClientFamily,
     /// `enable.auto.offset.store` of librdkafka.
     pub auto_offset_store: bool,
+    /// The client is a `KafkaShareConsumer`.
+    pub share: bool,
     /// `share.acknowledgement.mode=explicit`: of a share consumer, whose application acknowledges each record.
     pub explicit_acknowledgement: bool,
     /// `share.acquire.mode=record_limit`: of a share consumer, which gets no more than `max.poll.records` at a time.
@@ -338,6 +340,7 @@ impl Default for ConsumerConfig {
             isolation: IsolationLevel::ReadUncommitted,
             family: ClientFamily::Java,
             auto_offset_store: true,
+            share: false,
             explicit_acknowledgement: false,
             record_limit: false,
         }
@@ -486,6 +489,14 @@ pub struct ClusterConfig {
     pub topics: Vec<TopicConfig>,
     /// Of groups, by [`GroupId`](crate::base::ids::GroupId).
     pub groups: Vec<GroupConfig>,
+}
+
+impl ClusterConfig {
+    /// The delivery count limit of each share group, by group.
+    pub fn delivery_limits(&self) -> Vec<u16> {
+        let limit = |own: &GroupConfig| own.deliveries.unwrap_or(self.brokers.share.deliveries);
+        self.groups.iter().map(limit).collect()
+    }
 }
 
 /// A bug planted on purpose, to prove that the checkers see it. Tests set one; nothing else does.

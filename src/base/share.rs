@@ -1,7 +1,7 @@
 //! Words of share groups (KIP-932): what a record is to a group, what a member says of it, and the settings of groups.
 
 use crate::base::config::IsolationLevel;
-use crate::base::ids::Offset;
+use crate::base::ids::{MemberId, Offset, PartitionId, TopicId};
 use crate::base::time::Duration;
 
 /// The state of a record for a share group (`RecordState`).
@@ -91,6 +91,32 @@ pub struct ShareSnapshot {
     pub batches: Vec<ShareStateBatch>,
 }
 
+/// What another coordinator needs to know of a share group (`ShareGroupMetadataValue` and the records beside it).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShareGroupSnapshot {
+    /// The group epoch.
+    pub epoch: i32,
+    /// The epoch of the target assignment.
+    pub assignment_epoch: i32,
+    /// Partitions whose share state is initialized, in order.
+    pub initialized: Vec<PartitionId>,
+    /// Its members.
+    pub members: Vec<ShareMemberSnapshot>,
+}
+
+/// A member within a [`ShareGroupSnapshot`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShareMemberSnapshot {
+    /// Its id.
+    pub member: MemberId,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it subscribes to.
+    pub topics: Vec<TopicId>,
+    /// Its target assignment.
+    pub partitions: Vec<PartitionId>,
+}
+
 /// `share.auto.offset.reset`: where a share group begins that has never read a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum ShareReset {
@@ -170,6 +196,8 @@ pub struct ShareBrokerConfig {
     pub min_heartbeat_interval: Duration,
     /// `group.share.max.heartbeat.interval.ms`.
     pub max_heartbeat_interval: Duration,
+    /// `group.share.assignment.interval.ms`.
+    pub assignment_interval: Duration,
     /// `errors.deadletterqueue.topic.name.prefix`.
     pub dead_letter_prefix: String,
     /// `share.coordinator.state.topic.num.partitions`.
@@ -194,6 +222,7 @@ impl Default for ShareBrokerConfig {
             heartbeat_interval: Duration::from_secs(5),
             min_heartbeat_interval: Duration::from_secs(5),
             max_heartbeat_interval: Duration::from_secs(15),
+            assignment_interval: Duration::from_secs(1),
             dead_letter_prefix: "dlq.".to_owned(),
             topic_partitions: 50,
             topic_replication: 3,

@@ -30,6 +30,7 @@ mod registration;
 mod reordered_send;
 mod reread;
 mod sequence_gapless;
+mod share_records;
 mod skip;
 mod strong_isr;
 mod unseen;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 
 use crate::base::batch::BatchTable;
 use crate::base::config::Acks;
-use crate::base::ids::{EventSeq, PartitionId};
+use crate::base::ids::{EventSeq, GroupId, PartitionId};
 use crate::base::names::Names;
 use crate::event::{Event, EventKind, FaultKind};
 use crate::view::cluster::ClusterView;
@@ -109,9 +110,15 @@ pub struct JudgeSetup {
     pub manual_commits: bool,
     /// The brokers truncate by a rule from before 4.4.
     pub old_protocol: bool,
+    /// The delivery count limit of each share group, by group. Groups beyond the list have Kafka's default, 5.
+    pub delivery_limits: Vec<u16>,
 }
 
 impl JudgeSetup {
+    fn delivery_limit(&self, group: GroupId) -> u16 {
+        self.delivery_limits.get(group.index()).copied().unwrap_or(5)
+    }
+
     /// True when producer `n` waits for the high watermark.
     fn waits_for_all(&self, n: u16) -> bool {
         self.acks.get(usize::from(n)) == Some(&Acks::All)
@@ -279,6 +286,14 @@ guarantees! {
     QuorumLeaders(quorum_leaders, "quorum-leaders", Invariant, EVERYTHING);
     /// What the metadata quorum has committed never changes.
     MetadataCommitted(metadata_committed, "metadata-committed", Invariant, EVERYTHING);
+    /// A record of a share group is with one member at a time.
+    OneLock(share_records, "one-lock", Invariant, EVERYTHING);
+    /// A record that a share group is done with is not handed out again.
+    DoneStaysDone(share_records, "done-stays-done", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
+    /// An acceptance that a share consumer was told of was stored.
+    AcceptedStored(share_records, "accepted-stored", Invariant, EVERYTHING);
+    /// A share group delivers no record more often than its limit.
+    DeliveryLimit(share_records, "delivery-limit", Invariant, EVERYTHING);
 }
 
 impl Guarantee {
@@ -397,6 +412,8 @@ fn cell<T: Clone + Default>(table: &mut Vec<T>, partition: PartitionId) -> &mut 
 mod table_isr;
 #[cfg(test)]
 mod table_quorum;
+#[cfg(test)]
+mod table_share;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]

@@ -18,9 +18,14 @@ pub(super) struct Jump {
     pub(super) since: EventSeq,
 }
 
-/// The move of a reading position that this event is, if it is one that should be continuous.
+/// The move of a reading position that this event is, if it is one that should be continuous. A share consumer has no
+/// position: it gets what nobody else has.
 pub(super) fn jump(m: &Moment<'_>) -> Option<Jump> {
     let NodeId::Consumer(n) = m.event.node else { return None };
+    let names = &m.before.names;
+    if names.consumers[usize::from(n)].group.is_some_and(|g| names.share_groups.contains(&g)) {
+        return None;
+    }
     let (partition, to) = match m.event.kind {
         EventKind::Polled { partition, base_offset, first, .. } => {
             (partition, base_offset + i64::from(first))

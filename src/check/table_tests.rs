@@ -37,6 +37,7 @@ pub(super) fn sound() -> Story {
         s.leads(2, 1, &[2, 3]);
         restarted(s, 3);
         table_quorum::failover(s);
+        table_share::shared(s);
     })
 }
 
@@ -64,6 +65,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(clients());
     cases.extend(table_isr::cases());
     cases.extend(table_quorum::cases());
+    cases.extend(table_share::cases());
     cases
 }
 

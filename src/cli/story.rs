@@ -179,6 +179,7 @@ fn judge(run: &Run) -> Judge {
         unclean_by_hand: run.code().ops.iter().any(|op| elects_uncleanly(&op.step)),
         manual_commits: commits_by_hand(run),
         old_protocol: spec.config.era != Era::Current,
+        delivery_limits: spec.config.delivery_limits(),
     };
     let mut judge = Judge::new(Arc::clone(run.names()), setup);
     let events = run.simulation().trace().events();

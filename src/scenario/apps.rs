@@ -5,6 +5,7 @@ use crate::app::{
 };
 use crate::base::ids::{Generation, MemberId, Offset, PartitionId, TopicId};
 use crate::base::names::Names;
+use crate::base::share::AcknowledgeType;
 use crate::event::TransactionCall;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
@@ -12,7 +13,7 @@ use crate::kafka::producer::GroupOffsets;
 use crate::scenario::pattern::Pattern;
 use crate::scenario::schema::{Consumer, LoopStep, OnRevoked};
 use crate::scenario::state::State;
-use crate::scenario::step::{AskOffsets, CommitHow, SendOffsets, Step};
+use crate::scenario::step::{AcknowledgeHow, AskOffsets, CommitHow, SendOffsets, Step};
 use crate::scenario::value::TopicPartition;
 use crate::sim::world::ConsumerSpec;
 
@@ -49,9 +50,33 @@ fn mode(how: CommitHow) -> CommitMode {
     }
 }
 
-/// A step of a loop.
-pub(super) fn loop_step(step: &LoopStep) -> AppStep {
+/// The steps of a loop.
+pub(super) fn loop_steps(names: &Names, steps: &[LoopStep]) -> Vec<AppStep> {
+    let mut all = Vec::new();
+    for step in steps {
+        if let LoopStep::WorkAndAcknowledgeEach(each) = step {
+            let then = kind(each.then);
+            let poison = each.poison.iter().filter_map(|id| names.find_message(id));
+            all.extend(poison.map(|message| AppStep::CannotProcess { message, then }));
+        }
+        all.push(loop_step(step));
+    }
+    all
+}
+
+fn kind(how: AcknowledgeHow) -> AcknowledgeType {
+    match how {
+        AcknowledgeHow::Accept => AcknowledgeType::Accept,
+        AcknowledgeHow::Release => AcknowledgeType::Release,
+        AcknowledgeHow::Reject => AcknowledgeType::Reject,
+        AcknowledgeHow::Renew => AcknowledgeType::Renew,
+    }
+}
+
+fn loop_step(step: &LoopStep) -> AppStep {
     match step {
+        LoopStep::WorkAndAcknowledgeEach(each) => AppStep::WorkAndAcknowledgeEach(each.work.0),
+        LoopStep::Acknowledge(how) => AppStep::Acknowledge(kind(*how)),
         LoopStep::Poll => AppStep::POLL,
         LoopStep::PollFor(timeout) => AppStep::Poll(timeout.0),
         LoopStep::Work(time) => AppStep::Work(time.0),
@@ -75,7 +100,7 @@ pub(super) fn on_revoked(then: OnRevoked) -> AppOnRevoked {
 
 /// How far behind the end a loop's commits may stay for good; `None` for a loop that commits nothing.
 pub(super) fn commit_slack(spec: &ConsumerSpec) -> Option<i64> {
-    spec.group?;
+    spec.group.filter(|_| !spec.config.share)?;
     if spec.steps.iter().any(|step| matches!(step, AppStep::CommitLast(_))) {
         return Some(1);
     }
@@ -96,6 +121,7 @@ pub(super) fn finishes(spec: &ConsumerSpec) -> bool {
             AppStep::Work(_)
                 | AppStep::WorkBatch(_)
                 | AppStep::WorkAndCommitEach(_)
+                | AppStep::WorkAndAcknowledgeEach(_)
                 | AppStep::HandOff { .. }
         )
     })
@@ -127,7 +153,7 @@ pub(super) fn transaction_call(
 
 fn group_offsets(state: &State, send: &SendOffsets) -> Option<GroupOffsets> {
     let consumer = send.consumer.as_ref().and_then(|name| state.consumer(name));
-    let consumer = consumer.map(|n| state.sim.consumer(n).consumer());
+    let consumer = consumer.and_then(|n| state.sim.consumer(n).consumer().as_consumer());
     let (group, generation, member) = match (consumer, &send.group) {
         (Some(consumer), _) => consumer.group_metadata()?,
         (None, group) => (state.group(group.as_ref()?)?, Generation(-1), MemberId::UNKNOWN),
@@ -207,6 +233,10 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
         Step::GiveUp(records) => {
             let call = HandCall::GiveUp { count: records.count };
             return Some((state.consumer(&records.consumer)?, call));
+        }
+        Step::Acknowledge(say) => {
+            let messages = say.ids.iter().filter_map(|id| state.names().find_message(id)).collect();
+            (&say.consumer, ConsumerCall::Acknowledge { messages, kind: kind(say.how) })
         }
         Step::Process(process) => {
             let call = HandCall::Process { count: process.count };

@@ -9,6 +9,7 @@ use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::config::{BrokerConfig, ClusterConfig, ConsumerConfig, Defect, TopicConfig};
 use crate::base::ids::{BrokerId, GroupId, MessageId, PartitionId, TopicId};
 use crate::base::names::{Client, Names, Partition, Topic};
+use crate::base::share::GroupConfig;
 use crate::kafka::group::hash::partition_for;
 use crate::kafka::placement::place;
 use crate::scenario::apps;
@@ -29,6 +30,9 @@ use crate::sim::world::{ConsumerSpec, WorldSpec};
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
 /// The internal topic that keeps the state of transactional ids.
 pub const TRANSACTION_STATE: &str = "__transaction_state";
+
+/// The internal topic that keeps the state of share partitions.
+pub const SHARE_GROUP_STATE: &str = "__share_group_state";
 
 /// Kafka refuses the settings of a client: its constructor throws and nothing runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +58,7 @@ pub fn build(
     let era = era_of(&resolved.cluster.era).unwrap_or_default();
     let names = names(scenario, resolved, workload, &brokers);
     let topics = names.topics.iter().map(|t| topic_config(&t.name, resolved, &brokers)).collect();
+    let groups = group_configs(&names, resolved);
     let mut refusal = None;
     let mut refused = |client: &str, faults: Vec<SettingFault>| {
         let message = faults.into_iter().map(|fault| fault.message).next().unwrap_or_default();
@@ -86,7 +91,7 @@ pub fn build(
             config: config.unwrap_or_default(),
             group: consumer.group.as_ref().and_then(|group| find_group(&names, group.as_str())),
             subscription: apps::subscription(&names, consumer),
-            steps: consumer.steps.iter().map(apps::loop_step).collect(),
+            steps: apps::loop_steps(&names, &consumer.steps),
             on_revoked: consumer.on_revoked.map(apps::on_revoked),
             refused: throws,
             starts: consumer.start == StartAt::AtOnce,
@@ -99,7 +104,7 @@ pub fn build(
     };
     let spec = WorldSpec {
         names: Arc::new(names),
-        config: Arc::new(ClusterConfig { brokers, features, era, topics, groups: Vec::new() }),
+        config: Arc::new(ClusterConfig { brokers, features, era, topics, groups }),
         producers,
         by_script,
         consumers,
@@ -109,6 +114,12 @@ pub fn build(
         defect: Defect::None,
     };
     (spec, refusal)
+}
+
+/// Settings of all groups, by id.
+fn group_configs(names: &Names, resolved: &Resolved) -> Vec<GroupConfig> {
+    let settings = |group: &String| resolved.group_configs.get(group).cloned().unwrap_or_default();
+    names.groups.iter().map(|group| config_of(&settings(group)).unwrap_or_default()).collect()
 }
 
 /// The group called `name`.
@@ -133,7 +144,8 @@ fn names(
     };
     names.messages.sort_unstable();
     names.instances = instances(resolved);
-    let internal = |name: &str| matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE);
+    let internal =
+        |name: &str| matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE | SHARE_GROUP_STATE);
     for (name, topic) in resolved.topics.iter().filter(|(name, _)| !internal(name)) {
         let id = TopicId(names.topics.len() as u16);
         let placement = placement(topic, config, &resolved.cluster);
@@ -152,6 +164,7 @@ fn names(
     }
     add_offsets_topic(&mut names, resolved, config);
     add_transaction_topic(&mut names, resolved, config);
+    add_share_topic(&mut names, resolved, config);
     add_later_partitions(&mut names, scenario, resolved, config);
     names.producers = resolved
         .producers
@@ -257,6 +270,7 @@ fn topic_config(name: &str, resolved: &Resolved, config: &BrokerConfig) -> Topic
     let base = match name {
         // Both are compacted, in segments of 100 MiB.
         CONSUMER_OFFSETS | TRANSACTION_STATE => TopicConfig::consumer_offsets(),
+        SHARE_GROUP_STATE => TopicConfig { retention: None, ..TopicConfig::default() },
         _ => TopicConfig::default(),
     };
     let settings = declared.and_then(|settings| config_over(base, settings).ok());
@@ -265,6 +279,9 @@ fn topic_config(name: &str, resolved: &Resolved, config: &BrokerConfig) -> Topic
     let given = |s: &Settings| s.iter().any(|(name, _)| name == min_isr);
     if name == TRANSACTION_STATE && !declared.is_some_and(given) {
         settings.min_insync_replicas = config.transaction_topic_min_isr;
+    }
+    if name == SHARE_GROUP_STATE && !declared.is_some_and(given) {
+        settings.min_insync_replicas = config.share.topic_min_isr;
     }
     settings
 }
@@ -332,6 +349,30 @@ fn add_internal_topic(
     let name = topic.to_owned();
     names.topics.push(Topic { name, partitions, internal: true, partition_count: count });
     homes
+}
+
+/// The share groups, and the partitions of `__share_group_state` that their share partitions hash to. Kafka hashes the
+/// id of the topic, which is random; here it is its name.
+fn add_share_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
+    let share = resolved.consumers.iter().map(|(_, consumer)| consumer).filter(|c| c.share);
+    let groups = share.filter_map(|c| find_group(names, c.group.as_ref()?.as_str()));
+    let mut groups: Vec<GroupId> = groups.collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let (mut shares, mut keys) = (Vec::new(), Vec::new());
+    for group in &groups {
+        for (n, partition) in names.partitions.iter().enumerate() {
+            let topic = &names.topics[partition.topic.index()];
+            if !topic.internal {
+                shares.push((*group, PartitionId(n as u16)));
+                keys.push(format!("{}:{}:{}", names.group(*group), topic.name, partition.index));
+            }
+        }
+    }
+    let shape = (config.share.topic_partitions, config.share.topic_replication);
+    let homes = add_internal_topic(names, resolved, SHARE_GROUP_STATE, &keys, shape);
+    names.share_homes = shares.into_iter().zip(homes).collect();
+    names.share_groups = groups;
 }
 
 /// Replicas of each partition of a declared topic.

@@ -52,6 +52,10 @@ impl Script<'_, '_, '_> {
                 self.consumer(&store.consumer);
                 store.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));
             }
+            Step::Acknowledge(say) => {
+                self.consumer(&say.consumer);
+                say.ids.iter().for_each(|id| self.message(id));
+            }
             Step::Commit(commit) => {
                 self.consumer(&commit.consumer);
                 commit.offsets.keys().for_each(|p| self.partition(&p.topic, p.partition));

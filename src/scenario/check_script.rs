@@ -220,7 +220,7 @@ impl Script<'_, '_, '_> {
         self.one_of("rule", name, &known);
     }
 
-    fn message(&mut self, id: &str) {
+    pub(super) fn message(&mut self, id: &str) {
         let Some(workload) = &self.known.workload else { return };
         if workload.find(id).is_none() {
             let last = workload.declared.saturating_sub(1);
@@ -517,6 +517,8 @@ impl Script<'_, '_, '_> {
             | Probe::Generation(group)
             | Probe::Members(group)
             | Probe::OffsetRecords(group)
+            | Probe::Deliveries(group)
+            | Probe::ShareOffsets(group)
             | Probe::Lag(group) => {
                 self.group(group);
             }
@@ -546,6 +548,14 @@ impl Script<'_, '_, '_> {
             | Probe::Replicas(p)
             | Probe::Isr(p)
             | Probe::Elr(p) => {
+                self.partition(&p.topic, p.partition);
+            }
+            Probe::DeliveryCount(group, id) => {
+                self.group(group);
+                self.message(id);
+            }
+            Probe::RecordStates(group, p) => {
+                self.group(group);
                 self.partition(&p.topic, p.partition);
             }
             Probe::Reads(topic) | Probe::ReadsCommitted(topic) | Probe::Snapshot(topic) => {

@@ -153,6 +153,9 @@ fn committed(state: &State, group: &str, partition: &TopicPartition) -> Option<O
 
 /// The partitions a consumer owns, ascending.
 pub(super) fn owned(state: &State, consumer: u16) -> Vec<PartitionId> {
+    if state.sim.spec().consumers[usize::from(consumer)].config.share {
+        return state.sim.consumer(consumer).consumer().assigned().to_vec();
+    }
     let partitions = &state.view.consumers[usize::from(consumer)].partitions;
     partitions.iter().filter(|p| p.assigned).map(|p| p.partition).collect()
 }

@@ -124,7 +124,7 @@ struct Loader<'a> {
 /// Named fields of a struct that were found in the file.
 type Fields<'a> = BTreeMap<&'a str, Piece<'a>>;
 
-const SCENARIO: [&str; 16] = [
+const SCENARIO: [&str; 17] = [
     "title",
     "level",
     "takeaway",
@@ -136,6 +136,7 @@ const SCENARIO: [&str; 16] = [
     "producers",
     "consumers",
     "groups",
+    "group_configs",
     "network",
     "script",
     "variants",
@@ -245,6 +246,13 @@ impl<'a> Loader<'a> {
             producers: self.table("producers", get("producers"), Self::producer),
             consumers: self.table("consumers", get("consumers"), Self::consumer),
             groups: self.table("groups", get("groups"), Self::group),
+            group_configs: self.table(
+                "group_configs",
+                get("group_configs"),
+                |loader, path, piece| {
+                    Some(loader.settings(path, "config", &Fields::from([("config", piece)])))
+                },
+            ),
             network: get("network").and_then(|p| self.network(p)).unwrap_or_default(),
             script: get("script").map(|p| self.list("script", p, &Step::Heal)).unwrap_or_default(),
             variants: self.table("variants", get("variants"), |loader, path, piece| {
@@ -392,13 +400,23 @@ impl<'a> Loader<'a> {
     }
 
     fn consumer(&mut self, path: &str, piece: Piece<'a>) -> Option<Consumer> {
-        let known =
-            ["group", "client", "topics", "partitions", "config", "loop", "on_revoked", "start"];
+        let known = [
+            "group",
+            "client",
+            "share",
+            "topics",
+            "partitions",
+            "config",
+            "loop",
+            "on_revoked",
+            "start",
+        ];
         let fields = self.fields(path, piece, "Consumer", &known)?;
         let get = |name: &str| fields.get(name).copied();
         Some(Consumer {
             group: get("group").and_then(|p| self.read(path, p)),
             client: self.client(path, &fields),
+            share: get("share").and_then(|p| self.read(path, p)).unwrap_or(false),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
             partitions: get("partitions").and_then(|p| self.read(path, p)).unwrap_or_default(),
             config: self.settings(path, "config", &fields),
@@ -411,7 +429,8 @@ impl<'a> Loader<'a> {
     }
 
     fn group(&mut self, path: &str, piece: Piece<'a>) -> Option<Group> {
-        let known = ["members", "client", "topics", "config", "loop", "on_revoked", "start"];
+        let known =
+            ["members", "client", "share", "topics", "config", "loop", "on_revoked", "start"];
         let fields = self.fields(path, piece, "Group", &known)?;
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
@@ -425,6 +444,7 @@ impl<'a> Loader<'a> {
                 .and_then(|p| self.members(path, p))
                 .unwrap_or(Members::Count(0)),
             client: self.client(path, &fields),
+            share: get("share").and_then(|p| self.read(path, p)).unwrap_or(false),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
             config: self.settings(path, "config", &fields),
             steps: get("loop")
@@ -476,6 +496,7 @@ impl<'a> Loader<'a> {
                 ("consumers" | "groups", "on_revoked") => {
                     self.read(&place, value).map(Override::OnRevoked)
                 }
+                ("consumers" | "groups", "share") => self.read(&place, value).map(Override::Share),
                 ("groups", "members") => self.members(&place, value).map(Override::Members),
                 ("topics", "partitions" | "replication") => {
                     self.number(&place, value, 1..=1_000_000).map(|n| Override::Count(n as u32))

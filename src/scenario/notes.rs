@@ -50,6 +50,8 @@ pub struct Notes {
     pub producers: Vec<Option<Exception>>,
     /// What the application of each producer was told, in the order of the callbacks.
     pub told: Vec<Vec<(MessageId, Result<Offset, Exception>)>>,
+    /// Who was given what for the how-manieth time, in order: share consumers.
+    pub deliveries: Vec<(u16, MessageId, u16)>,
     /// What the administrator's last call threw.
     pub admin: Option<Exception>,
 }
@@ -61,6 +63,7 @@ impl Notes {
             consumers: vec![ConsumerNotes::default(); names.consumers.len()],
             producers: vec![None; names.producers.len()],
             told: vec![Vec::new(); names.producers.len()],
+            deliveries: Vec::new(),
             admin: None,
         }
     }
@@ -89,6 +92,13 @@ impl Notes {
                 notes.polled.extend(messages(batch, first, count));
                 notes.polled_by_process += u64::from(count);
                 notes.polls += 1;
+            }
+            EventKind::Delivered { batch, first, count, delivery, .. } => {
+                let ids = messages(batch, first, count);
+                self.deliveries.extend(ids.map(|id| (n, id, delivery)));
+            }
+            EventKind::AcknowledgeAnswered { exception, .. } => {
+                notes.exception = exception.or(notes.exception);
             }
             EventKind::PollEmpty => notes.polls += 1,
             EventKind::Processed { batch, first, count, .. } => {

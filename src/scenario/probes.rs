@@ -1,5 +1,7 @@
 //! Facts, read from the world at one moment.
 
+mod share;
+
 use std::collections::BTreeMap;
 
 use crate::base::batch::RecordBody;
@@ -18,10 +20,13 @@ use crate::sim::NodeState;
 use crate::view::cluster::message::Told;
 use crate::view::cluster::replica::Says;
 
+pub(super) use share::{lag as share_lag, open_records};
+
 /// What `probe` finds. What names something this variant does not have is [`Fact::None`]. `seen` is how many of the
 /// polled ids an earlier look at the same consumer took.
 pub(super) fn observe(state: &State, probe: &Probe, seen: usize) -> Fact {
     group_fact(state, probe)
+        .or_else(|| share::fact(state, probe))
         .or_else(|| client_fact(state, probe, seen))
         .or_else(|| log_fact(state, probe))
         .unwrap_or(Fact::None)
@@ -162,7 +167,8 @@ fn client_fact(state: &State, probe: &Probe, seen: usize) -> Option<Fact> {
         Probe::Assigned(_) => partitions(state, &owned(state, n)),
         Probe::AssignedCount(_) => number(owned(state, n).len() as i64),
         Probe::Paused(_) => {
-            partitions(state, &state.sim.consumer(n).consumer().paused().collect::<Vec<_>>())
+            let consumer = state.sim.consumer(n).consumer().as_consumer();
+            partitions(state, &consumer.iter().flat_map(|c| c.paused()).collect::<Vec<_>>())
         }
         Probe::Callbacks(_) => Fact::List(
             notes
@@ -212,6 +218,13 @@ fn returned(state: &State, consumer: u16) -> Fact {
     }
     if let Some(offset) = last.offset {
         return if offset == Offset::NONE { Fact::None } else { number(offset.0) };
+    }
+    if let Some(partitions) = &last.acknowledged {
+        let row = |(id, exception): &(PartitionId, Option<Exception>)| {
+            let outcome = exception.map_or("ok", |exception| exception.name());
+            (state.names().partition(*id), text(outcome))
+        };
+        return Fact::Map(partitions.iter().map(row).collect());
     }
     if let Some(offsets) = &last.offsets {
         let row = |o: &PartitionOffset| (state.names().partition(o.partition), number(o.offset.0));

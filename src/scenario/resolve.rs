@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::scenario::schema::{
-    Cluster, Consumer, Members, Override, Producer, Scenario, Settings, Topic,
+    Cluster, Consumer, Group, Members, Override, Producer, Scenario, Settings, Topic,
 };
 use crate::scenario::step::Step;
 use crate::scenario::value::{Label, Ordered, Setting};
@@ -24,6 +24,8 @@ pub struct Resolved {
     pub consumers: Ordered<Consumer>,
     /// Group names in order: of `groups`, then those that only consumers name.
     pub groups: Vec<String>,
+    /// Settings of groups by group id.
+    pub group_configs: Ordered<Settings>,
     /// Steps in place of those that `Named` names.
     pub steps: Ordered<Vec<Step>>,
 }
@@ -48,6 +50,7 @@ pub(super) fn path<'a>(scenario: &Scenario, key: &'a str) -> Result<Path<'a>, St
         "producers" => scenario.producers.keys().collect(),
         "consumers" => scenario.consumers.keys().collect(),
         "groups" => scenario.groups.keys().collect(),
+        "group_configs" => scenario.group_configs.keys().collect(),
         "topics" => scenario.topics.keys().collect(),
         _ => return Err(shape.to_owned()),
     };
@@ -81,6 +84,7 @@ impl Scenario {
             producers: self.producers.clone(),
             consumers: self.consumers.clone(),
             groups: Vec::new(),
+            group_configs: self.group_configs.clone(),
             steps: Ordered::default(),
         };
         let none = Ordered::default();
@@ -111,32 +115,41 @@ impl Scenario {
                         t.replication = Some(*n as u8);
                     }
                 }),
-                ("consumers", Override::Setting(value)) => {
-                    change(&mut resolved.consumers, name, |c| set(&mut c.config, rest, value));
+                ("group_configs", Override::Setting(value)) => {
+                    change(&mut resolved.group_configs, name, |g| set(g, rest, value));
                 }
-                ("consumers", Override::Loop(steps)) => {
-                    change(&mut resolved.consumers, name, |c| c.steps.clone_from(steps));
+                ("consumers", value) => {
+                    change(&mut resolved.consumers, name, |c| override_consumer(c, rest, value));
                 }
-                ("consumers", Override::OnRevoked(then)) => {
-                    change(&mut resolved.consumers, name, |c| c.on_revoked = *then);
-                }
-                ("groups", Override::OnRevoked(then)) => {
-                    change(&mut groups, name, |g| g.on_revoked = *then);
-                }
-                ("groups", Override::Setting(value)) => {
-                    change(&mut groups, name, |g| set(&mut g.config, rest, value));
-                }
-                ("groups", Override::Loop(steps)) => {
-                    change(&mut groups, name, |g| g.steps.clone_from(steps));
-                }
-                ("groups", Override::Members(members)) => {
-                    change(&mut groups, name, |g| g.members = members.clone());
-                }
+                ("groups", value) => change(&mut groups, name, |g| override_group(g, rest, value)),
                 _ => {}
             }
         }
         spell_out(&mut resolved, &groups);
         Some(resolved)
+    }
+}
+
+/// What a variant changes of one consumer.
+fn override_consumer(consumer: &mut Consumer, rest: &str, value: &Override) {
+    match value {
+        Override::Setting(value) => set(&mut consumer.config, rest, value),
+        Override::Loop(steps) => consumer.steps.clone_from(steps),
+        Override::OnRevoked(then) => consumer.on_revoked = *then,
+        Override::Share(share) => consumer.share = *share,
+        Override::Members(_) | Override::Count(_) | Override::Steps(_) => {}
+    }
+}
+
+/// What a variant changes of one group.
+fn override_group(group: &mut Group, rest: &str, value: &Override) {
+    match value {
+        Override::Setting(value) => set(&mut group.config, rest, value),
+        Override::Loop(steps) => group.steps.clone_from(steps),
+        Override::OnRevoked(then) => group.on_revoked = *then,
+        Override::Share(share) => group.share = *share,
+        Override::Members(members) => group.members = members.clone(),
+        Override::Count(_) | Override::Steps(_) => {}
     }
 }
 
@@ -154,7 +167,7 @@ fn set(settings: &mut Settings, name: &str, value: &Setting) {
 }
 
 /// Turns groups into consumers. Members that have no names are called `c1`, `c2`, … over all groups.
-fn spell_out(resolved: &mut Resolved, groups: &Ordered<crate::scenario::schema::Group>) {
+fn spell_out(resolved: &mut Resolved, groups: &Ordered<Group>) {
     let mut taken: BTreeSet<String> =
         resolved.consumers.keys().chain(resolved.producers.keys()).map(str::to_owned).collect();
     let mut next = 1u32;
@@ -181,6 +194,7 @@ fn spell_out(resolved: &mut Resolved, groups: &Ordered<crate::scenario::schema::
             let consumer = Consumer {
                 group: Label::new(name).ok(),
                 client: group.client.clone(),
+                share: group.share,
                 topics: group.topics.clone(),
                 partitions: Vec::new(),
                 config,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Duration;
 use crate::scenario::expect::Expectation;
-use crate::scenario::step::{CommitHow, Step};
+use crate::scenario::step::{AcknowledgeHow, CommitHow, Step};
 use crate::scenario::value::{Chance, Label, Ordered, Setting, Span, Texts, TopicPartition};
 
 /// Settings by Kafka's property names, in the order of the file.
@@ -44,6 +44,9 @@ pub struct Scenario {
     /// Groups by name: several consumers at once.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub groups: Ordered<Group>,
+    /// Settings of groups, by group id.
+    #[serde(skip_serializing_if = "Ordered::is_empty")]
+    pub group_configs: Ordered<Settings>,
     /// How messages travel.
     pub network: Network,
     /// What happens.
@@ -132,6 +135,9 @@ pub struct Consumer {
     /// Whose code it runs: `java`, which is the default, or `librdkafka`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client: String,
+    /// A `KafkaShareConsumer`, and the group is a share group.
+    #[serde(skip_serializing_if = "is_false")]
+    pub share: bool,
     /// Topics it subscribes to when it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
@@ -150,6 +156,11 @@ pub struct Consumer {
     /// When its process starts.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// When a process starts.
@@ -178,6 +189,9 @@ pub struct Group {
     /// Whose code it runs: `java`, which is the default, or `librdkafka`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client: String,
+    /// It is a share group, its members are `KafkaShareConsumer`s.
+    #[serde(skip_serializing_if = "is_false")]
+    pub share: bool,
     /// Topics they subscribe to.
     pub topics: Vec<String>,
     /// Settings of each.
@@ -227,8 +241,32 @@ pub enum LoopStep {
     CommitFinished(CommitHow),
     /// Commits the offset of the last record in place of the next one: the classic mistake.
     CommitLast(CommitHow),
+    /// Work, and after each record the application says that it accepts it; a share consumer with explicit
+    /// acknowledgement.
+    WorkAndAcknowledgeEach(WorkAndAcknowledge),
+    /// Says this of every record of the batch of which it has said nothing; a share consumer with explicit
+    /// acknowledgement.
+    Acknowledge(AcknowledgeHow),
     /// Waits.
     Pause(Span),
+}
+
+/// How an application acknowledges record by record.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkAndAcknowledge {
+    /// How long each record takes.
+    pub work: Span,
+    /// Messages it cannot process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poison: Vec<String>,
+    /// What it says of those.
+    #[serde(default = "release")]
+    pub then: AcknowledgeHow,
+}
+
+fn release() -> AcknowledgeHow {
+    AcknowledgeHow::Release
 }
 
 /// What an application does in `onPartitionsRevoked`, and so in `onPartitionsLost`.
@@ -272,6 +310,8 @@ pub enum Override {
     Loop(Vec<LoopStep>),
     /// `consumers.NAME.on_revoked`, `groups.NAME.on_revoked`: what happens then; `None` for nothing.
     OnRevoked(Option<OnRevoked>),
+    /// `groups.NAME.share`, `consumers.NAME.share`: whether it is a share group.
+    Share(bool),
     /// `groups.NAME.members`: how many or who.
     Members(Members),
     /// `topics.NAME.partitions`, `topics.NAME.replication`: how many.

@@ -9,6 +9,7 @@ use crate::base::librdkafka::ClientFamily;
 use crate::base::properties::{
     self, Configurable, KAFKA_EXCEPTION, Problem, PropertyError, WITHOUT_GROUP_ID,
 };
+use crate::base::share::GroupConfig;
 use crate::scenario::diagnostics::did_you_mean;
 use crate::scenario::schema::{Consumer, Producer, Settings};
 
@@ -104,7 +105,7 @@ pub fn check_producer(producer: &Producer) -> Vec<SettingFault> {
     producer_config(producer).err().unwrap_or_default()
 }
 
-/// The config of a consumer with or without a group, or everything that is wrong with it.
+/// The config of a consumer with or without a group or of a share group, or everything that is wrong with it.
 pub fn consumer_config(consumer: &Consumer) -> Result<ConsumerConfig, Vec<SettingFault>> {
     let family = ClientFamily::parse(&consumer.client).unwrap_or_default();
     let mut config = properties::Settings::over(ConsumerConfig::of(family));
@@ -112,8 +113,11 @@ pub fn consumer_config(consumer: &Consumer) -> Result<ConsumerConfig, Vec<Settin
     for (name, value) in consumer.config.iter() {
         faults.extend(config.apply(name, &value.0).err().map(SettingFault::from));
     }
-    let finished =
-        if consumer.group.is_some() { config.finish() } else { config.finish_without_group() };
+    let finished = match consumer.group {
+        Some(_) if consumer.share => config.finish_for_share(),
+        Some(_) => config.finish(),
+        None => config.finish_without_group(),
+    };
     match finished {
         Ok((config, _notes)) if faults.is_empty() => Ok(config),
         Ok(_) => Err(faults),
@@ -127,6 +131,21 @@ pub fn consumer_config(consumer: &Consumer) -> Result<ConsumerConfig, Vec<Settin
 /// What is wrong with the settings of a consumer.
 pub fn check_consumer(consumer: &Consumer) -> Vec<SettingFault> {
     consumer_config(consumer).err().unwrap_or_default()
+}
+
+/// What is wrong with the settings of a group, under these of the brokers.
+pub fn check_group(settings: &Settings, brokers: &Settings) -> Vec<SettingFault> {
+    let group = match config_of::<GroupConfig>(settings) {
+        Ok(group) => group,
+        Err(faults) => return faults,
+    };
+    let brokers: BrokerConfig = config_of(brokers).unwrap_or_default();
+    let outside = group.out_of_bounds(&brokers.share).into_iter();
+    let fault = |(name, message): (&str, String)| {
+        let message = format!("{name}: {message} (InvalidConfigurationException)");
+        SettingFault::new(name, message, None, true)
+    };
+    outside.map(fault).collect()
 }
 
 /// The era of a cluster, or what is wrong with its name.

@@ -8,6 +8,7 @@
 use crate::base::config::IsolationLevel;
 use crate::base::ids::{GroupId, NodeId, PartitionId, TransactionalId};
 use crate::event::GroupState;
+use crate::scenario::probes::{self, open_records};
 use crate::scenario::state::State;
 use crate::view::cluster::replica::PartitionView;
 
@@ -161,6 +162,9 @@ fn reader(state: &State, n: u16) -> Option<String> {
     }
     let name = &state.names().consumers[usize::from(n)].name;
     let consumer = &state.view.consumers[usize::from(n)];
+    if spec.config.share {
+        return share_reader(state, n);
+    }
     for owned in consumer.partitions.iter().filter(|p| p.assigned) {
         let partition = state.names().partition(owned.partition);
         let view = state.view.partition(owned.partition);
@@ -190,9 +194,32 @@ fn reader(state: &State, n: u16) -> Option<String> {
     (open > 0 && works).then(|| format!("{name} works on {open} records"))
 }
 
+/// What a share group still has to do in the partitions of one of its members.
+fn share_reader(state: &State, n: u16) -> Option<String> {
+    let spec = &state.sim.spec().consumers[usize::from(n)];
+    let client = state.sim.consumer(n).consumer();
+    let group = spec.group?;
+    for partition in client.assigned() {
+        let open = open_records(state, group, *partition)?;
+        if open > 0 {
+            let (group, partition) =
+                (state.names().group(group), state.names().partition(*partition));
+            return Some(format!("{group} is not done with {open} records of {partition}"));
+        }
+    }
+    let name = &state.names().consumers[usize::from(n)].name;
+    let waits =
+        client.assigned().is_empty() && crate::scenario::apps::subscribes(&spec.subscription);
+    let members = state.view.groups[group.index()].members.len();
+    (waits && members > 0).then(|| format!("{name} has no partition yet"))
+}
+
 /// Records a group could read and has not committed, over the partitions of what its members subscribe to. `None`
 /// while a leader is missing.
 pub(super) fn lag(state: &State, group: GroupId) -> Option<i64> {
+    if state.names().share_groups.contains(&group) {
+        return probes::share_lag(state, group);
+    }
     let mut lag = 0;
     let view = &state.view.groups[group.index()];
     for (n, partition) in state.names().partitions.iter().enumerate() {

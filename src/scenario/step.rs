@@ -14,8 +14,9 @@ use crate::scenario::schema::Settings;
 use crate::scenario::value::{Span, Texts, TopicPartition};
 
 pub use arguments::{
-    Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog, Election, Every, Poll, Process,
-    Reset, ResetOffsets, Rule, Send, SendOffsets, Side, StoreOffsets,
+    Acknowledge, AcknowledgeHow, Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog,
+    Election, Every, Poll, Process, Reset, ResetOffsets, Rule, Send, SendOffsets, Side,
+    StoreOffsets,
 };
 pub use condition::{Condition, Marker};
 pub use probe::Probe;
@@ -117,6 +118,8 @@ pub enum Step {
     Process(Process),
     /// The application gives up the oldest records it has not finished: it logs an error and goes on.
     GiveUp(Process),
+    /// `acknowledge()` of a share consumer.
+    Acknowledge(Acknowledge),
     /// `commitSync` or `commitAsync`.
     Commit(Commit),
     /// `store_offsets(offsets)` of a consumer of librdkafka.

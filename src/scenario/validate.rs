@@ -329,6 +329,10 @@ impl Check<'_> {
             };
             collect(place, found);
         }
+        for (name, group) in resolved.group_configs.iter() {
+            let found = settings::check_group(group, &resolved.cluster.config);
+            collect(format!("group_configs.{name}"), found);
+        }
         for (place, fault) in faults {
             if told.insert((place.clone(), fault.message.clone())) {
                 let at = self.setting_place(variant, &place, &fault.setting);

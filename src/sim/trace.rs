@@ -274,7 +274,8 @@ encodings! {
     93: LockRenewed { group, partition, member, first, count };
     94: ShareStart { group, partition, offset };
     95: ShareAssigned { group, member, partition };
-    96: Delivered { partition, first, count, delivery };
+    100: ShareRevoked { group, member, partition };
+    96: Delivered { partition, batch, base_offset, first, count, delivery };
     97: AcknowledgeCalled { partition, first, count, kind };
     98: AcknowledgeSent { partition, first, count, kind };
     99: AcknowledgeAnswered { partition, first, count, exception };

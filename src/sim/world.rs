@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::app::{ConsumerProcess, LoopStep, OnRevoked, Subscription};
+use crate::app::{Client, ConsumerProcess, LoopStep, OnRevoked, Subscription};
 use crate::base::config::{ClusterConfig, ConsumerConfig, Defect, ProducerConfig};
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
@@ -14,6 +14,7 @@ use crate::kafka::consumer::Consumer;
 use crate::kafka::controller::{Controller, Formation};
 use crate::kafka::effects::{Effects, Input};
 use crate::kafka::producer::Producer;
+use crate::kafka::share::consumer::ShareConsumer;
 use crate::sim::network::NetworkConfig;
 use crate::sim::trace::Sink;
 
@@ -131,8 +132,13 @@ fn producer(spec: &WorldSpec, n: u16) -> Producer {
 fn consumer(spec: &WorldSpec, n: u16) -> ConsumerProcess {
     let ConsumerSpec { config, group, subscription, steps, on_revoked, .. } =
         &spec.consumers[usize::from(n)];
-    let consumer = Consumer::new(config.clone(), *group).numbered(n);
-    let process = ConsumerProcess::new(consumer, subscription.clone(), steps.clone());
+    let client = if config.share {
+        let rank = spec.names.consumers[usize::from(n)].rank;
+        Client::from(ShareConsumer::new(config.clone(), *group, rank))
+    } else {
+        Client::from(Consumer::new(config.clone(), *group).numbered(n))
+    };
+    let process = ConsumerProcess::new(client, subscription.clone(), steps.clone());
     match on_revoked {
         Some(on_revoked) => process.with_listener(*on_revoked),
         None => process,

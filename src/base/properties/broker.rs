@@ -187,6 +187,8 @@ const ROWS: &[Row<BrokerConfig>] = &[
         |c, v| int_millis(v, 1).map(|d| c.share.min_heartbeat_interval = d)),
     yes(["group.share.max.heartbeat.interval.ms", "15000", "ms", "largest share.heartbeat.interval.ms of a group"],
         |c, v| int_millis(v, 1).map(|d| c.share.max_heartbeat_interval = d)),
+    yes(["group.share.assignment.interval.ms", "1000", "ms", "least time between two assignments of a share group"],
+        |c, v| int_millis(v, 0).map(|d| c.share.assignment_interval = d)),
     yes(["errors.deadletterqueue.topic.name.prefix", "dlq.", "", "how the names of dead letter topics begin"],
         |c, v| { v.trim_matches('"').clone_into(&mut c.share.dead_letter_prefix); Ok(()) }),
     yes(["share.coordinator.state.topic.num.partitions", "50", "partitions", "of __share_group_state"],

@@ -279,13 +279,14 @@ impl Settings<ConsumerConfig> {
     ///
     /// # Errors
     /// All that Kafka refuses.
-    pub fn finish_for_share(self) -> Result<(ConsumerConfig, Vec<String>), Vec<PropertyError>> {
+    pub fn finish_for_share(mut self) -> Result<(ConsumerConfig, Vec<String>), Vec<PropertyError>> {
         let refuse = |name: &&str| {
             let problem = Problem::Refused("ConfigException");
             PropertyError::new(name, "", problem, "cannot be set when using a share group")
         };
         let refused: Vec<PropertyError> =
             NOT_FOR_SHARE.iter().filter(|name| self.given.has(name)).map(refuse).collect();
+        self.config.share = true;
         if refused.is_empty() { self.finish() } else { Err(refused) }
     }
 }

@@ -127,6 +127,8 @@ impl Consumer {
                 self.store_offsets(&offsets);
                 Ok(Some(Returned::Done))
             }
+            // Only a share consumer has it.
+            ConsumerCall::Acknowledge { .. } => Err(Exception::IllegalState),
             ConsumerCall::Seek(to) => self.seek(to, fx),
             ConsumerCall::SeekTo(partitions, bound) => self.seek_to(partitions, bound),
             ConsumerCall::Pause(partitions) => self.pause(&partitions, true),

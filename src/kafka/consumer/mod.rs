@@ -37,8 +37,9 @@ use crate::base::config::{ConsumerConfig, GroupProtocol};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{
-    BatchHandle, BrokerId, Generation, GroupId, MemberId, Offset, PartitionId, TopicId,
+    BatchHandle, BrokerId, Generation, GroupId, MemberId, MessageId, Offset, PartitionId, TopicId,
 };
+use crate::base::share::AcknowledgeType;
 use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::{Message, PartitionOffset};
@@ -87,6 +88,13 @@ pub enum ConsumerCall {
     },
     /// librdkafka's `store_offsets(offsets)`.
     Store(Vec<PartitionOffset>),
+    /// `acknowledge(record, type)` of a share consumer.
+    Acknowledge {
+        /// Of which records; empty: of all that `poll()` returned and nothing was said of.
+        messages: Vec<MessageId>,
+        /// What.
+        kind: AcknowledgeType,
+    },
     /// `seek(partition, offset)`.
     Seek(PartitionOffset),
     /// `seekToBeginning(partitions)` or `seekToEnd(partitions)`; of all that are assigned where none is named.
@@ -150,6 +158,8 @@ pub enum Returned {
     Offset(Offset),
     /// `beginningOffsets()` or `endOffsets()`, in the order of the partitions asked for.
     Offsets(Vec<PartitionOffset>),
+    /// `commitSync()` of a share consumer: whether the acknowledgements count, by partition.
+    Acknowledged(Vec<(PartitionId, Option<Exception>)>),
     /// It threw.
     Threw(Exception),
     /// `close()` returned; every later call throws.

@@ -8,7 +8,7 @@
 //!
 //! Simplified: loading takes no time (never `COORDINATOR_LOAD_IN_PROGRESS`), and what is loaded counts at once, also
 //! the records above the high watermark; each write is its own batch (Kafka gathers them for a few milliseconds,
-//! `group.coordinator.append.linger.ms`); no share groups.
+//! `group.coordinator.append.linger.ms`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -32,6 +32,8 @@ use crate::kafka::group::kind::Group;
 use crate::kafka::group::members::refused;
 use crate::kafka::group::offsets::{Committed, Offsets, validate_commit};
 use crate::kafka::group::rebalance::{Context, GroupWrite, JoinRequest, Written};
+use crate::kafka::group::share::ShareGroup;
+use crate::kafka::group::share_members;
 use crate::kafka::group::transactional_offsets::TransactionalOffsets;
 use crate::kafka::group::writes::{After, Pending};
 
@@ -84,7 +86,8 @@ impl GroupCoordinator {
         }
     }
 
-    /// A request about a group: `JoinGroup`, `SyncGroup`, `Heartbeat`, `LeaveGroup`, `OffsetCommit` or `OffsetFetch`.
+    /// A request about a group: `JoinGroup`, `SyncGroup`, `Heartbeat`, `LeaveGroup`, `OffsetCommit`, `OffsetFetch` or
+    /// `ShareGroupHeartbeat`.
     ///
     /// # Panics
     /// With any other message.
@@ -135,6 +138,7 @@ impl GroupCoordinator {
             Message::ConsumerGroupHeartbeat { .. } => self.consumer_heartbeat(out, token, message),
             Message::OffsetCommit { .. } => self.commit(out, token, message),
             Message::OffsetFetch { .. } => self.fetch(out, token, message),
+            Message::ShareGroupHeartbeat { .. } => self.share_heartbeat(out, token, message),
             _ => unreachable!("`group_of` refused every other message"),
         }
     }
@@ -157,6 +161,9 @@ impl GroupCoordinator {
         let bounds = brokers.group_min_session_timeout..=brokers.group_max_session_timeout;
         if !bounds.contains(&session_timeout) {
             return out.fx.reply(token, refusal(message, ErrorCode::InvalidSessionTimeout));
+        }
+        if matches!(self.groups.get(&group), Some(Group::Share(_))) {
+            return out.fx.reply(token, refusal(message, ErrorCode::InconsistentGroupProtocol));
         }
         let is_new = !self.groups.contains_key(&group);
         if is_new && member != MemberId::UNKNOWN {
@@ -206,6 +213,7 @@ impl GroupCoordinator {
                 self.with_classic(out, group, ClassicGroup::session_timeout);
                 self.consumer_timeout(out, group);
             }
+            TimerKind::ShareSession => self.share_sessions_end(out, group),
             TimerKind::GroupCommit => self.write_timeout(now, group, out.fx),
             TimerKind::OffsetsExpiry => self.expire_offsets(out, PartitionId(timer.number)),
             _ => unreachable!("not a timer of the group coordinator: {timer:?}"),
@@ -359,6 +367,11 @@ impl GroupCoordinator {
                     | RecordBody::EndTransactionMarker { .. }
                     | RecordBody::ShareState { .. }
                     | RecordBody::DeadLetter { .. } => {}
+                    RecordBody::ShareGroup { group, snapshot } => {
+                        let restored =
+                            ShareGroup::restored(group, fx.batches.share_group(snapshot));
+                        self.groups.insert(group, Group::Share(Box::new(restored)));
+                    }
                 }
             }
         }
@@ -368,6 +381,7 @@ impl GroupCoordinator {
             let out = &mut Output { now, fx, appends: &mut appends };
             self.with_classic(out, group, ClassicGroup::loaded);
             self.consumer_group_loaded(out, group);
+            self.share_group_loaded(now, group, fx);
             for (partition, Committed { offset, .. }) in self.offsets.of(group) {
                 fx.event(EventKind::OffsetCommitted { group, partition, offset });
             }
@@ -384,6 +398,7 @@ impl GroupCoordinator {
             match self.groups.remove(&group) {
                 Some(Group::Classic(mut group)) => group.unload(fx),
                 Some(Group::Consumer(_)) => fx.cancel_timer(TimerKind::GroupSession, group.0),
+                Some(Group::Share(_)) => fx.cancel_timer(TimerKind::ShareSession, group.0),
                 None => {}
             }
             self.offsets.forget(group);
@@ -454,7 +469,8 @@ fn group_of(message: Message) -> GroupId {
         | Message::LeaveGroup { group, .. }
         | Message::ConsumerGroupHeartbeat { group, .. }
         | Message::OffsetCommit { group, .. }
-        | Message::OffsetFetch { group, .. } => group,
+        | Message::OffsetFetch { group, .. }
+        | Message::ShareGroupHeartbeat { group, .. } => group,
         other => unreachable!("not a request to a group coordinator: {other:?}"),
     }
 }
@@ -477,6 +493,7 @@ fn refusal(request: Message, error: ErrorCode) -> Message {
         Message::ConsumerGroupHeartbeat { member, .. } => refused(member, error),
         Message::OffsetCommit { .. } => Message::OffsetCommitResponse { error },
         Message::OffsetFetch { .. } => Message::OffsetFetchResponse { error, offsets: List::EMPTY },
+        Message::ShareGroupHeartbeat { epoch, .. } => share_members::refusal(epoch, error),
         other => unreachable!("not a request to a group coordinator: {other:?}"),
     }
 }

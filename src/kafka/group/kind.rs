@@ -8,6 +8,7 @@ use crate::base::time::Time;
 use crate::event::GroupState;
 use crate::kafka::group::classic::ClassicGroup;
 use crate::kafka::group::consumer::ConsumerGroup;
+use crate::kafka::group::share::ShareGroup;
 
 /// A group of any protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +17,8 @@ pub enum Group {
     Classic(ClassicGroup),
     /// The coordinator assigns (KIP-848).
     Consumer(Box<ConsumerGroup>),
+    /// Members work on the same partitions, record by record (KIP-932).
+    Share(Box<ShareGroup>),
 }
 
 /// From when the age of a group's committed offsets counts.
@@ -35,6 +38,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.state(),
             Self::Consumer(group) => group.state(),
+            Self::Share(group) => group.state(),
         }
     }
 
@@ -42,14 +46,14 @@ impl Group {
     pub fn classic(&self) -> Option<&ClassicGroup> {
         match self {
             Self::Classic(group) => Some(group),
-            Self::Consumer(_) => None,
+            Self::Consumer(_) | Self::Share(_) => None,
         }
     }
 
     /// The group, where it is one of the consumer protocol.
     pub fn consumer(&self) -> Option<&ConsumerGroup> {
         match self {
-            Self::Classic(_) => None,
+            Self::Classic(_) | Self::Share(_) => None,
             Self::Consumer(group) => Some(group),
         }
     }
@@ -58,7 +62,7 @@ impl Group {
     pub(super) fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match self {
             Self::Classic(group) => Some(group),
-            Self::Consumer(_) => None,
+            Self::Consumer(_) | Self::Share(_) => None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Group {
             Self::Consumer(group) => {
                 group.members.values().any(|member| member.metadata.topics.contains(&topic))
             }
+            Self::Share(group) => group.subscribes_to(topic),
         }
     }
 
@@ -84,6 +89,8 @@ impl Group {
                 _ => Expiry::Never,
             },
             Self::Consumer(_) => Expiry::SinceCommit,
+            // It has no committed offsets.
+            Self::Share(_) => Expiry::Never,
         }
     }
 
@@ -92,6 +99,7 @@ impl Group {
         match self {
             Self::Classic(group) => group.fingerprint(now, into),
             Self::Consumer(group) => group.fingerprint(now, into),
+            Self::Share(group) => group.fingerprint(now, into),
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod kind;
 mod members;
 mod offsets;
 mod rebalance;
+pub mod share;
+mod share_members;
 mod static_members;
 mod sync;
 #[cfg(test)]

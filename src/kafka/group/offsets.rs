@@ -73,7 +73,8 @@ pub(super) fn validate_commit(
         Some(Group::Classic(group)) => validate_classic_commit(group, caller, generation),
         // Without a group there is nobody the commit could disturb.
         None if generation < Generation(0) => Ok(()),
-        None => Err(ErrorCode::GroupIdNotFound),
+        // A share group commits no offsets (`ShareGroup.validateOffsetCommit`).
+        Some(Group::Share(_)) | None => Err(ErrorCode::GroupIdNotFound),
     }
 }
 
@@ -95,6 +96,8 @@ pub(super) fn validate_transactional_commit(
             }
             group.validate(caller, generation)
         }
+        // A share group commits no offsets.
+        Some(Group::Share(_)) => Err(ErrorCode::GroupIdNotFound),
         None if generation < Generation(0) => Ok(()),
         None => Err(ErrorCode::IllegalGeneration),
     }

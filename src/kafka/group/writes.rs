@@ -18,6 +18,8 @@ use crate::kafka::group::kind::Group;
 use crate::kafka::group::members::refused;
 use crate::kafka::group::offsets::Committed;
 use crate::kafka::group::rebalance::{GroupWrite, Written};
+use crate::kafka::group::share::ShareAnswer;
+use crate::kafka::group::share_members;
 use crate::kafka::group::static_members::Replacement;
 
 /// What happens when a write is replicated.
@@ -39,6 +41,8 @@ pub(super) enum After {
     Answer { parked: Parked, error: ErrorCode, is_leave: bool },
     /// A heartbeat of the consumer protocol is answered; should the write fail, the group is `undo` again.
     Members { parked: Option<(Parked, HeartbeatAnswer)>, undo: Option<Box<ConsumerGroup>> },
+    /// A member of a share group is answered.
+    Share { parked: Parked, answer: ShareAnswer },
     /// Committed offsets are read.
     Fetch { parked: Parked, partitions: Vec<PartitionId> },
 }
@@ -185,6 +189,11 @@ impl GroupCoordinator {
                     self.reply_heartbeat(fx, parked.token, &answer);
                 }
             }
+            After::Share { parked, answer } => {
+                if !parked.gone {
+                    share_members::reply(fx, parked.token, &answer);
+                }
+            }
             After::Fetch { parked, partitions } => {
                 if !parked.gone {
                     self.reply_fetch(fx, group, parked.token, &partitions);
@@ -226,6 +235,9 @@ impl GroupCoordinator {
                 (parked, refused(answer.member, error))
             }
             After::Answer { parked, is_leave, .. } => (parked, answer(error, *is_leave)),
+            After::Share { parked, answer } => {
+                (parked, share_members::refusal(answer.epoch, error))
+            }
             After::Fetch { parked, .. } => {
                 (parked, Message::OffsetFetchResponse { error, offsets: List::EMPTY })
             }
@@ -309,6 +321,7 @@ impl GroupCoordinator {
                     parked.as_mut().into_iter().for_each(hang_up);
                 }
                 After::Answer { parked, .. }
+                | After::Share { parked, .. }
                 | After::Fetch { parked, .. }
                 | After::Members { parked: Some((parked, _)), .. } => hang_up(parked),
                 After::Nothing

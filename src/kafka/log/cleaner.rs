@@ -115,9 +115,9 @@ fn key_of(record: &Record) -> Option<Key> {
         RecordBody::OffsetCommit { group, partition, .. }
         | RecordBody::OffsetTombstone { group, partition } => Some(Key::Commit(group, partition)),
         RecordBody::ConsumerGroup { group, key, .. } => Some(Key::ConsumerGroup(group, key)),
-        RecordBody::GroupMetadata { group, .. } | RecordBody::GroupTombstone { group } => {
-            Some(Key::Group(group))
-        }
+        RecordBody::GroupMetadata { group, .. }
+        | RecordBody::GroupTombstone { group }
+        | RecordBody::ShareGroup { group, .. } => Some(Key::Group(group)),
     }
 }
 

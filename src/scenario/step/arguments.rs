@@ -76,6 +76,34 @@ pub struct Every {
     pub steps: Vec<Step>,
 }
 
+/// What a share consumer says of records.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledge {
+    /// Who.
+    pub consumer: String,
+    /// Of which messages; where it is left out, of all that `poll()` returned and of which nothing was said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// What.
+    #[serde(default)]
+    pub how: AcknowledgeHow,
+}
+
+/// What can be said (`AcknowledgeType`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum AcknowledgeHow {
+    /// It was processed.
+    #[default]
+    Accept,
+    /// Somebody may try again.
+    Release,
+    /// Nobody is to try again.
+    Reject,
+    /// It needs more time.
+    Renew,
+}
+
 /// What `CutLog` cuts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

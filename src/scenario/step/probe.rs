@@ -42,6 +42,15 @@ pub enum Probe {
     Members(String),
     /// Lag of a group: one number.
     Lag(String),
+    /// Delivery counts of each message that members of a share group were given, in order: `{"m0": [1, 2]}`.
+    Deliveries(String),
+    /// How often a message was given to members of a share group: one number.
+    DeliveryCount(String, String),
+    /// Start offsets of a share group as `listShareGroupOffsets` finds them: `{"orders-0": 5}`.
+    ShareOffsets(String),
+    /// The records of a partition that a share group is not done with, from its start offset up to the end of what was
+    /// handed out: `[[offset, id, "ACQUIRED", delivery count]]`.
+    RecordStates(String, TopicPartition),
     /// What the last call by hand of a consumer came to: the class of what it threw; an offset; offsets by partition;
     /// none for a call without a result.
     Returned(String),

@@ -154,7 +154,7 @@ fn kind(run: &World, batch: BatchHandle) -> &'static str {
         RecordBody::TransactionState { .. } => "txn",
         RecordBody::EndTransactionMarker { committed: true, .. } => "COMMIT",
         RecordBody::EndTransactionMarker { committed: false, .. } => "ABORT",
-        RecordBody::ShareState { .. } => "share",
+        RecordBody::ShareState { .. } | RecordBody::ShareGroup { .. } => "share",
         RecordBody::DeadLetter { .. } => "dead",
     }
 }

@@ -1,5 +1,7 @@
 //! How each kind of event changes the view: one function for each kind of node.
 
+mod transactions;
+
 use crate::base::batch::{BatchTable, RecordBody};
 use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{
@@ -7,7 +9,7 @@ use crate::base::ids::{
 };
 use crate::base::time::{Duration, Time};
 use crate::event::{Event, EventKind, FaultKind, RebalanceCallback};
-use crate::view::cluster::group::HandedSlice;
+use crate::view::cluster::group::{GroupView, HandedSlice};
 use crate::view::cluster::message::{Processing, Removal, Told};
 use crate::view::cluster::replica::{Acting, Cut, CutReason, Election, LogEntry, ReplicaView};
 use crate::view::cluster::transaction::PendingOffset;
@@ -172,6 +174,8 @@ impl ClusterView {
             | EventKind::OffsetPending { .. }
             | EventKind::PendingDropped { .. }
             | EventKind::OffsetRemoved { .. }
+            | EventKind::ShareAssigned { .. }
+            | EventKind::ShareRevoked { .. }
             | EventKind::OffsetCommitted { .. } => self.apply_coordinator(b, seq, event.kind),
             _ => self.apply_transactions(b, seq, event),
         }
@@ -232,6 +236,8 @@ impl ClusterView {
         | EventKind::OffsetPending { group, .. }
         | EventKind::PendingDropped { group, .. }
         | EventKind::OffsetRemoved { group, .. }
+        | EventKind::ShareAssigned { group, .. }
+        | EventKind::ShareRevoked { group, .. }
         | EventKind::OffsetCommitted { group, .. }) = kind
         else {
             return;
@@ -247,7 +253,6 @@ impl ClusterView {
             }
             EventKind::MemberJoined { member, leader, .. } => group.join(member, leader),
             EventKind::MemberLeft { member, .. } => group.members.retain(|m| m.member != member),
-            EventKind::MemberAssigned { member, partition, .. } => group.assign(member, partition),
             EventKind::ConsumerGroupChanged { state, epoch, .. } => {
                 group.change_epoch(state, epoch);
             }
@@ -262,54 +267,10 @@ impl ClusterView {
             EventKind::MemberReleased { member, partition, .. } => {
                 group.member_mut(member).partitions.retain(|owned| *owned != partition);
             }
-            EventKind::OffsetRemoved { partition, .. } => {
-                group.committed.retain(|committed| committed.partition != partition);
-            }
-            EventKind::OffsetCommitted { partition, offset, .. } => {
-                group.commit(partition, offset, seq);
-                group.pending.retain(|pending| pending.partition != partition);
-            }
-            EventKind::OffsetPending { partition, offset, producer_id, .. } => {
-                let same =
-                    |p: &PendingOffset| (p.producer_id, p.partition) == (producer_id, partition);
-                group.pending.retain(|pending| !same(pending));
-                group.pending.push(PendingOffset { producer_id, partition, offset, seq });
-            }
-            EventKind::PendingDropped { producer_id, .. } => {
-                group.pending.retain(|pending| pending.producer_id != producer_id);
-            }
-            _ => {}
-        }
-    }
-
-    /// What a transaction coordinator says; as of groups, the one of the highest epoch is believed.
-    fn apply_transactions(&mut self, b: BrokerId, seq: EventSeq, event: &Event) {
-        let (EventKind::TransactionLoaded { id }
-        | EventKind::TransactionChanged { id, .. }
-        | EventKind::TransactionPartition { id, .. }) = event.kind
-        else {
-            return;
-        };
-        let home = self.names.transaction_partitions[id.index()];
-        let coordinator_epoch = self.replica_mut(home, b).epoch();
-        let transaction = &mut self.transactions[id.index()];
-        if transaction.coordinator.is_some_and(|coordinator| coordinator != b)
-            && !matches!(event.kind, EventKind::TransactionLoaded { .. })
-        {
-            return;
-        }
-        match event.kind {
-            EventKind::TransactionLoaded { .. }
-                if coordinator_epoch >= transaction.coordinator_epoch =>
-            {
-                transaction.reload(b, coordinator_epoch);
-            }
-            EventKind::TransactionChanged { state, producer_id, epoch, .. } => {
-                transaction.coordinator = Some(b);
-                transaction.change(state, (producer_id, epoch), (event.at, seq));
-            }
-            EventKind::TransactionPartition { partition, .. } => transaction.add(partition),
-            _ => {}
+            EventKind::MemberAssigned { member, partition, .. }
+            | EventKind::ShareAssigned { member, partition, .. } => group.assign(member, partition),
+            EventKind::ShareRevoked { member, partition, .. } => group.take(member, partition),
+            _ => apply_offsets(group, seq, kind),
         }
     }
 
@@ -595,5 +556,27 @@ impl ClusterView {
                 self.messages.entry(i).told = Told::Unknown;
             }
         }
+    }
+}
+
+/// What a coordinator says of a group's offsets.
+fn apply_offsets(group: &mut GroupView, seq: EventSeq, kind: EventKind) {
+    match kind {
+        EventKind::OffsetRemoved { partition, .. } => {
+            group.committed.retain(|committed| committed.partition != partition);
+        }
+        EventKind::OffsetCommitted { partition, offset, .. } => {
+            group.commit(partition, offset, seq);
+            group.pending.retain(|pending| pending.partition != partition);
+        }
+        EventKind::OffsetPending { partition, offset, producer_id, .. } => {
+            let same = |p: &PendingOffset| (p.producer_id, p.partition) == (producer_id, partition);
+            group.pending.retain(|pending| !same(pending));
+            group.pending.push(PendingOffset { producer_id, partition, offset, seq });
+        }
+        EventKind::PendingDropped { producer_id, .. } => {
+            group.pending.retain(|pending| pending.producer_id != producer_id);
+        }
+        _ => {}
     }
 }

@@ -275,6 +275,13 @@ impl GroupView {
             owned.insert(at, partition);
         }
     }
+
+    /// A member has `partition` no more.
+    pub(super) fn take(&mut self, member: MemberId, partition: PartitionId) {
+        if let Some(found) = self.members.iter_mut().find(|m| m.member == member) {
+            found.partitions.retain(|owned| *owned != partition);
+        }
+    }
 }
 
 /// Who reads: a group, or a consumer without a group. Groups come first, then consumers by number.

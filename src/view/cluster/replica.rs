@@ -211,7 +211,9 @@ impl ReplicaView {
         self.log.iter().flat_map(move |entry| {
             let LogEntry { base_offset, batch, epoch } = *entry;
             batches.records(batch).enumerate().filter_map(move |(n, record)| match record.body {
-                RecordBody::Message(id) => Some((base_offset + n as i64, id, epoch)),
+                RecordBody::Message(id) | RecordBody::DeadLetter { message: id, copied: true } => {
+                    Some((base_offset + n as i64, id, epoch))
+                }
                 _ => None,
             })
         })

@@ -52,15 +52,19 @@ impl Writer<'_> {
                 let partition = self.partition(partition);
                 ("ShareAssigned", vec![self.group_name(group), self.member(member), partition])
             }
+            EventKind::ShareRevoked { group, member, partition } => {
+                let partition = self.partition(partition);
+                ("ShareRevoked", vec![self.group_name(group), self.member(member), partition])
+            }
             _ => return None,
         })
     }
 
     fn share_consumer(&self, kind: &EventKind) -> Option<(&'static str, Fields)> {
         Some(match *kind {
-            EventKind::Delivered { partition, first, count, delivery } => {
-                let mut fields = vec![self.partition(partition)];
-                fields.extend(run(first, count));
+            EventKind::Delivered { partition, batch, base_offset, first, count, delivery } => {
+                let mut fields = vec![self.partition(partition), self.slice(batch, first, count)];
+                fields.push(("first", (base_offset.0 + i64::from(first)).into()));
                 fields.push(("delivery", delivery.into()));
                 ("Delivered", fields)
             }

@@ -109,6 +109,9 @@ fn contents(scene: &Scene<'_>, batch: BatchHandle) -> String {
             let (group, partition) = (scene.names().group(group), scene.partition(partition));
             format!("what {group} has done with {partition}")
         }
+        RecordBody::ShareGroup { group, .. } => {
+            format!("the members of {}", scene.names().group(group))
+        }
         RecordBody::DeadLetter { message, .. } => {
             format!("the dead letter {}", scene.names().message(message))
         }

@@ -70,6 +70,10 @@ fn leader(scene: &Scene<'_>, event: &Event) -> Option<String> {
             let (who, partition) = (who(scene, member), scene.partition(partition));
             format!("{} lets {who} work on {partition}, besides others.", names.group(group))
         }
+        EventKind::ShareRevoked { group, member, partition } => {
+            let (who, partition) = (who(scene, member), scene.partition(partition));
+            format!("{} takes {partition} from {who}.", names.group(group))
+        }
         _ => return None,
     })
 }
@@ -102,11 +106,10 @@ fn member(scene: &Scene<'_>, event: &Event) -> Option<String> {
         AcknowledgeType::Renew => "wants more time for",
     };
     Some(match event.kind {
-        EventKind::Delivered { partition, first, count, delivery } => {
-            format!(
-                "{node} got {}: delivery number {delivery}.",
-                run(scene, partition, first, count)
-            )
+        EventKind::Delivered { partition, base_offset, first, count, delivery, .. } => {
+            let first = base_offset + i64::from(first);
+            let run = run(scene, partition, first, u32::from(count));
+            format!("{node} got {run}: delivery number {delivery}.")
         }
         EventKind::AcknowledgeCalled { partition, first, count, kind } => {
             format!("{node} {} {}.", says(kind), run(scene, partition, first, count))

@@ -3,6 +3,7 @@
 //! * Of the classic protocol (`ConsumerPartitionAssignor`), run by the leader of a group between its JoinGroup and its
 //!   SyncGroup: [`range`], [`round_robin`], [`sticky`], [`cooperative_sticky`].
 //! * Of the consumer protocol (KIP-848), run by the coordinator: [`target`].
+//! * Of share groups (KIP-932), run by the coordinator: [`simple`].
 //!
 //! Kafka's assignors go through hash maps, and where that shows in what they return, the order is an input (members)
 //! or follows from Java's hash of what is in the map (topics, partitions).
@@ -12,6 +13,7 @@ pub mod leader;
 mod racks;
 pub mod range;
 pub mod round_robin;
+pub mod simple;
 pub mod sticky;
 pub mod target;
 #[cfg(test)]
