@@ -171,9 +171,27 @@ fn group_offsets(state: &State, send: &SendOffsets) -> Option<GroupOffsets> {
 
 /// The consumer a step calls by hand and the call; `None` when it is no such step, or this variant lacks the consumer.
 pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
+    let (name, call) = match step {
+        Step::Poll(poll) => {
+            let within = poll.within.map(|within| within.0);
+            let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records, within };
+            (&poll.consumer, call)
+        }
+        Step::GiveUp(records) => (&records.consumer, HandCall::GiveUp { count: records.count }),
+        Step::Process(process) => (&process.consumer, HandCall::Process { count: process.count }),
+        _ => {
+            let (name, call) = consumer_call(state, step)?;
+            (name, HandCall::Consumer(call))
+        }
+    };
+    Some((state.consumer(name)?, call))
+}
+
+/// The call of a consumer that a step makes, and whose.
+fn consumer_call<'a>(state: &State, step: &'a Step) -> Option<(&'a String, ConsumerCall)> {
     let offset =
         |partition: PartitionId, offset: i64| PartitionOffset { partition, offset: Offset(offset) };
-    let (name, call) = match step {
+    Some(match step {
         Step::Subscribe(name, topics) => {
             let topics = topics.iter().filter_map(|t| state.names().find_topic(t)).collect();
             (name, ConsumerCall::Subscribe(topics))
@@ -225,26 +243,12 @@ pub(super) fn hand_call(state: &State, step: &Step) -> Option<(u16, HandCall)> {
             let sync = commit.how == CommitHow::Sync;
             (&commit.consumer, ConsumerCall::Commit { sync, offsets })
         }
-        Step::Poll(poll) => {
-            let within = poll.within.map(|within| within.0);
-            let call = HandCall::Poll { timeout: poll.timeout.0, records: poll.records, within };
-            return Some((state.consumer(&poll.consumer)?, call));
-        }
-        Step::GiveUp(records) => {
-            let call = HandCall::GiveUp { count: records.count };
-            return Some((state.consumer(&records.consumer)?, call));
-        }
         Step::Acknowledge(say) => {
             let messages = say.ids.iter().filter_map(|id| state.names().find_message(id)).collect();
             (&say.consumer, ConsumerCall::Acknowledge { messages, kind: kind(say.how) })
         }
-        Step::Process(process) => {
-            let call = HandCall::Process { count: process.count };
-            return Some((state.consumer(&process.consumer)?, call));
-        }
         _ => return None,
-    };
-    Some((state.consumer(name)?, HandCall::Consumer(call)))
+    })
 }
 
 fn partitions(state: &State, named: &[TopicPartition]) -> Vec<PartitionId> {
