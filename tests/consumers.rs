@@ -106,6 +106,7 @@ impl Case {
             steps,
             on_revoked: None,
             refused: None,
+            producer: None,
             starts: n == 0,
         };
         let spec = WorldSpec {

@@ -1,13 +1,15 @@
 //! What applications do around Kafka's clients. A process is its client and its application: they die as one.
 //!
 //! [`ConsumerProcess`] is a consumer with a loop of [`LoopStep`]s, or one whose calls a script makes by hand. Where
-//! `Commit` stands before or after `Work` *is* the difference between at-most-once and at-least-once.
+//! `Commit` stands before or after `Work` *is* the difference between at-most-once and at-least-once. With an
+//! [`Outlet`] it has a producer too and passes on what it reads.
 
 mod client;
 #[cfg(test)]
 mod consumer_tests;
 #[cfg(test)]
 mod loop_tests;
+mod outlet;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, PolledSlice};
 
 pub use client::Client;
+pub use outlet::Outlet;
 pub use process::ConsumerProcess;
 
 /// What the application reads; it says so when it starts.
@@ -90,6 +93,17 @@ pub enum LoopStep {
     Acknowledge(AcknowledgeType),
     /// Waits.
     Pause(Duration),
+    /// `send()` of one output a record of the batch, by the process's own producer.
+    Produce(TopicId),
+    /// `flush()` of that producer. When a record has failed since the batch was produced, the round ends here and the
+    /// application goes back to the committed offsets.
+    Flush,
+    /// `beginTransaction()`.
+    BeginTransaction,
+    /// `sendOffsetsToTransaction()` of the positions behind the batch, with the consumer's `groupMetadata()`.
+    SendOffsets,
+    /// `commitTransaction()`.
+    CommitTransaction,
 }
 
 impl LoopStep {

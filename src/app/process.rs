@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::app::client::Client;
+use crate::app::outlet::{Outlet, Waits};
 use crate::app::unfinished::Unfinished;
 use crate::app::workers::Workers;
 use crate::app::{CommitMode, HandCall, HandReturn, LoopStep, OnRevoked, Subscription};
@@ -22,7 +23,7 @@ use crate::kafka::effects::{Effects, Input, TimerKind};
 
 /// What the application's own thread does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Doing {
+pub(super) enum Doing {
     /// It has not started.
     Nothing,
     /// The next step of the loop.
@@ -35,6 +36,8 @@ enum Doing {
     RecordCommit(u32),
     /// It works on the whole batch, or pauses, until the timer runs out.
     Timed,
+    /// It waits for something at its producer.
+    Outlet(Waits),
     /// It waits for the script's next call.
     HandIdle,
     /// It waits for a call the script made.
@@ -51,24 +54,25 @@ const OWN_THREAD: u16 = 0;
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct ConsumerProcess {
-    consumer: Client,
+    pub(super) consumer: Client,
+    pub(super) outlet: Option<Outlet>,
     subscription: Subscription,
     steps: Vec<LoopStep>,
     /// Messages it cannot process, and what it says of them.
     poison: Vec<(MessageId, AcknowledgeType)>,
     on_revoked: Option<OnRevoked>,
-    doing: Doing,
+    pub(super) doing: Doing,
     /// The step of the loop that is next or under way.
     at: usize,
     /// What the last poll of the round returned.
-    batch: Vec<PolledSlice>,
+    pub(super) batch: Vec<PolledSlice>,
     /// The last poll returned nothing: the next one need not be told.
     idle: bool,
     stopping: bool,
     unfinished: Unfinished,
     workers: Workers,
     /// What `CommitFinished` committed last, or began with.
-    finished: BTreeMap<PartitionId, Offset>,
+    pub(super) finished: BTreeMap<PartitionId, Offset>,
     hand: Option<HandCall>,
     /// When that call began.
     hand_since: Time,
@@ -89,6 +93,7 @@ impl ConsumerProcess {
         assert!(steps.is_empty() || polls, "a loop without a poll would never end");
         Self {
             consumer: consumer.into(),
+            outlet: None,
             subscription,
             steps,
             poison: Vec::new(),
@@ -183,6 +188,9 @@ impl ConsumerProcess {
     /// Adds this process to a fingerprint.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         self.consumer.fingerprint(now, into);
+        if let Some(outlet) = &self.outlet {
+            outlet.fingerprint(now, into);
+        }
         into.add((self.doing, self.at, &self.batch, self.idle, self.stopping));
         into.add((self.unfinished.slices(), &self.finished));
         self.workers.fingerprint(now, into);
@@ -204,12 +212,12 @@ impl ConsumerProcess {
         self.doing = match self.steps.is_empty() {
             true => Doing::HandIdle,
             false if failed => self.close(now, fx),
-            false => Doing::Looping,
+            false => self.begin_with_outlet(now, fx),
         };
     }
 
     /// Goes on until something must be waited for.
-    fn proceed(&mut self, now: Time, fx: &mut Effects) {
+    pub(super) fn proceed(&mut self, now: Time, fx: &mut Effects) {
         loop {
             let before = (self.doing, self.at, self.hand.is_some());
             if self.consumer.is_calling_back() {
@@ -224,6 +232,7 @@ impl ConsumerProcess {
                 Doing::Looping if self.hand.is_some() => self.doing = Doing::HandIdle,
                 Doing::Looping if self.stopping && self.at == 0 => self.doing = self.close(now, fx),
                 Doing::Looping => self.loop_step(now, fx),
+                Doing::Outlet(waits) => self.outlet_step(now, waits, fx),
                 Doing::HandIdle if self.hand.is_some() => self.hand_call(now, fx),
                 Doing::HandIdle if self.stopping => self.doing = self.close(now, fx),
                 _ => {}
@@ -244,7 +253,11 @@ impl ConsumerProcess {
         self.consumer.commit_in_callback(now, mode == CommitMode::Sync, offsets, fx);
     }
 
-    fn close(&mut self, now: Time, fx: &mut Effects) -> Doing {
+    pub(super) fn close(&mut self, now: Time, fx: &mut Effects) -> Doing {
+        self.close_outlet(now, fx).unwrap_or_else(|| self.close_consumer(now, fx))
+    }
+
+    pub(super) fn close_consumer(&mut self, now: Time, fx: &mut Effects) -> Doing {
         let timeout = DEFAULT_CLOSE_TIMEOUT;
         self.consumer.call(now, ConsumerCall::Close { timeout }, fx);
         Doing::Closing
@@ -266,6 +279,9 @@ impl ConsumerProcess {
             (Doing::LoopCall, _) => self.next_step(),
             (Doing::RecordCommit(n), _) => self.next_record(now, n + 1, fx),
             (Doing::HandBusy, returned) => self.hand_returned(now, returned, fx),
+            (Doing::Outlet(Waits::Committed(n)), returned) => {
+                self.went_back(now, n, &returned, fx);
+            }
             (Doing::Closing, _) => {
                 self.doing = Doing::Ended;
                 fx.exit();
@@ -290,12 +306,20 @@ impl ConsumerProcess {
 
 /// The loop.
 impl ConsumerProcess {
-    fn next_step(&mut self) {
+    pub(super) fn next_step(&mut self) {
         self.at = (self.at + 1) % self.steps.len();
         if self.at == 0 {
             self.batch.clear();
         }
         self.doing = Doing::Looping;
+    }
+
+    /// The round ends here; what was read of it will be read again.
+    pub(super) fn forget_batch(&mut self) {
+        self.at = 0;
+        self.idle = false;
+        self.batch.clear();
+        self.unfinished = Unfinished::default();
     }
 
     fn loop_step(&mut self, now: Time, fx: &mut Effects) {
@@ -338,6 +362,7 @@ impl ConsumerProcess {
                 let offsets = self.last_offsets();
                 self.loop_commit(now, mode, Some(offsets), fx);
             }
+            step => self.outlet_loop_step(now, step, fx),
         }
     }
 
@@ -433,7 +458,7 @@ impl ConsumerProcess {
         self.consumer.call(now, ConsumerCall::Acknowledge { messages: vec![id], kind }, fx);
     }
 
-    fn finish_batch(&mut self, fx: &mut Effects) {
+    pub(super) fn finish_batch(&mut self, fx: &mut Effects) {
         for slice in self.batch.clone() {
             self.processed(slice, fx);
         }

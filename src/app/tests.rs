@@ -294,7 +294,11 @@ impl Rig {
                         self.answers.insert((self.now + LATENCY + LATENCY, correlation), answer);
                     }
                 }
-                Effect::Disconnect { .. } | Effect::Reply { .. } | Effect::Hangup { .. } => {}
+                Effect::Disconnect { .. }
+                | Effect::Reply { .. }
+                | Effect::Hangup { .. }
+                | Effect::ActAs(_)
+                | Effect::Relaunch(_) => {}
             }
         }
     }

@@ -4,8 +4,8 @@
 
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{
-    BrokerId, EventSeq, GroupId, InstanceId, KeyId, MemberId, NodeId, PartitionId, RackId, TopicId,
-    TransactionalId,
+    BrokerId, EventSeq, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, PartitionId,
+    RackId, TopicId, TransactionalId,
 };
 
 /// One topic.
@@ -83,8 +83,11 @@ pub struct Names {
     pub share_homes: Vec<((GroupId, PartitionId), PartitionId)>,
     /// Record keys by id, as bytes.
     pub keys: Vec<Vec<u8>>,
+    /// Ids from here on are outputs of applications: so much is added to an input's id for each that has handled it. 0
+    /// where no application passes messages on.
+    pub outputs_from: u32,
     /// Names of messages that have one of their own, sorted by id; all others are `m0`, `m1`, …
-    pub messages: Vec<(crate::base::ids::MessageId, String)>,
+    pub messages: Vec<(MessageId, String)>,
 }
 
 impl Names {
@@ -96,8 +99,29 @@ impl Names {
         }
     }
 
-    /// The name of a message: `m7`, or what the scenario calls it.
-    pub fn message(&self, id: crate::base::ids::MessageId) -> String {
+    /// The message that an application makes of `input`; the same however often it is made.
+    ///
+    /// # Panics
+    /// When there is no such application.
+    pub fn output_of(&self, input: MessageId) -> MessageId {
+        assert!(self.outputs_from > 0, "an application that passes messages on is announced");
+        MessageId(input.0 + self.outputs_from)
+    }
+
+    /// The message that `output` was made of.
+    pub fn input_of(&self, output: MessageId) -> Option<MessageId> {
+        let made = self.outputs_from > 0 && output.0 >= self.outputs_from;
+        made.then(|| MessageId(output.0 - self.outputs_from))
+    }
+
+    /// The name of a message: `m7`, or what the scenario calls it; `o7` for what an application makes of `m7`, and
+    /// `o` with the name of any other input.
+    pub fn message(&self, id: MessageId) -> String {
+        if let Some(input) = self.input_of(id) {
+            let name = self.message(input);
+            let number = name.strip_prefix('m').filter(|rest| rest.parse::<u32>().is_ok());
+            return format!("o{}", number.unwrap_or(&name));
+        }
         match self.messages.binary_search_by_key(&id, |(m, _)| *m) {
             Ok(at) => self.messages[at].1.clone(),
             Err(_) => id.to_string(),
@@ -105,11 +129,17 @@ impl Names {
     }
 
     /// The message called `name`, if any.
-    pub fn find_message(&self, name: &str) -> Option<crate::base::ids::MessageId> {
+    pub fn find_message(&self, name: &str) -> Option<MessageId> {
+        if let Some(rest) = name.strip_prefix('o').filter(|_| self.outputs_from > 0)
+            && !self.messages.iter().any(|(_, n)| n == name)
+        {
+            let input = self.find_message(&format!("m{rest}")).or_else(|| self.find_message(rest));
+            return input.map(|input| self.output_of(input));
+        }
         if let Some((id, _)) = self.messages.iter().find(|(_, n)| n == name) {
             return Some(*id);
         }
-        let id = crate::base::ids::MessageId(name.strip_prefix('m')?.parse().ok()?);
+        let id = MessageId(name.strip_prefix('m')?.parse().ok()?);
         (self.message(id) == name).then_some(id)
     }
 

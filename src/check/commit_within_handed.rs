@@ -1,6 +1,7 @@
 //! `commit-within-handed`: the offsets a classic client commits by itself (auto-commit, `commitSync()` without
 //! arguments) are at most what earlier calls of `poll()` have handed out; auto-commit inside `poll()` never covers
 //! what this very `poll()` will return (`ConsumerCoordinator.maybeAutoCommitOffsetsAsync`).
+//! Control records, and aborted ones for some readers, are never handed out and may be covered.
 //! Must hold under every fault class but manual commits, whose offsets are the application's own.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use crate::base::ids::{NodeId, Offset, PartitionId};
 use crate::check::verdict::{Finding, Verdict};
 use crate::check::{Check, End, Moment};
 use crate::event::{CommitKind, EventKind, FaultKind};
+use crate::view::stability::Stability;
 
 #[derive(Clone, Default, Debug)]
 pub(super) struct CommitWithinHanded {
@@ -44,7 +46,8 @@ impl Check for CommitWithinHanded {
                     _ => consumer.position(partition),
                 };
                 let Some(limit) = limit else { return };
-                self.finding.require(offset <= limit, &[m.event.cause, m.seq], || {
+                let within = offset <= limit || is_hidden(m, partition, (limit, offset));
+                self.finding.require(within, &[m.event.cause, m.seq], || {
                     let names = &m.before.names;
                     let (consumer, name) = (names.node(m.event.node), names.partition(partition));
                     format!("{consumer} commits offset {offset} of {name}; poll() had handed out up to {limit}.")
@@ -64,4 +67,15 @@ impl Check for CommitWithinHanded {
 fn speaks_consumer(m: &Moment<'_>, consumer: u16) -> bool {
     let group = m.before.names.consumers[usize::from(consumer)].group;
     group.is_some_and(|id| m.before.groups[id.index()].protocol == GroupProtocol::Consumer)
+}
+
+/// True when nothing from `from` to `to` is ever handed out: control records, and what was aborted.
+fn is_hidden(m: &Moment<'_>, partition: PartitionId, (from, to): (Offset, Offset)) -> bool {
+    let Some(leader) = m.before.partition(partition).leader_replica() else { return false };
+    let NodeId::Consumer(n) = m.event.node else { return false };
+    let committed_only = m.setup.read_committed.get(usize::from(n)) == Some(&true);
+    let stability = committed_only.then(|| Stability::of(leader, m.batches));
+    let handed = |at: Offset| !stability.as_ref().is_some_and(|s| s.aborted.contains(&at));
+    to <= leader.end
+        && !leader.messages_from(from, m.batches).any(|(at, _)| at >= from && at < to && handed(at))
 }

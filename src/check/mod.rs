@@ -8,6 +8,7 @@
 //! Checkers compare an event with the view before it and never look into a machine, so they judge a history that
 //! real Kafka left as well. A checker that is not asked for costs nothing.
 
+mod aborted_read;
 mod ack_was_stored;
 mod acked_survives;
 mod agreement;
@@ -16,6 +17,7 @@ mod commit_within_handed;
 mod committed_kept;
 mod duplicate_append;
 mod duplicate_process;
+mod exactly_once;
 mod high_watermark_moves;
 mod isr_holds_committed;
 mod leader_complete;
@@ -24,6 +26,7 @@ mod log_matching;
 mod lost_write;
 mod metadata_committed;
 mod one_owner;
+mod precommitted_read;
 mod quorum_leaders;
 mod read_below_high_watermark;
 mod registration;
@@ -40,9 +43,9 @@ pub mod why;
 
 use std::sync::Arc;
 
-use crate::base::batch::BatchTable;
+use crate::base::batch::{BatchKind, BatchTable};
 use crate::base::config::Acks;
-use crate::base::ids::{EventSeq, GroupId, PartitionId};
+use crate::base::ids::{EventSeq, GroupId, NodeId, Offset, PartitionId};
 use crate::base::names::Names;
 use crate::event::{Event, EventKind, FaultKind};
 use crate::view::cluster::ClusterView;
@@ -112,6 +115,8 @@ pub struct JudgeSetup {
     pub old_protocol: bool,
     /// The delivery count limit of each share group, by group. Groups beyond the list have Kafka's default, 5.
     pub delivery_limits: Vec<u16>,
+    /// Consumers with `isolation.level=read_committed`, by number. Those beyond the list read uncommitted.
+    pub read_committed: Vec<bool>,
 }
 
 impl JudgeSetup {
@@ -169,6 +174,26 @@ struct Moment<'a> {
     before: &'a ClusterView,
     batches: &'a BatchTable,
     setup: &'a JudgeSetup,
+}
+
+/// A record of a transaction that a `read_committed` consumer is handed.
+#[derive(Clone, Copy, Debug)]
+struct CommittedRead {
+    partition: PartitionId,
+    base_offset: Offset,
+}
+
+impl Moment<'_> {
+    /// What `poll()` returns here to a reader that wants committed records only, if it is of a transaction.
+    fn committed_read(&self) -> Option<CommittedRead> {
+        let EventKind::Polled { partition, batch, base_offset, .. } = self.event.kind else {
+            return None;
+        };
+        let NodeId::Consumer(n) = self.event.node else { return None };
+        let committed = self.setup.read_committed.get(usize::from(n)) == Some(&true);
+        let transactional = self.batches[batch].kind == BatchKind::Transactional;
+        (committed && transactional).then_some(CommittedRead { partition, base_offset })
+    }
 }
 
 /// Everything at the end (or at a cursor).
@@ -251,6 +276,8 @@ guarantees! {
     Skip(skip, "skip", Delivery, EVERYTHING);
     /// What a group should have read was handed to it.
     Unseen(unseen, "unseen", Delivery, EVERYTHING);
+    /// What an application passes on is there once for `read_committed` readers.
+    ExactlyOnce(exactly_once, "exactly-once", Delivery, EVERYTHING);
 
     /// A replica's HW is at most its LEO, and grows within a leader epoch.
     HighWatermarkMoves(high_watermark_moves, "high-watermark-moves", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
@@ -276,6 +303,10 @@ guarantees! {
     SequenceGapless(sequence_gapless, "sequence-gapless", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
     /// A consumer reads only what is below an HW.
     ReadBelowHighWatermark(read_below_high_watermark, "read-below-high-watermark", Invariant, EVERYTHING);
+    /// A `read_committed` consumer is handed nothing that was aborted.
+    AbortedRead(aborted_read, "aborted-read", Invariant, EVERYTHING);
+    /// A `read_committed` consumer is handed nothing of a transaction before its end.
+    PrecommittedRead(precommitted_read, "precommitted-read", Invariant, EVERYTHING);
     /// A generation has one owner a partition, and the owner is a member.
     OneOwner(one_owner, "one-owner", Invariant, EVERYTHING);
     /// A client's own commits (auto-commit, no-argument) stay within what `poll()` had handed out.
@@ -416,5 +447,7 @@ mod table_quorum;
 mod table_share;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod table_transactions;
 #[cfg(test)]
 mod tests;

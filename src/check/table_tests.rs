@@ -66,6 +66,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(table_isr::cases());
     cases.extend(table_quorum::cases());
     cases.extend(table_share::cases());
+    cases.extend(table_transactions::cases());
     cases
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::base::config::IsolationLevel;
 use crate::base::era::Era;
 use crate::base::ids::EventSeq;
 use crate::base::time::Time;
@@ -173,6 +174,7 @@ impl Story {
 /// A judge that has seen the whole run.
 fn judge(run: &Run) -> Judge {
     let spec = run.simulation().spec();
+    let committed = IsolationLevel::ReadCommitted;
     let setup = JudgeSetup {
         acks: spec.producers.iter().map(|producer| producer.acks).collect(),
         unclean_election: spec.config.topics.iter().map(|t| t.unclean_leader_election).collect(),
@@ -180,6 +182,7 @@ fn judge(run: &Run) -> Judge {
         manual_commits: commits_by_hand(run),
         old_protocol: spec.config.era != Era::Current,
         delivery_limits: spec.config.delivery_limits(),
+        read_committed: spec.consumers.iter().map(|c| c.config.isolation == committed).collect(),
     };
     let mut judge = Judge::new(Arc::clone(run.names()), setup);
     let events = run.simulation().trace().events();

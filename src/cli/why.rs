@@ -65,6 +65,9 @@ fn summary(story: &Story, fate: &Fate) -> String {
         Whereabouts::AboveHighWatermark => {
             "stored above the high watermark: nobody can read it".to_owned()
         }
+        Whereabouts::Unstable => {
+            "in the log, in a transaction that was aborted or is open".to_owned()
+        }
         Whereabouts::Expired => "expired".to_owned(),
         Whereabouts::Compacted => "compacted away".to_owned(),
         Whereabouts::NoLeader => "on a disk, but the partition has no leader".to_owned(),

@@ -16,6 +16,7 @@ use crate::conform::rows::{comparable_rows, log_row};
 use crate::conform::{Difference, Outcome};
 use crate::event::{Event, EventKind};
 use crate::view::cluster::ClusterView;
+use crate::view::stability::Stability;
 
 /// Every key that an entry of `allowed` may have.
 #[rustfmt::skip]
@@ -376,8 +377,13 @@ impl<'a> Facts<'a> {
             list(expected, "duplicated: [ids] or {id: [consumers]}")?.iter().map(text).collect();
         let counted = expected.iter().any(|id| id.contains(" x"));
         let mut copies: BTreeMap<MessageId, u32> = BTreeMap::new();
-        for message in self.readable().flat_map(|(_, messages)| messages) {
-            *copies.entry(message).or_default() += 1;
+        for partition in &self.view.partitions {
+            let Some(leader) = partition.leader_replica() else { continue };
+            let stability = Stability::of(leader, self.batches);
+            let readable = |at: Offset| at < leader.high_watermark && stability.is_stable(at);
+            for (_, message) in leader.messages(self.batches).filter(|(at, _)| readable(*at)) {
+                *copies.entry(message).or_default() += 1;
+            }
         }
         let got: BTreeSet<String> = copies
             .iter()

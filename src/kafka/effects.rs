@@ -449,6 +449,10 @@ pub enum Effect {
     Event(EventKind),
     /// The process ends by itself: an orderly shutdown is complete.
     Exit,
+    /// What follows is another client's of the same process.
+    ActAs(NodeId),
+    /// The application gives this client of its own up and makes another with the same settings.
+    Relaunch(NodeId),
 }
 
 /// The reused list of effects of one step, with what a machine may read and draw from.
@@ -527,6 +531,16 @@ impl Effects {
     /// Ends the process.
     pub fn exit(&mut self) {
         self.list.push(Effect::Exit);
+    }
+
+    /// What follows is another client's of the same process, until this is said again.
+    pub fn act_as(&mut self, client: NodeId) {
+        self.list.push(Effect::ActAs(client));
+    }
+
+    /// Another client takes the place of this one of the same process.
+    pub fn relaunch(&mut self, client: NodeId) {
+        self.list.push(Effect::Relaunch(client));
     }
 
     /// Keeps a copy of `items` for a message.

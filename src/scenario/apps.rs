@@ -59,7 +59,7 @@ pub(super) fn loop_steps(names: &Names, steps: &[LoopStep]) -> Vec<AppStep> {
             let poison = each.poison.iter().filter_map(|id| names.find_message(id));
             all.extend(poison.map(|message| AppStep::CannotProcess { message, then }));
         }
-        all.push(loop_step(step));
+        all.push(loop_step(step, names));
     }
     all
 }
@@ -73,10 +73,17 @@ fn kind(how: AcknowledgeHow) -> AcknowledgeType {
     }
 }
 
-fn loop_step(step: &LoopStep) -> AppStep {
+fn loop_step(step: &LoopStep, names: &Names) -> AppStep {
     match step {
         LoopStep::WorkAndAcknowledgeEach(each) => AppStep::WorkAndAcknowledgeEach(each.work.0),
         LoopStep::Acknowledge(how) => AppStep::Acknowledge(kind(*how)),
+        LoopStep::Produce(topic) => {
+            AppStep::Produce(names.find_topic(topic.as_str()).unwrap_or(TopicId(0)))
+        }
+        LoopStep::Flush => AppStep::Flush,
+        LoopStep::BeginTransaction => AppStep::BeginTransaction,
+        LoopStep::SendOffsets => AppStep::SendOffsets,
+        LoopStep::CommitTransaction => AppStep::CommitTransaction,
         LoopStep::Poll => AppStep::POLL,
         LoopStep::PollFor(timeout) => AppStep::Poll(timeout.0),
         LoopStep::Work(time) => AppStep::Work(time.0),
@@ -107,7 +114,10 @@ pub(super) fn commit_slack(spec: &ConsumerSpec) -> Option<i64> {
     let by_hand = |step: &AppStep| {
         matches!(
             step,
-            AppStep::Commit(_) | AppStep::CommitFinished(_) | AppStep::WorkAndCommitEach(_)
+            AppStep::Commit(_)
+                | AppStep::CommitFinished(_)
+                | AppStep::WorkAndCommitEach(_)
+                | AppStep::SendOffsets
         )
     };
     (spec.config.enable_auto_commit || spec.steps.iter().any(by_hand)).then_some(0)
@@ -123,6 +133,7 @@ pub(super) fn finishes(spec: &ConsumerSpec) -> bool {
                 | AppStep::WorkAndCommitEach(_)
                 | AppStep::WorkAndAcknowledgeEach(_)
                 | AppStep::HandOff { .. }
+                | AppStep::Produce(_)
         )
     })
 }

@@ -15,7 +15,7 @@ use crate::kafka::placement::place;
 use crate::scenario::apps;
 use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{
-    Cluster, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
+    Cluster, LoopStep, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
 };
 use crate::scenario::settings::{
     SettingFault, config_of, config_over, consumer_config, era_of, features_of, producer_config,
@@ -24,7 +24,7 @@ use crate::scenario::step::Step;
 use crate::scenario::workload::{Workload, replacements};
 use crate::sim::network::NetworkConfig;
 use crate::sim::trace::Sink;
-use crate::sim::world::{ConsumerSpec, WorldSpec};
+use crate::sim::world::{ConsumerSpec, RANDOM_IDS, WorldSpec, random_id};
 
 /// The internal topic that keeps committed offsets.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
@@ -95,6 +95,10 @@ pub fn build(
             on_revoked: consumer.on_revoked.map(apps::on_revoked),
             refused: throws,
             starts: consumer.start == StartAt::AtOnce,
+            producer: consumer.producer.as_ref().and_then(|own| {
+                let at = resolved.producers.keys().position(|name| name == own.as_str());
+                at.map(|at| at as u16)
+            }),
         });
     }
     let network = NetworkConfig {
@@ -140,6 +144,7 @@ fn names(
         groups: resolved.groups.clone(),
         keys: keys(scenario),
         messages: workload.named.iter().map(|(name, id)| (MessageId(*id), name.clone())).collect(),
+        outputs_from: outputs_from(resolved, workload),
         ..Names::default()
     };
     names.messages.sort_unstable();
@@ -293,14 +298,30 @@ fn add_offsets_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConf
     names.group_partitions = add_internal_topic(names, resolved, CONSUMER_OFFSETS, &groups, shape);
 }
 
+/// Records without a declared number that a scenario with outputs may send before their ids meet those of outputs.
+const OPEN_ENDED: u64 = 16_384;
+
+/// The first id of an output; 0 where no application passes messages on.
+fn outputs_from(resolved: &Resolved, workload: &Workload) -> u32 {
+    let mut steps = resolved.consumers.iter().flat_map(|(_, consumer)| &consumer.steps);
+    if !steps.any(|step| matches!(step, LoopStep::Produce(_))) {
+        return 0;
+    }
+    let open = if workload.open_ended { OPEN_ENDED } else { 0 };
+    (workload.declared + open).max(1) as u32
+}
+
 /// The transactional ids of the producers, and the partitions of `__transaction_state` that they hash to.
 fn add_transaction_topic(names: &mut Names, resolved: &Resolved, config: &BrokerConfig) {
     let id_of = |producer: &Producer| {
         let config = producer_config(producer).unwrap_or_default();
         config.transactional_id
     };
-    let mut ids: Vec<String> = resolved.producers.iter().map(|(_, p)| id_of(p)).collect();
-    ids.retain(|id| !id.is_empty());
+    let ids = resolved.producers.iter().map(|(_, p)| id_of(p)).filter(|id| !id.is_empty());
+    // One that is random is another one at each start.
+    let starts = |id: &str| if id.contains("{random}") { RANDOM_IDS } else { 1 };
+    let mut ids: Vec<String> =
+        ids.flat_map(|id| (1..=starts(&id)).map(move |n| random_id(&id, n))).collect();
     ids.sort_unstable();
     ids.dedup();
     let shape = (config.transaction_topic_partitions, config.transaction_topic_replication);

@@ -394,7 +394,10 @@ impl Run {
                 }
             }
             Step::CutOff(left, right) => {
-                let nodes = |side: &[Node]| side.iter().filter_map(node).collect();
+                // A process is cut off with all of its clients.
+                let twin = |node: NodeId| [Some(node), self.state.sim.spec().client_of(node)];
+                let nodes =
+                    |side: &[Node]| side.iter().filter_map(node).flat_map(twin).flatten().collect();
                 let (left, right) = (nodes(left), nodes(right));
                 self.apply(&Command::CutOff { left, right });
             }

@@ -36,6 +36,9 @@ pub enum Expectation {
     Skipped(Tally),
     /// Readable messages that no member of a group has finished.
     Unprocessed(Tally),
+    /// Readable messages of which an application should have made an output that `read_committed` readers see, and has
+    /// not.
+    Missing(Tally),
     /// Members of a group that own nothing at the end.
     Idle(String, Tally),
     /// Committed offsets of a group at the end.

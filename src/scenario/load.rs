@@ -409,6 +409,7 @@ impl<'a> Loader<'a> {
             "config",
             "loop",
             "on_revoked",
+            "producer",
             "start",
         ];
         let fields = self.fields(path, piece, "Consumer", &known)?;
@@ -424,13 +425,23 @@ impl<'a> Loader<'a> {
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),
             on_revoked: get("on_revoked").and_then(|p| self.read(path, p)),
+            producer: get("producer").and_then(|p| self.read(path, p)),
             start: get("start").and_then(|p| self.read(path, p)).unwrap_or_default(),
         })
     }
 
     fn group(&mut self, path: &str, piece: Piece<'a>) -> Option<Group> {
-        let known =
-            ["members", "client", "share", "topics", "config", "loop", "on_revoked", "start"];
+        let known = [
+            "members",
+            "client",
+            "share",
+            "topics",
+            "config",
+            "loop",
+            "on_revoked",
+            "producer",
+            "start",
+        ];
         let fields = self.fields(path, piece, "Group", &known)?;
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
@@ -451,6 +462,7 @@ impl<'a> Loader<'a> {
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))
                 .unwrap_or_default(),
             on_revoked: get("on_revoked").and_then(|p| self.read(path, p)),
+            producer: get("producer").and_then(|p| self.read(path, p)),
             start: get("start").and_then(|p| self.read::<StartAt>(path, p)).unwrap_or_default(),
         })
     }

@@ -166,6 +166,22 @@ fn set(settings: &mut Settings, name: &str, value: &Setting) {
     }
 }
 
+fn named(label: Option<&Label>, name: &str) -> bool {
+    label.is_some_and(|label| label.as_str() == name)
+}
+
+/// The producer in the process of `member`: one like that of the group.
+fn own_producer(resolved: &mut Resolved, group: &Group, member: &str) -> Option<Label> {
+    let pattern = group.producer.as_ref()?;
+    let mut producer = resolved.producers.get(pattern.as_str())?.clone();
+    for (_, value) in &mut producer.config.0 {
+        value.0 = value.0.replace("{member}", member);
+    }
+    let name = format!("{pattern}-{member}");
+    resolved.producers.0.push((name.clone(), producer));
+    Label::new(&name).ok()
+}
+
 /// Turns groups into consumers. Members that have no names are called `c1`, `c2`, … over all groups.
 fn spell_out(resolved: &mut Resolved, groups: &Ordered<Group>) {
     let mut taken: BTreeSet<String> =
@@ -200,11 +216,14 @@ fn spell_out(resolved: &mut Resolved, groups: &Ordered<Group>) {
                 config,
                 steps: group.steps.clone(),
                 on_revoked: group.on_revoked,
+                producer: own_producer(resolved, group, &member),
                 start: group.start,
             };
             resolved.consumers.0.push((member, consumer));
         }
     }
+    let pattern = |name: &str| groups.iter().any(|(_, g)| named(g.producer.as_ref(), name));
+    resolved.producers.0.retain(|(name, _)| !pattern(name));
     for (_, consumer) in &resolved.consumers.0 {
         if let Some(group) = &consumer.group
             && !resolved.groups.iter().any(|g| g == group.as_str())

@@ -153,6 +153,9 @@ pub struct Consumer {
     /// What its application does when partitions are taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_revoked: Option<OnRevoked>,
+    /// The producer in the same process: the application passes on what it reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<Label>,
     /// When its process starts.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
@@ -203,6 +206,9 @@ pub struct Group {
     /// What its application does when partitions are taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_revoked: Option<OnRevoked>,
+    /// A producer that each has one like in its process, called by its own name after that of this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub producer: Option<Label>,
     /// When they start.
     #[serde(skip_serializing_if = "StartAt::is_at_once")]
     pub start: StartAt,
@@ -249,6 +255,16 @@ pub enum LoopStep {
     Acknowledge(AcknowledgeHow),
     /// Waits.
     Pause(Span),
+    /// `send()` of one output a record of the batch to this topic.
+    Produce(Label),
+    /// `flush()`.
+    Flush,
+    /// `beginTransaction()`.
+    BeginTransaction,
+    /// `sendOffsetsToTransaction()` of the positions behind the batch.
+    SendOffsets,
+    /// `commitTransaction()`.
+    CommitTransaction,
 }
 
 /// How an application acknowledges record by record.

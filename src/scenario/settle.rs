@@ -5,12 +5,14 @@
 //! are at the log ends; transactions that are decided have their markers; groups are stable with the members that run, or empty; loops that consume have read, finished
 //! and committed everything.
 
+use crate::base::batch::BatchTable;
 use crate::base::config::IsolationLevel;
-use crate::base::ids::{GroupId, NodeId, PartitionId, TransactionalId};
+use crate::base::ids::{GroupId, NodeId, Offset, PartitionId, TransactionalId};
 use crate::event::GroupState;
 use crate::scenario::probes::{self, open_records};
 use crate::scenario::state::State;
-use crate::view::cluster::replica::PartitionView;
+use crate::view::cluster::replica::{PartitionView, ReplicaView};
+use crate::view::stability::Stability;
 
 /// What is still in motion, in words. Nothing when everything has settled; the first is found without the others.
 pub(super) fn in_motion(state: &State) -> impl Iterator<Item = String> + '_ {
@@ -88,9 +90,7 @@ fn replicas(state: &State, id: PartitionId, p: &PartitionView) -> Option<String>
     if p.isr.len() < min_isr as usize {
         return None;
     }
-    let behind = |r: &&crate::view::cluster::replica::ReplicaView| {
-        p.isr.contains(r.broker) && r.high_watermark != leader.end
-    };
+    let behind = |r: &&ReplicaView| p.isr.contains(r.broker) && r.high_watermark != leader.end;
     let replica = p.replicas.iter().find(behind)?;
     Some(format!(
         "the high watermark of {} is {}, the log ends at {}",
@@ -176,7 +176,12 @@ fn reader(state: &State, n: u16) -> Option<String> {
             IsolationLevel::ReadUncommitted => leader.high_watermark,
             IsolationLevel::ReadCommitted => leader.last_stable_offset(),
         };
-        if owned.position.is_none_or(|position| position != end) {
+        let committed_only = spec.config.isolation == IsolationLevel::ReadCommitted;
+        // Control records, and for some readers aborted ones, are behind a reader without its having been given them.
+        let ahead = |from: Offset| {
+            from < end && holds_more(leader, (from, end), committed_only, state.batches())
+        };
+        if owned.position.is_none_or(|position| position > end || ahead(position)) {
             return Some(format!("{name} has not read {partition} to its end, {end}"));
         }
         let committed = spec.group.and_then(|group| {
@@ -184,7 +189,7 @@ fn reader(state: &State, n: u16) -> Option<String> {
         });
         let slack = crate::scenario::apps::commit_slack(spec);
         if let (Some(slack), true) = (slack, end.0 > 0)
-            && committed.is_none_or(|committed| committed.0 + slack < end.0)
+            && committed.is_none_or(|committed| ahead(committed + slack))
         {
             return Some(format!("{name} has not committed {end} of {partition}"));
         }
@@ -212,6 +217,21 @@ fn share_reader(state: &State, n: u16) -> Option<String> {
         client.assigned().is_empty() && crate::scenario::apps::subscribes(&spec.subscription);
     let members = state.view.groups[group.index()].members.len();
     (waits && members > 0).then(|| format!("{name} has no partition yet"))
+}
+
+/// True when a reader finds a record of an application from `from` to `end` in this log.
+fn holds_more(
+    leader: &ReplicaView,
+    (from, end): (Offset, Offset),
+    committed_only: bool,
+    batches: &BatchTable,
+) -> bool {
+    let mut records = leader.messages_from(from, batches).take_while(|(at, _)| *at < end);
+    if !committed_only {
+        return records.next().is_some();
+    }
+    let stability = Stability::of(leader, batches);
+    records.any(|(at, _)| stability.is_stable(at))
 }
 
 /// Records a group could read and has not committed, over the partitions of what its members subscribe to. `None`

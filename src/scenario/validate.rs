@@ -12,7 +12,7 @@ use crate::scenario::diagnostics::{Problem, did_you_mean};
 use crate::scenario::expect::Expectation;
 use crate::scenario::load::{Limits, Places, is_clean};
 use crate::scenario::resolve::{Resolved, path};
-use crate::scenario::schema::{Members, Override, Producer, Scenario, StartAt, Topic};
+use crate::scenario::schema::{LoopStep, Members, Override, Producer, Scenario, StartAt, Topic};
 use crate::scenario::settings;
 use crate::scenario::value::{Label, Texts};
 use crate::sim::trace::EVENT_NAMES;
@@ -185,6 +185,44 @@ impl Check<'_> {
         }
         for (name, group) in scenario.groups.iter() {
             self.consumer_topics(&format!("groups.{name}"), &group.topics);
+        }
+        self.outlets();
+    }
+
+    /// Applications that pass on what they read.
+    fn outlets(&mut self) {
+        let scenario = self.scenario;
+        let consumers = scenario.consumers.iter().map(|(name, c)| {
+            (format!("consumers.{name}"), c.producer.as_ref(), c.steps.as_slice())
+        });
+        let groups = scenario
+            .groups
+            .iter()
+            .map(|(name, g)| (format!("groups.{name}"), g.producer.as_ref(), g.steps.as_slice()));
+        let producers: Vec<&str> = scenario.producers.keys().collect();
+        for (place, producer, steps) in consumers.chain(groups) {
+            if let Some(producer) = producer.filter(|p| !producers.contains(&p.as_str())) {
+                self.unknown(&place, "producer", producer.as_str(), &producers);
+            }
+            for step in steps {
+                if let LoopStep::Produce(topic) = step {
+                    self.consumer_topics(&place, &[topic.as_str().to_owned()]);
+                }
+                let produces = matches!(
+                    step,
+                    LoopStep::Produce(_)
+                        | LoopStep::Flush
+                        | LoopStep::BeginTransaction
+                        | LoopStep::SendOffsets
+                        | LoopStep::CommitTransaction
+                );
+                if produces && producer.is_none() {
+                    let message = "an application that passes on what it reads has a `producer`";
+                    let help = Some("declare one in `producers` and name it here".to_owned());
+                    self.problem(self.places.at(&place), &place, message, help);
+                    break;
+                }
+            }
         }
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::base::ids::MessageId;
+use crate::app::LoopStep;
+use crate::base::ids::{MessageId, PartitionId};
 use crate::scenario::answers::idle;
+use crate::scenario::apps::reads;
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::run::{Outcome, Run};
 use crate::scenario::value::Fact;
-use crate::view::fate::{diverged, fates, tally};
+use crate::sim::world::ConsumerSpec;
+use crate::view::fate::{Fate, Whereabouts, diverged, fates, tally};
 
 /// One expectation and what the run made of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,6 +108,7 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         Expectation::Repeated(wanted) => all(wanted, &counts.repeated),
         Expectation::Skipped(wanted) => all(wanted, &counts.skipped),
         Expectation::Unprocessed(wanted) => all(wanted, &counts.unprocessed),
+        Expectation::Missing(wanted) => all(wanted, &missing(run, &fates)),
         Expectation::Idle(group, wanted) => miss(wanted, &idle(state, group)),
         Expectation::Committed(group, wanted) => {
             let group = &state.view.groups[state.group(group)?.index()];
@@ -135,6 +139,30 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
             Some(format!("Kafka accepted the settings of {client}"))
         }
     }
+}
+
+/// Inputs without an output.
+fn missing(run: &Run, fates: &[Fate]) -> Vec<MessageId> {
+    let (names, spec) = (run.names(), run.simulation().spec());
+    let passes_on = |consumer: &&ConsumerSpec| {
+        consumer.steps.iter().any(|step| matches!(step, LoopStep::Produce(_)))
+    };
+    let applications: Vec<&ConsumerSpec> = spec.consumers.iter().filter(passes_on).collect();
+    let is_input = |fate: &&Fate| {
+        let topic = |partition: PartitionId| names.partitions[partition.index()].topic;
+        let read = |partition| {
+            let topic = topic(partition);
+            applications.iter().any(|consumer| reads(&consumer.subscription, topic, partition))
+        };
+        fate.whereabouts == Whereabouts::Readable && fate.partition.is_some_and(read)
+    };
+    let has_output = |fate: &Fate| {
+        let output = names.output_of(fate.message);
+        let found = fates.binary_search_by_key(&output, |fate| fate.message);
+        found.is_ok_and(|at| fates[at].whereabouts == Whereabouts::Readable)
+    };
+    let inputs = fates.iter().filter(is_input);
+    inputs.filter(|fate| !has_output(fate)).map(|fate| fate.message).collect()
 }
 
 /// How many ids a report lists.

@@ -3,7 +3,9 @@
 use crate::base::ids::{BrokerId, EventSeq, LeaderEpoch, NodeId, Offset, PartitionId};
 use crate::base::time::Time;
 use crate::event::{EventKind, FaultKind};
+use crate::kafka::effects::Effects;
 use crate::kafka::log::UnifiedLog;
+use crate::kafka::producer::Producer;
 use crate::sim::command::{Command, LogCut, WireRule};
 use crate::sim::network::{ActiveRule, Item};
 use crate::sim::node::NodeState;
@@ -42,27 +44,22 @@ impl Simulation {
             Command::Send { producer, request } => {
                 let node = NodeId::Producer(*producer);
                 if self.node_state(node) != NodeState::Down {
-                    let machine = &mut self.world.producers[usize::from(*producer)];
-                    machine.send(self.now, *request, &mut self.effects);
-                    self.carry_out(node, cause);
+                    let now = self.now;
+                    self.act(*producer, |machine, fx| machine.send(now, *request, fx));
                 }
             }
             Command::Flush { producer } => {
-                let machine = &mut self.world.producers[usize::from(*producer)];
-                machine.flush(self.now, &mut self.effects);
-                self.carry_out(NodeId::Producer(*producer), cause);
+                let now = self.now;
+                self.act(*producer, |machine, fx| machine.flush(now, fx));
             }
             Command::CloseProducer { producer, timeout } => {
-                let machine = &mut self.world.producers[usize::from(*producer)];
-                machine.close(self.now, *timeout, &mut self.effects);
-                self.carry_out(NodeId::Producer(*producer), cause);
+                let (now, timeout) = (self.now, *timeout);
+                self.act(*producer, |machine, fx| machine.close(now, timeout, fx));
             }
             Command::Transact { producer, call, offsets } => {
-                let node = NodeId::Producer(*producer);
-                if self.node_state(node) == NodeState::Running {
-                    let machine = &mut self.world.producers[usize::from(*producer)];
-                    machine.transact(self.now, *call, offsets.clone(), &mut self.effects);
-                    self.carry_out(node, cause);
+                if self.node_state(NodeId::Producer(*producer)) == NodeState::Running {
+                    let (now, call, offsets) = (self.now, *call, offsets.clone());
+                    self.act(*producer, |machine, fx| machine.transact(now, call, offsets, fx));
                 }
             }
             Command::Administer { request } => self.administer(request),
@@ -82,6 +79,12 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// The application of a producer does something with it.
+    fn act(&mut self, producer: u16, act: impl FnOnce(&mut Producer, &mut Effects)) {
+        self.world.act(producer, &mut self.effects, act);
+        self.carry_out(NodeId::Producer(producer), self.script_cause);
     }
 
     /// The tail of a log of a stopped broker is cut off, or its whole directory deleted.
@@ -109,7 +112,21 @@ impl Simulation {
         }
     }
 
+    /// A fault hits a process: all of its clients at once.
     fn fault(&mut self, node: NodeId, kind: FaultKind) {
+        let mut clients = [Some(node), self.spec.client_of(node)];
+        clients.sort_unstable();
+        let consumer = clients.iter().flatten().any(|node| matches!(node, NodeId::Consumer(_)));
+        for client in clients.into_iter().flatten() {
+            // The producer starts first, and is stopped by its application.
+            let own = consumer && matches!(client, NodeId::Producer(_));
+            if !(own && kind == FaultKind::Stop) {
+                self.fault_one(client, kind);
+            }
+        }
+    }
+
+    fn fault_one(&mut self, node: NodeId, kind: FaultKind) {
         use NodeState::{Down, Frozen, Running};
         let refused = |n: u16| self.spec.by_script.iter().find(|(m, _)| *m == n).and_then(|s| s.1);
         let exception = match node {

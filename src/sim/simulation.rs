@@ -62,7 +62,10 @@ impl Simulation {
         for node in layout.nodes() {
             let starts = match node {
                 NodeId::Consumer(n) => spec.consumers[usize::from(n)].starts,
-                NodeId::Producer(n) => !spec.by_script.iter().any(|(late, _)| *late == n),
+                NodeId::Producer(n) => match spec.owner(n) {
+                    Some(owner) => spec.consumers[usize::from(owner)].starts,
+                    None => !spec.by_script.iter().any(|(late, _)| *late == n),
+                },
                 _ => true,
             };
             if starts {
@@ -170,6 +173,7 @@ impl Simulation {
 
     /// Carries out the effects of the step `node` just made because of `cause`.
     pub(super) fn carry_out(&mut self, node: NodeId, cause: EventSeq) {
+        let mut node = node;
         let mut list = std::mem::take(&mut self.effects.list);
         // What a machine sends or sets follows from what it last said in the same step.
         let mut said = cause;
@@ -197,6 +201,21 @@ impl Simulation {
                     let kind = EventKind::Fault { kind: FaultKind::Stopped };
                     said = self.record(cause, node, kind);
                     self.take_down(node, said);
+                    if let NodeId::Consumer(_) = node
+                        && let Some(client) = self.spec.client_of(node)
+                        && self.node_state(client) != NodeState::Down
+                    {
+                        self.record(cause, client, kind);
+                        self.take_down(client, said);
+                    }
+                }
+                Effect::ActAs(client) => node = client,
+                Effect::Relaunch(client) => {
+                    let kind = EventKind::Fault { kind: FaultKind::Stopped };
+                    said = self.record(cause, client, kind);
+                    self.take_down(client, said);
+                    said = self.record(said, client, EventKind::Fault { kind: FaultKind::Start });
+                    self.launch(client);
                 }
             }
         }
@@ -294,7 +313,7 @@ impl Simulation {
 
     /// A producer.
     pub fn producer(&self, n: u16) -> &Producer {
-        &self.world.producers[usize::from(n)]
+        self.world.producer(n)
     }
 
     /// A consumer process.

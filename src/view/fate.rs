@@ -9,6 +9,7 @@ use crate::base::ids::{EventSeq, MessageId, Offset, PartitionId};
 use crate::view::cluster::message::{Removal, Told};
 use crate::view::cluster::replica::CutReason;
 use crate::view::cluster::{ClusterView, ProcessState};
+use crate::view::stability::Stability;
 
 /// How an acknowledged record came to be missing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -39,6 +40,8 @@ pub enum Whereabouts {
     Readable,
     /// In the leader's log, at or above its high watermark.
     AboveHighWatermark,
+    /// In the leader's log, in a transaction that was aborted or is still open: not for `read_committed` readers.
+    Unstable,
     /// Its offset is below the log start: removed as settings ask.
     Expired,
     /// Compaction removed it: a later record has its key.
@@ -62,7 +65,8 @@ pub struct Fate {
     pub acked: bool,
     /// Where it is.
     pub whereabouts: Whereabouts,
-    /// Its offsets in the leader's log; two or more are duplicates.
+    /// Its offsets in the leader's log; two or more are duplicates. Copies in transactions that were aborted or are
+    /// open are left out, but for the first when there is no other.
     pub offsets: Vec<Offset>,
     /// Acknowledged and gone, and how.
     pub lost: Option<LossKind>,
@@ -188,6 +192,8 @@ pub fn fates(view: &ClusterView, batches: &BatchTable) -> Vec<Fate> {
 struct Places {
     /// Offsets in the leader's log, by message.
     in_leader: BTreeMap<MessageId, Vec<(PartitionId, Offset)>>,
+    /// Messages of which every copy in the leader's log is in a transaction that was aborted or is open.
+    unstable: BTreeSet<MessageId>,
     /// Messages in any replica of a partition without a leader.
     leaderless: BTreeSet<MessageId>,
     /// Messages that are in some replica's log.
@@ -200,15 +206,17 @@ impl Places {
     fn read(view: &ClusterView, batches: &BatchTable) -> Self {
         let mut places = Self {
             in_leader: BTreeMap::new(),
+            unstable: BTreeSet::new(),
             leaderless: BTreeSet::new(),
             anywhere: BTreeSet::new(),
             in_hand: vec![BTreeSet::new(); view.readers.len()],
         };
         for (n, partition) in view.partitions.iter().enumerate() {
             if let Some(leader) = partition.leader_replica() {
+                let stability = Stability::of(leader, batches);
                 for (offset, id) in leader.messages(batches) {
                     let at = (PartitionId(n as u16), offset);
-                    places.in_leader.entry(id).or_default().push(at);
+                    places.note(id, at, stability.is_stable(offset));
                 }
             }
             for (_, id) in partition.replicas.iter().flat_map(|r| r.messages(batches)) {
@@ -229,6 +237,22 @@ impl Places {
             }
         }
         places
+    }
+
+    /// A copy in a leader's log. One that `read_committed` readers see takes the place of any they do not.
+    fn note(&mut self, id: MessageId, at: (PartitionId, Offset), stable: bool) {
+        let copies = self.in_leader.entry(id).or_default();
+        let hidden = self.unstable.contains(&id);
+        if stable && hidden {
+            copies.clear();
+            self.unstable.remove(&id);
+        }
+        if stable || copies.is_empty() {
+            copies.push(at);
+        }
+        if !stable && copies.as_slice() == [at] {
+            self.unstable.insert(id);
+        }
     }
 
     fn offsets(&self, id: MessageId) -> &[(PartitionId, Offset)] {
@@ -317,7 +341,11 @@ fn whereabouts(view: &ClusterView, id: MessageId, places: &Places) -> Whereabout
     if let Some((partition, offset)) = places.offsets(id).iter().min() {
         let leader = view.partition(*partition).leader_replica();
         let below = leader.is_some_and(|leader| *offset < leader.high_watermark);
-        return if below { Whereabouts::Readable } else { Whereabouts::AboveHighWatermark };
+        return match below {
+            false => Whereabouts::AboveHighWatermark,
+            true if places.unstable.contains(&id) => Whereabouts::Unstable,
+            true => Whereabouts::Readable,
+        };
     }
     if places.leaderless.contains(&id) {
         return Whereabouts::NoLeader;

@@ -10,6 +10,7 @@ pub mod narrate;
 pub mod paged;
 pub mod report;
 mod rhythm;
+pub mod stability;
 #[cfg(test)]
 pub(crate) mod story;
 pub mod transcript;

@@ -67,6 +67,7 @@ pub(crate) fn safe_spec(seed: u64) -> WorldSpec {
         subscription: Subscription::Topics(vec![TopicId(0)]),
         on_revoked: None,
         refused: None,
+        producer: None,
         steps: vec![
             LoopStep::POLL,
             LoopStep::Work(Duration::from_millis(1)),

@@ -155,7 +155,7 @@ impl Rig {
                     self.timers.retain(|(n, t, _)| (*n, *t) != (node, timer));
                 }
                 Effect::Exit => self.take_down(node),
-                Effect::Disconnect { .. } => {}
+                Effect::Disconnect { .. } | Effect::ActAs(_) | Effect::Relaunch(_) => {}
             }
         }
     }

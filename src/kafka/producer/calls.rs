@@ -54,6 +54,11 @@ impl Producer {
         self.called
     }
 
+    /// What the last call of [`Producer::transact`] that returned threw.
+    pub fn last_exception(&self) -> Option<Exception> {
+        self.last_exception
+    }
+
     /// How many of them have returned.
     pub fn returned(&self) -> u32 {
         self.returned
@@ -103,6 +108,7 @@ impl Producer {
 
     fn returns(&mut self, call: TransactionCall, exception: Option<Exception>, fx: &mut Effects) {
         self.returned += 1;
+        self.last_exception = exception;
         fx.event(EventKind::TransactionCalled { call, exception });
     }
 
@@ -137,6 +143,7 @@ impl Producer {
         {
             exception = invalid;
         }
+        self.failures += 1;
         fx.event(EventKind::SendFailed { message, exception });
     }
 }

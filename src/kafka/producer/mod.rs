@@ -106,9 +106,13 @@ pub struct Producer {
     blocked: Option<(Time, Blocked)>,
     /// What the calls of `sendOffsetsToTransaction()` among `calls` were given.
     offsets: VecDeque<GroupOffsets>,
+    /// How many calls of `send()` failed at once.
+    failures: u64,
     /// How many calls of a transactional producer were made, and how many have returned.
     called: u32,
     returned: u32,
+    /// What the last of them threw.
+    last_exception: Option<Exception>,
     closing: bool,
     /// `close(timeout)` gives up then.
     close_by: Time,
@@ -131,8 +135,10 @@ impl Producer {
             calls: VecDeque::new(),
             blocked: None,
             offsets: VecDeque::new(),
+            failures: 0,
             called: 0,
             returned: 0,
+            last_exception: None,
             closing: false,
             close_by: Time::NEVER,
             closed: false,
@@ -183,6 +189,21 @@ impl Producer {
     /// True when no `flush()` waits.
     pub fn is_flushed(&self) -> bool {
         !self.calls.contains(&Call::Flush) && !self.sender.accumulator.flush_in_progress()
+    }
+
+    /// True while a call blocks: the application's thread stands in it.
+    pub fn is_blocked(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// How many records the application was told have failed, batches counting as one.
+    pub fn failures(&self) -> u64 {
+        self.failures + self.sender.failures
+    }
+
+    /// True for a producer with a `transactional.id`.
+    pub fn is_transactional(&self) -> bool {
+        !self.config.transactional_id.is_empty()
     }
 
     /// True when `close()` has returned.

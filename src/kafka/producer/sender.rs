@@ -56,6 +56,8 @@ pub(super) struct Sender {
     turn: Option<Turn>,
     /// When a coordinator was last looked for.
     looked_up: Option<Time>,
+    /// How many batches the application was told have failed.
+    pub(super) failures: u64,
     /// The batches of each produce request in flight; unused places are listed in `free_requests`.
     requests: Vec<Vec<BatchId>>,
     free_requests: Vec<u32>,
@@ -114,6 +116,7 @@ impl Sender {
             transactions: config.enable_idempotence.then(TransactionManager::new),
             turn: None,
             looked_up: None,
+            failures: 0,
             requests: Vec::new(),
             free_requests: Vec::new(),
             outgoing: Vec::new(),
@@ -434,6 +437,7 @@ impl Sender {
             batch.handle = fx.batches.add_of_kind(kind, self.node, batch.producer, batch.records());
         }
         let (batch, partition) = (batch.handle, batch.partition);
+        self.failures += 1;
         fx.event(EventKind::BatchFailed { batch, partition, exception });
     }
 

@@ -1,0 +1,84 @@
+//! Which records of a log a `read_committed` reader is given: a fold over data and control batches, as
+//! `CompletedFetch` and the leader's list of aborted transactions do it together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::batch::{BatchKind, BatchTable, RecordBody};
+use crate::base::ids::Offset;
+use crate::view::cluster::replica::{PartitionView, ReplicaView};
+
+/// The part of a log that is there for everybody but not for `read_committed` readers.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Stability {
+    /// Offsets of records whose transaction was aborted.
+    pub aborted: BTreeSet<Offset>,
+    /// Where the earliest transaction begins that has no marker; [`None`] when there is none. Committed records behind
+    /// it wait.
+    pub first_unstable: Option<Offset>,
+}
+
+impl Stability {
+    /// Of the log of `replica` as it stands.
+    pub fn of(replica: &ReplicaView, batches: &BatchTable) -> Self {
+        let mut open: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
+        let mut aborted = BTreeSet::new();
+        for entry in replica.log.iter() {
+            let batch = &batches[entry.batch];
+            let Some(producer) = batch.producer else { continue };
+            match batch.kind {
+                BatchKind::Plain => {}
+                BatchKind::Transactional => {
+                    let offsets = (0..batch.count).map(|n| entry.base_offset + i64::from(n));
+                    open.entry(producer.id).or_default().extend(offsets);
+                }
+                BatchKind::Control => {
+                    let ended = open.remove(&producer.id).unwrap_or_default();
+                    let body = batches.record(entry.batch, 0).body;
+                    if let RecordBody::EndTransactionMarker { committed: false, .. } = body {
+                        aborted.extend(ended);
+                    }
+                }
+            }
+        }
+        let first_unstable = open.values().filter_map(|offsets| offsets.first()).min().copied();
+        Self { aborted, first_unstable }
+    }
+
+    /// True when a `read_committed` reader is given the record at `offset`, once the high watermark is above it.
+    pub fn is_stable(&self, offset: Offset) -> bool {
+        self.first_unstable.is_none_or(|first| offset < first) && !self.aborted.contains(&offset)
+    }
+}
+
+/// How a transaction ended in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// A COMMIT marker follows.
+    Committed,
+    /// An ABORT marker follows.
+    Aborted,
+}
+
+/// How the transaction of the batch at `base_offset` ended, as any replica has it; `None`: it is open in all of them.
+pub fn ending_of(
+    partition: &PartitionView,
+    base_offset: Offset,
+    batches: &BatchTable,
+) -> Option<Ending> {
+    let ending = |replica: &ReplicaView| {
+        let at = replica.log.partition_point(|entry| entry.base_offset < base_offset);
+        let mut entries = replica.log.iter_from(at);
+        let first = entries.next().filter(|entry| entry.base_offset == base_offset)?;
+        let producer = batches[first.batch].producer?;
+        let marker = entries.find(|entry| {
+            let batch = &batches[entry.batch];
+            batch.kind == BatchKind::Control
+                && batch.producer.is_some_and(|other| other.id == producer.id)
+        })?;
+        match batches.record(marker.batch, 0).body {
+            RecordBody::EndTransactionMarker { committed: false, .. } => Some(Ending::Aborted),
+            _ => Some(Ending::Committed),
+        }
+    };
+    partition.replicas.iter().find_map(ending)
+}
