@@ -1,6 +1,7 @@
 //! What a share group promises of single records. `one-lock`: a record is with one member at a time. `done-stays-done`:
 //! a record that was accepted or given up, and stored so, is handed out by no leader that knows it. `accepted-stored`:
-//! an acceptance that counts was stored. `delivery-limit`: no record is delivered more often than the limit says.
+//! an acceptance that counts was stored; a late one of what the start offset has passed changes nothing.
+//! `delivery-limit`: no record is delivered more often than the limit says.
 //!
 //! A deposed leader that has not heard of it hands records out as well, from what it knows: each broker speaks for
 //! itself until it loads the share partition anew.
@@ -129,6 +130,9 @@ pub(super) struct AcceptedStored {
     finding: Finding,
     /// Records a leader said were accepted.
     stored: BTreeSet<(GroupId, PartitionId, i64)>,
+    /// The highest start offset a leader had: what is below is done with, and whoever speaks of it late is not
+    /// contradicted.
+    start: BTreeMap<(GroupId, PartitionId), i64>,
     /// What each consumer said last of its records.
     said: BTreeMap<(NodeId, PartitionId, i64), (AcknowledgeType, EventSeq)>,
 }
@@ -137,6 +141,11 @@ impl Check for AcceptedStored {
     fn observe(&mut self, m: &Moment<'_>) {
         let node = m.event.node;
         match m.event.kind {
+            EventKind::SharePartitionLoaded { group, partition, start: offset }
+            | EventKind::ShareStart { group, partition, offset } => {
+                let start = self.start.entry((group, partition)).or_insert(offset.0);
+                *start = offset.0.max(*start);
+            }
             EventKind::RecordsSettled {
                 group,
                 partition,
@@ -159,7 +168,9 @@ impl Check for AcceptedStored {
                 for offset in first.0..first.0 + i64::from(count) {
                     let said = self.said.get(&(node, partition, offset)).copied();
                     let Some((AcknowledgeType::Accept, sent)) = said else { continue };
-                    let stored = self.stored.contains(&(group, partition, offset));
+                    let start = self.start.get(&(group, partition)).copied().unwrap_or(0);
+                    let stored =
+                        offset < start || self.stored.contains(&(group, partition, offset));
                     self.finding.require(stored, &[sent, m.seq], || {
                         let (node, partition) = (names.node(node), names.partition(partition));
                         format!("{node} is told that record {offset} of {partition} is accepted; nobody stored it.")

@@ -234,6 +234,9 @@ fn is_stated(guarantee: Guarantee, stated: &[Expectation], lost: bool) -> bool {
         Guarantee::DuplicateProcess => matches!(expectation, Expectation::Repeated(_)),
         Guarantee::ReorderedSend => matches!(expectation, Expectation::Reordered(_)),
         Guarantee::CommitPastUnprocessed => matches!(expectation, Expectation::Skipped(_)),
+        Guarantee::ExactlyOnce => {
+            matches!(expectation, Expectation::Missing(_) | Expectation::Duplicated(_))
+        }
         // A reader that goes back where records were lost is the reader's side of that loss.
         Guarantee::Reread => matches!(expectation, Expectation::Lost(_)) && lost,
         Guarantee::Skip | Guarantee::Unseen => {

@@ -77,6 +77,8 @@ builtins! {
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"
+    "share-group-basics"
+    "share-group-poison"
 }
 
 /// Every built-in scenario, in the order of the curriculum.
