@@ -143,7 +143,6 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "`Produce`",
         ),
         ("Start(Broker(1))", "On(name: \"r\", do: Error(\"NOT_LEADER\"))", 14, "no error", ""),
-        ("Start(Broker(1))", "Acknowledge(\"checkout\")", 14, "not modelled yet: share groups", ""),
         (
             "brokers: 3",
             "brokers: 2, config: {}",

@@ -59,7 +59,6 @@ pub enum Message {
     },
     /// A producer id and epoch.
     InitProducerIdResponse { error: ErrorCode, producer_id: i64, epoch: ProducerEpoch },
-
     // --- groups -----------------------------------------------------------------------------------------------------
     /// Who coordinates this group?
     FindCoordinator { group: GroupId },
@@ -112,7 +111,6 @@ pub enum Message {
     OffsetFetch { group: GroupId, member: MemberId, epoch: i32, partitions: List<PartitionId> },
     /// Offset -1 where nothing is committed.
     OffsetFetchResponse { error: ErrorCode, offsets: List<PartitionOffset> },
-
     // --- transactions -----------------------------------------------------------------------------------------------
     /// Who coordinates this transactional id? (`FindCoordinator` of key type `TRANSACTION`; the same answer.)
     FindTransactionCoordinator { id: TransactionalId },
@@ -143,7 +141,6 @@ pub enum Message {
     WriteTxnMarkers { markers: List<TxnMarker> },
     /// The outcome of each.
     WriteTxnMarkersResponse { results: List<TxnMarkerResult> },
-
     // --- share groups (KIP-932) -------------------------------------------------------------------------------------
     /// A member of a share group lives: `epoch` is its own, 0 joins, -1 leaves. `topics` is what it subscribes to.
     ShareGroupHeartbeat { group: GroupId, member: MemberId, epoch: i32, topics: List<TopicId> },
@@ -178,7 +175,6 @@ pub enum Message {
     },
     /// Its answer.
     WriteShareGroupStateResponse { error: ErrorCode },
-
     // --- brokers and controllers ------------------------------------------------------------------------------------
     /// `incarnation` is new at each start; `clean_epoch` is the broker epoch of the last clean shutdown, or -1;
     /// `directory` the id of the log directory (another one after a disk was replaced).
@@ -204,7 +200,6 @@ pub enum Message {
     },
     /// The voter's log and the leader's diverge: epoch `end_epoch` ends at `end` in the leader's.
     MetadataFetchDiverging { leader: Option<u8>, epoch: i32, end_epoch: i32, end: i64 },
-
     // --- the quorum of controllers (KIP-595, KIP-996) ---------------------------------------------------------------
     /// Asks for a vote under `epoch`, or (`pre`) whether there would be one. The log of the asker ends at `end` with a
     /// record of `last_epoch`.
@@ -600,12 +595,5 @@ impl PartitionRegistration {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_stays_small() {
-        assert!(size_of::<Message>() <= 32, "{} bytes", size_of::<Message>());
-    }
-}
+// A message stays small.
+const _: () = assert!(size_of::<Message>() <= 32);

@@ -2,7 +2,8 @@
 //!
 //! Settled means: a controller is active where a majority of them runs; producers have nothing open; every partition
 //! that can be led is led by a running broker, its ISR holds every running replica and nobody else, and high watermarks
-//! are at the log ends; transactions that are decided have their markers; groups are stable with the members that run, or empty; loops that consume have read, finished
+//! are at the log ends; transactions that are decided have their markers; groups are stable with the members that
+//! run, or empty; loops that consume have read, finished
 //! and committed everything.
 
 use crate::base::batch::BatchTable;

@@ -58,7 +58,8 @@ impl Broker {
         fx.reply(token, Message::ListOffsetsResponse { results });
     }
 
-    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark (for `read_committed` the last stable
+    /// `Partition.fetchOffsetForTimestamp`. The latest offset is the high watermark (for `read_committed` the last
+    /// stable
     /// offset), but not before it has reached
     /// the start of the leader's own epoch: a new leader knows less than the old one may have told.
     pub(super) fn offset_for(

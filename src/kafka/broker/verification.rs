@@ -1,5 +1,6 @@
 //! Is this partition part of the transaction? Before the first batch of a transaction is appended to a partition, its
-//! leader asks the transaction coordinator (`AddPartitionsToTxnManager`, `ReplicaManager.handleProduceAppend`, KIP-890):
+//! leader asks the transaction coordinator (`AddPartitionsToTxnManager`, `ReplicaManager.handleProduceAppend`,
+//! KIP-890):
 //! for clients of version 1 whether they added it, for clients of version 2 to add it. The group coordinator asks the
 //! same of its `__consumer_offsets` partition before it keeps offsets of a transaction.
 //!

@@ -1,6 +1,7 @@
 //! Offsets that are committed in a transaction (`OffsetMetadataManager`, its `pendingTransactionalOffsets` and
 //! `openTransactions`): they are kept beside the committed ones and count when the COMMIT marker of their producer is
-//! replicated in the group's `__consumer_offsets` partition. Who asks for stable offsets meanwhile is told to come again.
+//! replicated in the group's `__consumer_offsets` partition. Who asks for stable offsets meanwhile is told to come
+//! again.
 //!
 //! A commit outside of the transaction that is stored later than the pending one wins over it.
 

@@ -36,7 +36,8 @@ pub enum Probe {
     GroupState(String),
     /// Generation of a group: how often it was formed anew.
     Generation(String),
-    /// The records of a group in `__consumer_offsets` about offsets, and its end: `["t-0 -> 5", "t-0 -> null", "group -> null"]`.
+    /// The records of a group in `__consumer_offsets` about offsets, and its end: `["t-0 -> 5", "t-0 -> null", "group
+    /// -> null"]`.
     OffsetRecords(String),
     /// Members of a group and what they own: `{"c1": ["orders-0"]}`.
     Members(String),
@@ -62,7 +63,8 @@ pub enum Probe {
     Log(Node, TopicPartition),
     /// Every replica's log of a partition: `{"b1": [[offset, id, leader epoch]]}`.
     Logs(TopicPartition),
-    /// Every replica's log of a partition, each record with all that its batch says: `{"b1": [[offset, id, leader epoch,
+    /// Every replica's log of a partition, each record with all that its batch says: `{"b1": [[offset, id, leader
+    /// epoch,
     /// "P1", producer epoch, sequence, control]]}`; control records are `"COMMIT"` and `"ABORT"`.
     Records(TopicPartition),
     /// Number of the leader, or none.
