@@ -125,6 +125,7 @@ stories! {
     partition_increase_breaks_order: "partition-increase-breaks-order";
     hot_partition: "hot-partition";
     large_message: "large-message";
+    txn_atomic: "txn-atomic";
 }
 
 #[test]
@@ -185,6 +186,8 @@ fn answers_are_those_of_the_whole_story() {
         ("share-group-poison", "worker frozen, lock 15 s", &[Some(15), Some(5)]),
         ("share-group-poison", "limit 2", &[None, Some(2)]),
         ("share-group-poison", "reject", &[None, Some(1)]),
+        ("txn-atomic", "read_uncommitted", &[Some(20), Some(12)]),
+        ("txn-atomic", "read_committed", &[Some(10), Some(12)]),
         ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
         ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),
     ];

@@ -80,6 +80,13 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "this has to be a controller",
             "",
         ),
+        (
+            "Start(Broker(1))",
+            "Observe(\"n\", Count(Leader(\"orders-0\")))",
+            14,
+            "nothing to count",
+            "what is a list",
+        ),
         ("Start(Broker(1))", "Kill(Controller(2))", 14, "no controller 2", ""),
         ("Start(Broker(1))", "Wipe(ActiveController, true)", 14, "this has to be a broker", ""),
         ("brokers: 3", "brokers: 65", 4, "65 is outside 1 to 64", ""),

@@ -184,15 +184,20 @@ struct CommittedRead {
 }
 
 impl Moment<'_> {
+    /// True at a consumer with `isolation.level=read_committed`.
+    fn reads_committed(&self) -> bool {
+        let NodeId::Consumer(n) = self.event.node else { return false };
+        self.setup.read_committed.get(usize::from(n)) == Some(&true)
+    }
+
     /// What `poll()` returns here to a reader that wants committed records only, if it is of a transaction.
     fn committed_read(&self) -> Option<CommittedRead> {
         let EventKind::Polled { partition, batch, base_offset, .. } = self.event.kind else {
             return None;
         };
-        let NodeId::Consumer(n) = self.event.node else { return None };
-        let committed = self.setup.read_committed.get(usize::from(n)) == Some(&true);
         let transactional = self.batches[batch].kind == BatchKind::Transactional;
-        (committed && transactional).then_some(CommittedRead { partition, base_offset })
+        (self.reads_committed() && transactional)
+            .then_some(CommittedRead { partition, base_offset })
     }
 }
 

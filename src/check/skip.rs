@@ -1,13 +1,13 @@
 //! `skip`: a consumer's reading of a partition leaps over records although no rebalance, restart or `seek()` moved it
 //! (Jepsen's `poll-skip` and `int-poll-skip`, with the rebalance exemption). A reset to `latest` after a truncation
-//! does that. Offsets without a record (a batch cut in half) are no leap.
+//! does that. Offsets without a record (a batch cut in half, a marker) are no leap, and for a `read_committed` consumer
+//! neither are records whose transaction was aborted.
 
-use crate::base::batch::BatchTable;
 use crate::base::ids::{EventSeq, NodeId, Offset, PartitionId};
 use crate::check::verdict::{Finding, Verdict};
 use crate::check::{Check, End, Moment};
 use crate::event::{EventKind, PositionReason};
-use crate::view::cluster::ClusterView;
+use crate::view::stability::Stability;
 
 /// A consumer that had a position reads on from `to`, or its position is set there by a reset.
 pub(super) struct Jump {
@@ -51,7 +51,7 @@ pub(super) struct Skip {
 impl Check for Skip {
     fn observe(&mut self, m: &Moment<'_>) {
         let Some(Jump { partition, from, to, since }) = jump(m) else { return };
-        let leaps = to > from && has_records(m.before, m.batches, partition, (from, to));
+        let leaps = to > from && has_records(m, partition, (from, to));
         self.finding.require(!leaps, &[since, m.seq], || {
             let names = &m.before.names;
             let consumer = names.node(m.event.node);
@@ -65,14 +65,14 @@ impl Check for Skip {
     }
 }
 
-fn has_records(
-    view: &ClusterView,
-    batches: &BatchTable,
-    partition: PartitionId,
-    (from, to): (Offset, Offset),
-) -> bool {
-    let leader = view.partition(partition).leader_replica();
-    leader.is_some_and(|leader| {
-        leader.messages_from(from, batches).next().is_some_and(|(offset, _)| offset < to)
-    })
+/// True when the consumer should have been given something of what lies between.
+fn has_records(m: &Moment<'_>, partition: PartitionId, (from, to): (Offset, Offset)) -> bool {
+    let Some(leader) = m.before.partition(partition).leader_replica() else { return false };
+    let between = leader.messages_from(from, m.batches).take_while(|(offset, _)| *offset < to);
+    let mut offsets = between.map(|(offset, _)| offset).peekable();
+    if offsets.peek().is_none() || !m.reads_committed() {
+        return offsets.peek().is_some();
+    }
+    let aborted = Stability::of(leader, m.batches).aborted;
+    offsets.any(|offset| !aborted.contains(&offset))
 }

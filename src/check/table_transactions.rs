@@ -73,7 +73,25 @@ pub(super) fn cases() -> Vec<Case> {
         marker(s, false, 2);
         s.commit(1);
     });
+    // c1 has read up to 1 and goes on at 3, behind what was aborted, or at 5, behind what was committed too.
+    let leap = |base: i64| {
+        story(|s| {
+            output(s, 0, 1);
+            marker(s, false, 2);
+            let second = output(s, 1, 3);
+            marker(s, true, 4);
+            let third = output(s, 2, 5);
+            marker(s, true, 6);
+            s.assign(0, 1, 1);
+            s.poll(0, if base == 3 { second } else { third }, base);
+        })
+    };
     vec![
+        Case {
+            guarantee: Guarantee::Skip,
+            broken: vec![(leap(5), "read orders-0 up to 1 and goes on at 5")],
+            holding: vec![leap(3)],
+        },
         case(Guarantee::AbortedRead, vec![(aborted, "whose transaction was aborted")]),
         case(Guarantee::PrecommittedRead, vec![(open, "whose transaction is open")]),
         case(

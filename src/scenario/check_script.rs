@@ -512,6 +512,13 @@ impl Script<'_, '_, '_> {
 
     fn probe(&mut self, probe: &Probe) {
         match probe {
+            Probe::Count(counted) => {
+                if !counted.is_list() {
+                    let help = "count what is a list: `Count(Reads(\"orders\"))`";
+                    self.problem("Count", "there is nothing to count in this", Some(help.into()));
+                }
+                self.probe(counted);
+            }
             Probe::Committed(group)
             | Probe::GroupState(group)
             | Probe::Generation(group)

@@ -280,7 +280,8 @@ impl Run {
 
     fn observe(&mut self, name: &str, probe: &Probe, number: u16) {
         let mut seen = 0;
-        if let Probe::Polled(consumer) = probe
+        let counted = if let Probe::Count(inner) = probe { inner } else { probe };
+        if let Probe::Polled(consumer) = counted
             && let Some(n) = self.state.consumer(consumer)
         {
             let now = self.state.notes.consumers[usize::from(n)].polled.len();

@@ -74,6 +74,7 @@ builtins! {
     "partition-increase-breaks-order"
     "hot-partition"
     "large-message"
+    "txn-atomic"
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"

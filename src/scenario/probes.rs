@@ -25,11 +25,23 @@ pub(super) use share::{lag as share_lag, open_records};
 /// What `probe` finds. What names something this variant does not have is [`Fact::None`]. `seen` is how many of the
 /// polled ids an earlier look at the same consumer took.
 pub(super) fn observe(state: &State, probe: &Probe, seen: usize) -> Fact {
+    if let Probe::Count(counted) = probe {
+        return count(&observe(state, counted, seen)).map_or(Fact::None, number);
+    }
     group_fact(state, probe)
         .or_else(|| share::fact(state, probe))
         .or_else(|| client_fact(state, probe, seen))
         .or_else(|| log_fact(state, probe))
         .unwrap_or(Fact::None)
+}
+
+/// How many entries, of lists by name all together.
+fn count(fact: &Fact) -> Option<i64> {
+    match fact {
+        Fact::List(items) => Some(items.len() as i64),
+        Fact::Map(entries) => Some(entries.values().map(|entry| count(entry).unwrap_or(1)).sum()),
+        _ => None,
+    }
 }
 
 fn number(n: impl Into<i64>) -> Fact {

@@ -181,6 +181,7 @@ pub fn narrate(scene: &Scene<'_>, seq: EventSeq, event: &Event) -> Line {
         EventKind::HighWatermark { partition, .. } if scene.leads(event.node, partition) => {
             importance(event, scene.names()).max(Importance::Change)
         }
+        EventKind::LastStableOffset { .. } if scene.releases(event) => Importance::Change,
         _ => importance(event, scene.names()),
     };
     let label = match event.kind {
@@ -208,6 +209,15 @@ impl Scene<'_> {
     fn leads(&self, node: NodeId, partition: PartitionId) -> bool {
         let leader = self.before.partition(partition).leader;
         node.broker() == leader && leader.is_some() && !self.names().topic_of(partition).internal
+    }
+
+    /// True when the leader's last stable offset moves after it was held back: what an open transaction hid from
+    /// `read_committed` readers is there for them.
+    fn releases(&self, event: &Event) -> bool {
+        let EventKind::LastStableOffset { partition, .. } = event.kind else { return false };
+        let replica = event.node.broker().and_then(|b| self.before.partition(partition).replica(b));
+        self.leads(event.node, partition)
+            && replica.is_some_and(|r| r.last_stable_offset() < r.high_watermark)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::scenario::value::TopicPartition;
 /// What `Observe` can record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Probe {
+    /// How many ids, records or entries another probe finds: `10`.
+    Count(Box<Self>),
     /// Committed offsets of a group: `{"orders-0": 5}`, partitions without one left out.
     Committed(String),
     /// Fetch positions of a consumer: `{"orders-0": 5}`.
@@ -97,4 +99,30 @@ pub enum Probe {
     TransactionPartitions(String),
     /// The cluster as a recording's snapshot has it: `{"live_brokers": [..], "p0": {..}}` of one topic.
     Snapshot(String),
+}
+
+impl Probe {
+    /// True when what it finds is a list, or lists by name: it can be counted.
+    pub fn is_list(&self) -> bool {
+        matches!(
+            self,
+            Self::Polled(_)
+                | Self::Processed(_)
+                | Self::Assigned(_)
+                | Self::Paused(_)
+                | Self::Callbacks(_)
+                | Self::Members(_)
+                | Self::OffsetRecords(_)
+                | Self::RecordStates(..)
+                | Self::Outcomes(_)
+                | Self::Log(..)
+                | Self::Replicas(_)
+                | Self::Isr(_)
+                | Self::Elr(_)
+                | Self::Segments(..)
+                | Self::Reads(_)
+                | Self::ReadsCommitted(_)
+                | Self::TransactionPartitions(_)
+        )
+    }
 }

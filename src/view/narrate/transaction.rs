@@ -1,5 +1,6 @@
 //! Transactions: what their producers are told and what coordinators and leaders do about them.
 
+use crate::base::batch::TransactionState;
 use crate::event::{Event, EventKind};
 use crate::view::narrate::Scene;
 
@@ -14,11 +15,18 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         }
         EventKind::LastStableOffset { partition, offset } => {
             let partition = scene.partition(partition);
-            format!("The last stable offset of {partition} on {who} is {offset}.")
+            if scene.releases(event) {
+                format!(
+                    "{who} moves the LSO of {partition} to {offset}: the open transaction that held it has ended."
+                )
+            } else {
+                format!("The last stable offset of {partition} on {who} is {offset}.")
+            }
         }
         EventKind::TransactionChanged { id, state, producer_id, epoch } => {
-            let id = names.transactional_id(id);
-            format!("{id} is {}: producer id {producer_id}, epoch {epoch}.", state.name())
+            let known = scene.before.transactions.get(id.index()).and_then(|known| known.state);
+            let does = coordinator_does(state, known, names.transactional_id(id));
+            format!("{who} {does}; producer id {producer_id}, epoch {epoch}.")
         }
         EventKind::TransactionPartition { id, partition } => {
             let partition = scene.partition(partition);
@@ -41,4 +49,21 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+/// What the coordinator of `id` does when it writes `state`; the word of the state is Kafka's.
+fn coordinator_does(state: TransactionState, known: Option<TransactionState>, id: &str) -> String {
+    use TransactionState as S;
+    let does = match state {
+        S::Empty => return format!("knows {id} and no transaction of it ({})", state.name()),
+        S::Ongoing if known == Some(state) => "adds to the open transaction of",
+        S::Ongoing => "notes an open transaction of",
+        S::PrepareCommit => "decides to commit the transaction of",
+        S::PrepareAbort => "decides to abort the transaction of",
+        S::CompleteCommit => "has written every marker of the commit of",
+        S::CompleteAbort => "has written every marker of the abort of",
+        S::PrepareEpochFence => "raises the epoch to fence the producer of",
+        S::Dead => "forgets",
+    };
+    format!("{does} {id} ({})", state.name())
 }
