@@ -116,6 +116,8 @@ impl Projection {
         }
         if let Some(replica) = machine.replica(id) {
             assert_eq!(shown.high_watermark, replica.high_watermark, "HW: {what}");
+            let stable = replica.last_stable_offset();
+            assert_eq!(shown.last_stable_offset(), stable, "last stable offset: {what}");
         }
     }
 

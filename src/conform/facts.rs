@@ -12,6 +12,7 @@ use crate::base::batch::{BatchKind, BatchTable, TransactionState};
 use crate::base::ids::{EventSeq, MessageId, NodeId, Offset, PartitionId};
 use crate::base::names::Names;
 use crate::base::shared_log::SharedLog;
+use crate::conform::failures::Failures;
 use crate::conform::rows::{comparable_rows, log_row};
 use crate::conform::{Difference, Outcome};
 use crate::event::{Event, EventKind};
@@ -34,7 +35,7 @@ pub struct Facts<'a> {
     observed: BTreeMap<String, Value>,
     /// Message, partition and offset of each acknowledgement.
     acked: Vec<(MessageId, PartitionId, Offset)>,
-    failed: Vec<(MessageId, &'static str)>,
+    failed: Failures,
     /// Acknowledged in a transaction that did not commit, by now: whose. Nobody was promised them.
     unpromised: BTreeMap<MessageId, i64>,
     /// What each consumer's application finished, in order.
@@ -65,7 +66,7 @@ impl<'a> Facts<'a> {
             view: ClusterView::new(Arc::clone(names)),
             observed,
             acked: Vec::new(),
-            failed: Vec::new(),
+            failed: Failures::default(),
             unpromised: BTreeMap::new(),
             processed: Vec::new(),
             sent: Vec::new(),
@@ -80,8 +81,11 @@ impl<'a> Facts<'a> {
 
     fn collect(&mut self, event: &Event, seen: &mut BTreeSet<MessageId>) {
         match (event.kind, event.node) {
-            (EventKind::Sent { message, .. }, NodeId::Producer(n)) if seen.insert(message) => {
-                self.sent.push((n, message));
+            (EventKind::Sent { message, .. }, NodeId::Producer(n)) => {
+                self.failed.sent(message);
+                if seen.insert(message) {
+                    self.sent.push((n, message));
+                }
             }
             (EventKind::Acknowledged { batch, partition, base_offset }, _) => {
                 for (n, message) in (0..).zip(self.batches.messages(batch)) {
@@ -107,11 +111,12 @@ impl<'a> Facts<'a> {
                 _ => {}
             },
             (EventKind::BatchFailed { batch, exception, .. }, _) => {
-                let messages = self.batches.messages(batch);
-                self.failed.extend(messages.map(|message| (message, exception.name())));
+                for message in self.batches.messages(batch) {
+                    self.failed.batch_failed(message, exception.name());
+                }
             }
             (EventKind::SendFailed { message, exception }, _) => {
-                self.failed.push((message, exception.name()));
+                self.failed.send_failed(message, exception.name());
             }
             (EventKind::Processed { batch, first, count, .. }, NodeId::Consumer(n)) => {
                 let done = self.batches.messages(batch).skip(first.into()).take(count.into());
@@ -167,8 +172,6 @@ impl<'a> Facts<'a> {
 
     /// `{id: exception}` or `[[id, exception]]`.
     fn failed(&self, expected: &Value) -> Result<Pair, Outcome> {
-        let got =
-            self.failed.iter().map(|(m, exception)| (self.names.message(*m), json!(exception)));
         let expected = match expected {
             Value::Object(_) => expected.clone(),
             list => {
@@ -176,12 +179,13 @@ impl<'a> Facts<'a> {
                 by_id(rows.iter().map(|row| (text(&row[0]), row[1].clone())))
             }
         };
-        Ok(Pair::of(expected, by_id(got)))
+        let got = by_id(self.failed.as_expected(self.names, &expected));
+        Ok(Pair::of(expected, got))
     }
 
     /// Which exceptions there were, of whichever messages.
     fn failed_classes(&self, expected: &Value) -> Result<Pair, Outcome> {
-        let got: BTreeSet<_> = self.failed.iter().map(|(_, exception)| *exception).collect();
+        let got = self.failed.classes();
         let expected = list(expected, "failed_classes: [exception]")?;
         Ok(Pair::of(json!(expected.iter().map(text).collect::<BTreeSet<_>>()), json!(got)))
     }

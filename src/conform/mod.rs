@@ -5,6 +5,7 @@
 //! `docs/conform.md` is the grammar of both. Times are never compared.
 
 pub mod facts;
+mod failures;
 pub mod glob;
 pub mod reenact;
 mod rows;

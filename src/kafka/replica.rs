@@ -159,11 +159,13 @@ impl Replica {
         }
     }
 
-    /// The last stable offset, if it is another one than was said. Without transactions nothing is said of it.
+    /// The last stable offset, if it is another one than was said. Without transactions nothing is said of it; once
+    /// something was said it goes on, though the log may have been cut to before its first transaction.
     pub fn news_of_last_stable_offset(&mut self) -> Option<Offset> {
         let offset = self.last_stable_offset();
-        let news = self.producers.transactions.is_used() && offset != self.told_last_stable;
-        news.then(|| {
+        let told = self.told_last_stable;
+        let spoken_of = self.producers.transactions.is_used() || told != Offset::NONE;
+        (spoken_of && offset != told).then(|| {
             self.told_last_stable = offset;
             offset
         })

@@ -420,6 +420,18 @@ impl RecordAccumulator {
         oldest.is_some_and(|id| self.batches[*id].serial < self.flush_below)
     }
 
+    /// `send()` throws after it appended to this partition: its record stays, and nobody waits for it.
+    pub(super) fn disown_last(&mut self, partition: PartitionId) {
+        if let Some(id) = self.queue(partition).waiting.back().copied() {
+            self.batches[id].thrown += 1;
+        }
+    }
+
+    /// True when a record has no outcome whose `send()` did not throw.
+    pub(super) fn has_awaited(&self) -> bool {
+        self.incomplete().any(|id| self.batches[id].thrown < self.batches[id].count)
+    }
+
     /// True while a batch has no outcome.
     pub(super) fn has_incomplete(&self) -> bool {
         !self.incomplete.is_empty()

@@ -54,6 +54,8 @@ pub(super) struct ProducerBatch {
     pub(super) handle: BatchHandle,
     /// Set when it is first drained.
     pub(super) producer: Option<ProducerState>,
+    /// Of how many of its records `send()` said that they failed, and left them here.
+    pub(super) thrown: u32,
     /// The application was told.
     pub(super) done: bool,
     /// A request carries it, which has not been answered or given up.
@@ -83,6 +85,7 @@ impl ProducerBatch {
             is_part: false,
             handle: BatchHandle::NONE,
             producer: None,
+            thrown: 0,
             done: false,
             in_flight: false,
         }

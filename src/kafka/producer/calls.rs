@@ -123,6 +123,7 @@ impl Producer {
         match transactions.maybe_add_partition(partition) {
             Ok(new) => new,
             Err(exception) => {
+                self.sender.accumulator.disown_last(partition);
                 self.send_failed(message, exception, fx);
                 true
             }

@@ -181,9 +181,9 @@ impl Producer {
         self.call(now, Call::Close { timeout }, fx);
     }
 
-    /// True when every record sent so far has its outcome.
+    /// True when every record sent so far has its outcome; that of a `send()` that threw is what it threw.
     pub fn is_idle(&self) -> bool {
-        self.calls.is_empty() && !self.sender.accumulator.has_incomplete()
+        self.calls.is_empty() && !self.sender.accumulator.has_awaited()
     }
 
     /// True when no `flush()` waits.

@@ -56,6 +56,8 @@ pub(super) struct Sender {
     turn: Option<Turn>,
     /// When a coordinator was last looked for.
     looked_up: Option<Time>,
+    /// When the thread of a producer that is in a fatal state looks again.
+    next_fatal_look: Option<Time>,
     /// How many batches the application was told have failed.
     pub(super) failures: u64,
     /// The batches of each produce request in flight; unused places are listed in `free_requests`.
@@ -116,6 +118,7 @@ impl Sender {
             transactions: config.enable_idempotence.then(TransactionManager::new),
             turn: None,
             looked_up: None,
+            next_fatal_look: None,
             failures: 0,
             requests: Vec::new(),
             free_requests: Vec::new(),

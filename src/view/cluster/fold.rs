@@ -509,6 +509,7 @@ impl ClusterView {
             if process == Some(ProcessState::Down) {
                 let replica = self.replica_mut(id, broker);
                 (replica.acting, replica.isr) = (Acting::Unknown, BrokerSet::EMPTY);
+                replica.last_stable = None;
             }
             self.count_leaderless(id);
         }

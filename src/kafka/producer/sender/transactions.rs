@@ -9,7 +9,7 @@
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, ProducerEpoch};
-use crate::base::time::Time;
+use crate::base::time::{Duration, Time};
 use crate::event::EventKind;
 use crate::kafka::api::Message;
 use crate::kafka::effects::Effects;
@@ -41,12 +41,30 @@ impl Sender {
             transactions.settle(&mut self.accumulator.batches);
         }
         if let Some(error) = self.fatal_error() {
-            let all: Vec<BatchId> = self.accumulator.incomplete().collect();
-            self.abort_batches(&all, error, fx);
             self.turn = None;
-            return Some(Time::NEVER);
+            return Some(self.fatal_pass(now, error, fx));
         }
         self.ask_coordinators(now, fx)
+    }
+
+    /// `runOnce` in a fatal state: what has no outcome fails, and the thread looks again after `retry.backoff.ms`. A
+    /// `send()` throws meanwhile, which does not wake the thread, and its record stays in the accumulator: it fails at
+    /// the next look. Returns when that is.
+    fn fatal_pass(&mut self, now: Time, error: Exception, fx: &mut Effects) -> Time {
+        let backoff = self.retry_backoff.0.max(1);
+        if let Some(next) = self.next_fatal_look {
+            if !self.accumulator.has_incomplete() {
+                return Time::NEVER;
+            }
+            let due = next + Duration(now.since(next).0.div_ceil(backoff) * backoff);
+            if now < due {
+                return due;
+            }
+        }
+        self.next_fatal_look = Some(now + Duration(backoff));
+        let all: Vec<BatchId> = self.accumulator.incomplete().collect();
+        self.abort_batches(&all, error, fx);
+        Time::NEVER
     }
 
     /// What the transaction manager died of.
@@ -185,6 +203,9 @@ impl Sender {
             into.add(turn.broker.map(|(broker, _)| broker));
             let times = [turn.broker.map(|(_, until)| until), turn.pause];
             times.into_iter().flatten().for_each(|at| into.add_time(now, at.max(now)));
+        }
+        if let Some(at) = self.next_fatal_look {
+            into.add_time(now, at.max(now));
         }
         if let Some(at) = self.looked_up {
             into.add_time(now, (at + self.retry_backoff).max(now));

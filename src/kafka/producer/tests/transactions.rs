@@ -263,6 +263,30 @@ fn who_is_fenced_is_done_for() {
 }
 
 #[test]
+fn a_record_sent_in_a_fatal_state_fails_at_once_and_is_told_of_again_after_the_back_off() {
+    for (error, told) in [
+        (ErrorCode::ProducerFenced, ["ProducerFencedException", "ProducerFencedException"]),
+        (ErrorCode::InvalidTxnState, ["KafkaException", "InvalidTxnStateException"]),
+    ] {
+        let mut rig = Rig::in_transaction(2, |_| {});
+        rig.send(1);
+        rig.answer(ErrorCode::None, 0);
+        rig.call(CommitTransaction);
+        rig.ended(error, -1);
+        rig.send(2);
+        assert_eq!(rig.outcomes()[1..], [format!("m2!{}", told[0])]);
+        assert!(rig.producer.is_idle(), "nobody waits for it");
+        rig.pass(100 * MS);
+        assert_eq!(rig.outcomes()[2..], [format!("m2!{}", told[1])]);
+        rig.send(3);
+        rig.producer.close(rig.now, Some(Duration::ZERO), &mut rig.fx);
+        rig.settle();
+        rig.pass(0);
+        assert_eq!(rig.outcomes()[4..], ["m3!KafkaException"], "closed forcefully");
+    }
+}
+
+#[test]
 fn a_call_that_timed_out_is_under_way_and_must_be_made_again() {
     let mut rig = Rig::in_transaction(2, |config| config.max_block = Duration::from_millis(500));
     rig.send(1);
