@@ -126,6 +126,8 @@ stories! {
     hot_partition: "hot-partition";
     large_message: "large-message";
     txn_atomic: "txn-atomic";
+    eos_read_process_write: "eos-read-process-write";
+    zombie_fencing: "zombie-fencing";
 }
 
 #[test]
@@ -188,6 +190,12 @@ fn answers_are_those_of_the_whole_story() {
         ("share-group-poison", "reject", &[None, Some(1)]),
         ("txn-atomic", "read_uncommitted", &[Some(20), Some(12)]),
         ("txn-atomic", "read_committed", &[Some(10), Some(12)]),
+        ("eos-read-process-write", "at-least-once", &[Some(120), Some(120)]),
+        ("eos-read-process-write", "exactly-once", &[Some(100), Some(120)]),
+        ("eos-read-process-write", "exactly-once, read_uncommitted", &[Some(120), Some(120)]),
+        ("zombie-fencing", "stable id", &[Some(0), None, Some(0)]),
+        ("zombie-fencing", "random id", &[Some(30), None, Some(10)]),
+        ("zombie-fencing", "random id, A sleeps for 90 s", &[Some(65), None, Some(0)]),
         ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
         ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),
     ];

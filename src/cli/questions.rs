@@ -170,6 +170,8 @@ fn fillers(story: &Story, answer: &Fact) -> Vec<Fact> {
             let brokers = story.run.names().broker_ids();
             brokers.map(|broker| Fact::Text(broker.to_string())).chain([Fact::None]).collect()
         }
+        // Exceptions are for the lesson to name.
+        Fact::Text(text) if text.ends_with("Exception") => vec![Fact::None],
         Fact::Text(_) => {
             let consumers = story.run.names().consumers.iter();
             consumers.map(|consumer| Fact::Text(consumer.name.clone())).take(3).collect()

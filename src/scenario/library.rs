@@ -75,6 +75,8 @@ builtins! {
     "hot-partition"
     "large-message"
     "txn-atomic"
+    "eos-read-process-write"
+    "zombie-fencing"
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"

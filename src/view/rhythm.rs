@@ -1,10 +1,10 @@
 //! What goes on again and again, told once: after the first rounds of send, append, acknowledge, read and process, all
 //! further ones until something else happens are one line.
 
-use crate::base::batch::BatchTable;
+use crate::base::batch::{BatchTable, RecordBody};
 use crate::base::broker_set::BrokerSet;
-use crate::base::ids::{MessageId, NodeId, PartitionId};
-use crate::event::{Event, EventKind};
+use crate::base::ids::{BatchHandle, MessageId, NodeId, PartitionId};
+use crate::event::{Event, EventKind, TransactionCall};
 use crate::view::cluster::ClusterView;
 use crate::view::narrate::Line;
 use crate::view::words::{brokers, fold_ids, slice_messages};
@@ -20,7 +20,10 @@ const FEW: usize = 4;
 enum Beat {
     Sent,
     Appended,
+    Marked,
     HighWatermark,
+    /// A step on the way of a transaction to its commit, by kind.
+    Transaction(u8),
     Acknowledged,
     Polled,
     Processed,
@@ -104,6 +107,9 @@ fn step(event: &Event, view: &ClusterView, batches: &BatchTable) -> Option<(Step
         {
             (partition, Beat::Sent, vec![message])
         }
+        EventKind::Appended { partition, batch, .. } if is_commit_marker(batches, batch) => {
+            (partition, Beat::Marked, Vec::new())
+        }
         EventKind::Appended { partition, batch, .. } => {
             let ids = all(batch);
             // A second copy is news.
@@ -142,9 +148,47 @@ fn step(event: &Event, view: &ClusterView, batches: &BatchTable) -> Option<(Step
             };
             (partition, beat, ids)
         }
-        _ => return None,
+        _ => {
+            let (partition, kind) = transaction_step(event, view)?;
+            (partition, Beat::Transaction(kind), Vec::new())
+        }
     };
     Some(((partition, beat, event.node), ids))
+}
+
+/// A step on the way of a transaction from its beginning to its commit: a partition (calls and coordinators have none
+/// of their own) and a number for its kind.
+fn transaction_step(event: &Event, view: &ClusterView) -> Option<(PartitionId, u8)> {
+    use crate::base::batch::TransactionState::{CompleteCommit, Ongoing, PrepareCommit};
+    use TransactionCall::{BeginTransaction, CommitTransaction, SendOffsetsToTransaction};
+    let anywhere = PartitionId(0);
+    Some(match event.kind {
+        EventKind::TransactionCalled { call, exception: None } => match call {
+            BeginTransaction => (anywhere, 0),
+            SendOffsetsToTransaction => (anywhere, 1),
+            CommitTransaction => (anywhere, 2),
+            _ => return None,
+        },
+        EventKind::TransactionChanged { state, .. } => match state {
+            Ongoing => (anywhere, 3),
+            PrepareCommit => (anywhere, 4),
+            CompleteCommit => (anywhere, 5),
+            _ => return None,
+        },
+        EventKind::LastStableOffset { partition, .. } => (partition, 6),
+        EventKind::OffsetPending { partition, .. } => (partition, 7),
+        EventKind::OffsetCommitted { group, partition, offset } => {
+            let mut pending = view.groups[group.index()].pending.iter();
+            let mine = pending.any(|p| (p.partition, p.offset) == (partition, offset));
+            mine.then_some((partition, 8))?
+        }
+        _ => return None,
+    })
+}
+
+fn is_commit_marker(batches: &BatchTable, batch: BatchHandle) -> bool {
+    let mut bodies = batches.records(batch).map(|record| record.body);
+    matches!(bodies.next(), Some(RecordBody::EndTransactionMarker { committed: true, .. }))
 }
 
 /// `checkout sends m5-m54; b1, b2 and b3 append m5-m54; …`
@@ -155,7 +199,7 @@ fn sentence(view: &ClusterView, mut ids: Vec<(Step, Vec<MessageId>)>) -> String 
     while let [((partition, beat, node), _), ..] = rest {
         let same = |(step, _): &&(Step, Vec<MessageId>)| (step.0, step.1) == (*partition, *beat);
         let group = match beat {
-            Beat::Appended => rest.iter().take_while(same).count(),
+            Beat::Appended | Beat::Marked => rest.iter().take_while(same).count(),
             _ => 1,
         };
         let (these, others) = rest.split_at(group);
@@ -175,7 +219,12 @@ fn sentence(view: &ClusterView, mut ids: Vec<(Step, Vec<MessageId>)>) -> String 
                 let append = if set.len() == 1 { "appends" } else { "append" };
                 format!("{} {append} {ids}", brokers(set))
             }
-            Beat::HighWatermark => continue,
+            Beat::Marked => {
+                let set: BrokerSet = these.iter().filter_map(|((.., n), _)| n.broker()).collect();
+                let append = if set.len() == 1 { "appends" } else { "append" };
+                format!("{} {append} COMMIT markers", brokers(set))
+            }
+            Beat::HighWatermark | Beat::Transaction(_) => continue,
             Beat::Acknowledged => format!("{who} is told that {ids} are stored"),
             Beat::Polled => format!("{who} polls {ids}"),
             Beat::Processed => format!("{who} processes {ids}"),

@@ -55,7 +55,7 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
 fn coordinator_does(state: TransactionState, known: Option<TransactionState>, id: &str) -> String {
     use TransactionState as S;
     let does = match state {
-        S::Empty => return format!("knows {id} and no transaction of it ({})", state.name()),
+        S::Empty => return format!("has {id} ready for its next transaction ({})", state.name()),
         S::Ongoing if known == Some(state) => "adds to the open transaction of",
         S::Ongoing => "notes an open transaction of",
         S::PrepareCommit => "decides to commit the transaction of",
