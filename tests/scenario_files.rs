@@ -158,6 +158,13 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "to 2 or less",
         ),
         ("Start(Broker(1))", "Release(\"r\")", 14, "no rule `r`", ""),
+        (
+            "Start(Broker(1))",
+            "Mark(\"join\"), Observe(\"x\", Revoked(group: \"billing\", since: \"joi\"))",
+            14,
+            "no mark `joi`",
+            "did you mean `join`",
+        ),
         ("Start(Broker(1))", "Await(Acked([\"m9\"]))", 14, "no message `m9`", "m0 to m2"),
         (
             "Start(Broker(1))",

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod because;
+mod compared;
 pub mod conform;
 pub mod film;
 pub mod learn;

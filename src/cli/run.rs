@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::time::Time;
 use crate::cli::args::{Lang, Pick, RunFormat};
+use crate::cli::compared;
 use crate::cli::list::text;
 use crate::cli::output::{Failure, Out, printable, say, stdout, write_file};
 use crate::cli::questions;
@@ -50,6 +51,7 @@ pub fn run(order: &Order<'_>) -> Result<u8, Failure> {
     let mut out = stdout();
     let mut exit = 0;
     let mut told = Vec::new();
+    let mut beside: Vec<Story> = Vec::new();
     let mut trace = String::new();
     for (n, (source, variant)) in plan.iter().enumerate() {
         let story = Story::play(source, variant, order.pick.seed, order.limits, until);
@@ -63,6 +65,12 @@ pub fn run(order: &Order<'_>) -> Result<u8, Failure> {
                     writeln!(out)?;
                 }
                 tell(&mut out, &story, order.lang)?;
+                let is_last =
+                    plan.get(n + 1).is_none_or(|(next, _)| next.reference != source.reference);
+                beside.push(story);
+                if is_last {
+                    compare(&mut out, &std::mem::take(&mut beside))?;
+                }
             }
             RunFormat::Json => told.push(story),
             RunFormat::Jsonl => {
@@ -95,8 +103,17 @@ pub fn tell_all(source: &Source, pick: &Pick, lang: Lang, limits: &Limits) -> Re
         }
         tell(&mut out, story, lang)?;
     }
+    compare(&mut out, &stories)?;
     out.flush()?;
     Ok(stories.iter().map(Story::exit).max().unwrap_or_default())
+}
+
+/// The variants of one scenario beside each other, after all of them.
+fn compare(out: &mut Out, stories: &[Story]) -> Result<(), Failure> {
+    if let Some(table) = compared::table(stories) {
+        writeln!(out, "\n{}", printable(&table))?;
+    }
+    Ok(())
 }
 
 /// `11.2s` of `--until`.

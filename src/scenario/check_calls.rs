@@ -2,9 +2,37 @@
 
 use crate::scenario::check_script::Script;
 use crate::scenario::pattern::Pattern;
+use crate::scenario::schema::Override;
 use crate::scenario::step::Step;
 
+/// The names of all marks in `steps`.
+fn marks<'a>(steps: &'a [Step], into: &mut Vec<&'a str>) {
+    for step in steps {
+        match step {
+            Step::Mark(name) => into.push(name),
+            Step::At(_, steps) | Step::Named(_, steps) => marks(steps, into),
+            Step::Every(every) => marks(&every.steps, into),
+            _ => {}
+        }
+    }
+}
+
 impl Script<'_, '_, '_> {
+    /// A probe about what happened in a group since a mark.
+    pub(super) fn since_mark(&mut self, group: &str, since: Option<&str>) {
+        self.group(group);
+        let Some(name) = since else { return };
+        let scenario = self.check.scenario;
+        let mut known = Vec::new();
+        marks(&scenario.script, &mut known);
+        for value in scenario.variants.iter().flat_map(|(_, o)| o.iter().map(|(_, value)| value)) {
+            if let Override::Steps(steps) = value {
+                marks(steps, &mut known);
+            }
+        }
+        self.one_of("mark", name, &known);
+    }
+
     /// Calls of consumers by hand; what is left needs no check.
     pub(super) fn consumer_step(&mut self, step: &Step) {
         match step {

@@ -147,7 +147,7 @@ struct Known<'a> {
 }
 
 pub(super) struct Script<'a, 'b, 'k> {
-    check: &'b mut Check<'a>,
+    pub(super) check: &'b mut Check<'a>,
     known: Known<'k>,
     place: String,
 }
@@ -159,7 +159,7 @@ impl Script<'_, '_, '_> {
         self.check.problem(at, &place, message, help);
     }
 
-    fn one_of(&mut self, what: &str, word: &str, known: &[&str]) {
+    pub(super) fn one_of(&mut self, what: &str, word: &str, known: &[&str]) {
         if !known.contains(&word) {
             let place = self.place.clone();
             self.check.unknown(&place, what, word, known);
@@ -571,6 +571,10 @@ impl Script<'_, '_, '_> {
             Probe::TransactionState(id) | Probe::TransactionPartitions(id) => {
                 self.transactional_id(id);
             }
+            Probe::Revoked { group, since }
+            | Probe::Moved { group, since }
+            | Probe::Stopped { group, since }
+            | Probe::StopTime { group, since } => self.since_mark(group, since.as_deref()),
         }
     }
 }

@@ -144,7 +144,8 @@ impl Run {
                 self.asked.push(Asked { number, at, asked_at: now, answer });
             }
             Step::Quiesce => self.quiesce(n, op),
-            Step::Mark(_) | Step::Say(_) => {}
+            Step::Mark(name) => self.state.make_mark(name),
+            Step::Say(_) => {}
             other if self.call(n, other) || self.transact(n, other) => {}
             other => self.administer_or_intervene(other),
         }

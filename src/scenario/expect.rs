@@ -45,6 +45,8 @@ pub enum Expectation {
     Committed(String, BTreeMap<TopicPartition, i64>),
     /// A fact recorded by `Observe`.
     Observed(String, Fact),
+    /// A number recorded by `Observe`, or the length of a list it recorded: as many as this.
+    Measured(String, Tally),
     /// Ids in the log of a partition at the end, in order.
     Log(TopicPartition, Vec<String>),
     /// Kafka refuses the settings: nothing runs. `ConfigException` from this client's constructor.

@@ -1,5 +1,6 @@
 //! Facts, read from the world at one moment.
 
+mod rebalance;
 mod share;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(super) fn observe(state: &State, probe: &Probe, seen: usize) -> Fact {
     }
     group_fact(state, probe)
         .or_else(|| share::fact(state, probe))
+        .or_else(|| rebalance::fact(state, probe))
         .or_else(|| client_fact(state, probe, seen))
         .or_else(|| log_fact(state, probe))
         .unwrap_or(Fact::None)

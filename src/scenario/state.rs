@@ -5,6 +5,7 @@ use crate::base::batch::BatchTable;
 use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{BrokerId, EventSeq, GroupId, MessageId, NodeId, PartitionId};
 use crate::base::names::Names;
+use crate::base::time::Time;
 use crate::scenario::build::find_group;
 use crate::scenario::notes::Notes;
 use crate::scenario::step::Node;
@@ -23,6 +24,8 @@ pub struct State {
     /// What applications saw.
     pub notes: Notes,
     folded: usize,
+    /// The marks the script has made, in order.
+    marks: Vec<(String, Time)>,
     /// The brokers that take part: the one thing a script can wait for that no event tells.
     serving: BrokerSet,
 }
@@ -31,7 +34,8 @@ impl State {
     pub(super) fn new(sim: Simulation) -> Self {
         let view = ClusterView::new(std::sync::Arc::clone(sim.names()));
         let notes = Notes::new(sim.names());
-        let mut state = Self { sim, view, notes, folded: 0, serving: BrokerSet::EMPTY };
+        let mut state =
+            Self { sim, view, notes, folded: 0, marks: Vec::new(), serving: BrokerSet::EMPTY };
         state.fold();
         state
     }
@@ -53,6 +57,16 @@ impl State {
         let serving = self.names().broker_ids().filter(|broker| self.serves(*broker)).collect();
         changed |= std::mem::replace(&mut self.serving, serving) != serving;
         changed
+    }
+
+    /// The script makes a mark.
+    pub(super) fn make_mark(&mut self, name: &str) {
+        self.marks.push((name.to_owned(), self.sim.now()));
+    }
+
+    /// When the script made the mark called `name` last.
+    pub(super) fn mark(&self, name: &str) -> Option<Time> {
+        self.marks.iter().rev().find(|(known, _)| known == name).map(|(_, at)| *at)
     }
 
     pub(super) fn names(&self) -> &Names {

@@ -121,9 +121,11 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
             (!same).then(|| format!("{found:?}"))
         }
         Expectation::Observed(name, wanted) => {
-            let found = run.observations().iter().rev().find(|(n, _)| n == name);
-            let found = found.map_or(&Fact::None, |(_, fact)| fact);
+            let found = observed(run, name);
             (found != wanted).then(|| found.to_string())
+        }
+        Expectation::Measured(name, wanted) => {
+            Some(observed(run, name)).filter(|fact| !measures(fact, wanted)).map(Fact::to_string)
         }
         Expectation::Log(at, wanted) => {
             let found: Vec<String> = state
@@ -138,6 +140,21 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         Expectation::ConfigException(client) => {
             Some(format!("Kafka accepted the settings of {client}"))
         }
+    }
+}
+
+/// What `Observe` recorded last under `name`.
+fn observed<'a>(run: &'a Run, name: &str) -> &'a Fact {
+    let found = run.observations().iter().rev().find(|(n, _)| n == name);
+    found.map_or(&Fact::None, |(_, fact)| fact)
+}
+
+/// The fact is a number, or a list of so many, as wanted.
+fn measures(fact: &Fact, wanted: &Tally) -> bool {
+    match fact {
+        Fact::Number(n) => u64::try_from(*n).is_ok_and(|n| wanted.holds_count(n)),
+        Fact::List(list) => wanted.holds_count(list.len() as u64),
+        _ => false,
     }
 }
 

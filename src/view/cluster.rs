@@ -5,6 +5,7 @@
 
 mod fold;
 pub mod group;
+pub mod handover;
 pub mod message;
 pub mod quorum;
 pub mod replica;
@@ -264,6 +265,7 @@ impl ClusterView {
                 self.apply_controller(seq, event);
             }
         }
+        self.remember(event);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::base::config::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicCo
 use crate::base::ids::{EventSeq, NodeId, PartitionId};
 use crate::base::names::Names;
 use crate::base::time::Time;
-use crate::event::{Event, EventKind, FaultKind, GroupState};
+use crate::event::{Event, EventKind, FaultKind, GroupState, RebalanceCallback};
 use crate::view::cluster::ClusterView;
 
 /// The longest sentence that fits the two rows of the stage.
@@ -114,6 +114,11 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         names.partitions.get(partition.index()).is_some_and(|_| names.topic_of(*partition).internal)
     };
     match &event.kind {
+        // What a rebalance takes is news; what it gives its coordinator has told.
+        EventKind::Callback {
+            callback: RebalanceCallback::Revoked | RebalanceCallback::Lost,
+            count,
+        } if *count > 0 => Change,
         EventKind::WireSent { .. }
         | EventKind::WireArrived { .. }
         | EventKind::WireLost { .. }

@@ -38,6 +38,38 @@ pub enum Probe {
     GroupState(String),
     /// Generation of a group: how often it was formed anew.
     Generation(String),
+    /// How many partitions rebalances took from members of a group since a mark, or since the start.
+    Revoked {
+        /// The group.
+        group: String,
+        /// The mark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
+    /// How many partitions of a group have another owner than before since a mark, or since the start.
+    Moved {
+        /// The group.
+        group: String,
+        /// The mark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
+    /// Members of a group that had partitions and whom rebalances left with none for a time: `["c1", "c2"]`.
+    Stopped {
+        /// The group.
+        group: String,
+        /// The mark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
+    /// How long partitions of a group had no owner, added up, in ms.
+    StopTime {
+        /// The group.
+        group: String,
+        /// The mark.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
     /// The records of a group in `__consumer_offsets` about offsets, and its end: `["t-0 -> 5", "t-0 -> null", "group
     /// -> null"]`.
     OffsetRecords(String),

@@ -11,6 +11,7 @@ use crate::base::ids::{
 };
 use crate::event::GroupState;
 use crate::view::cluster::ProcessState;
+use crate::view::cluster::handover::Handovers;
 use crate::view::cluster::message::Processing;
 use crate::view::cluster::transaction::PendingOffset;
 use crate::view::paged::Paged;
@@ -174,6 +175,8 @@ pub struct GroupView {
     pub pending: Vec<PendingOffset>,
     /// The commits that went farther than any before them, by partition, oldest first.
     pub advances: BTreeMap<PartitionId, Paged<(Offset, EventSeq)>>,
+    /// Who had which partition when.
+    pub(super) handovers: Handovers,
 }
 
 impl GroupView {

@@ -54,7 +54,15 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         },
         EventKind::Callback { callback, count } => {
             let partitions = plural(u64::from(count), "partition");
-            format!("{who} runs {}() with {partitions}.", method(callback))
+            match callback {
+                RebalanceCallback::Revoked if count > 0 => {
+                    format!("{who} gives up {partitions}: {}() runs.", method(callback))
+                }
+                RebalanceCallback::Lost if count > 0 => {
+                    format!("{who} has lost {partitions}: {}() runs.", method(callback))
+                }
+                _ => format!("{who} runs {}() with {partitions}.", method(callback)),
+            }
         }
         EventKind::CallbackPartition { callback, partition } => {
             let name = name(partition);
