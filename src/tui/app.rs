@@ -3,6 +3,7 @@
 
 mod answers;
 mod inspect;
+mod travel;
 
 use crate::base::ids::{EventSeq, MessageId, Offset, PartitionId};
 use crate::base::time::Time;
@@ -10,13 +11,14 @@ use crate::tui::app::inspect::step;
 use crate::tui::canvas::Look;
 use crate::tui::compare::Differences;
 use crate::tui::keymap::{self, Action, Key, Scope};
-use crate::tui::model::{End, Film, MarkKind, Mode, Options, Outcome, World};
+use crate::tui::model::{End, Film, Mode, Options, Outcome, World};
 use crate::tui::moment::Moment;
-use crate::tui::player::{Pace, Player};
+use crate::tui::player::Player;
 use crate::tui::projection::Projection;
 use crate::tui::quiz::{self, Asking, Quiz, StopKind};
 use crate::tui::reel::Reel;
-use crate::tui::screens::log::Place;
+use crate::tui::screens::group::Place;
+use crate::tui::screens::log;
 use crate::tui::speech::Speech;
 use crate::tui::target::Target;
 use crate::tui::terminal::Request;
@@ -37,6 +39,8 @@ pub enum Screen {
     Controller,
     /// Transactions.
     Transactions,
+    /// A group, member by member.
+    Group,
 }
 
 /// What lies over the screen.
@@ -82,11 +86,13 @@ pub struct App {
     /// The row of the journey the cursor stands on.
     pub cause: usize,
     /// Where the log inspector stands.
-    pub log: Place,
+    pub log: log::Place,
     /// The record of the metadata log the cursor stands on; `None` for the newest.
     pub record: Option<Offset>,
     /// The transactional id in sight, by its place on the screen.
     pub transaction: usize,
+    /// Where the screen of groups stands.
+    pub anatomy: Place,
     /// Where the worlds part.
     pub differences: Differences,
     /// Questions.
@@ -138,9 +144,10 @@ impl App {
             zoom: 0,
             hide_same: false,
             cause: 0,
-            log: Place::default(),
+            log: log::Place::default(),
             record: None,
             transaction: 0,
+            anatomy: Place::default(),
             note: None,
             request: None,
             outer: None,
@@ -227,6 +234,7 @@ impl App {
             Screen::Log => vec![Scope::Log, Scope::Film],
             Screen::Controller => vec![Scope::Controller, Scope::Film],
             Screen::Transactions => vec![Scope::Transactions, Scope::Film],
+            Screen::Group => vec![Scope::Group, Scope::Film],
         }
     }
 
@@ -366,6 +374,7 @@ impl App {
             Action::Log => self.show(Screen::Log),
             Action::Controller => self.show(Screen::Controller),
             Action::Transactions => self.show(Screen::Transactions),
+            Action::Group => self.show(Screen::Group),
             Action::Beside => self.log.beside = !self.log.beside,
             Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
             Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
@@ -375,114 +384,15 @@ impl App {
             Action::SelectLeft | Action::SelectRight if self.screen == Screen::Log => {
                 self.turn_replica(action == Action::SelectRight);
             }
+            Action::SelectLeft | Action::SelectRight if self.screen == Screen::Group => {
+                self.shift_window(action == Action::SelectLeft);
+            }
             Action::SelectLeft => self.pick(false),
             Action::SelectRight => self.pick(true),
             Action::SelectUp => self.move_row(false),
             Action::SelectDown => self.move_row(true),
             Action::Learn | Action::Play | Action::Search => {}
             _ => self.travel(action),
-        }
-    }
-
-    /// Moves in time.
-    fn travel(&mut self, action: Action) {
-        let here = self.player.position();
-        let world = (self.screen != Screen::Compare).then_some(self.world);
-        match action {
-            Action::PlayPause => self.play_pause(),
-            Action::StepForward if self.at_end() => self.note = Some("This is the end.".to_owned()),
-            Action::StepForward => self.forward(self.reel.next(here, world, self.lens())),
-            Action::StepBack => match self.reel.previous(here, world, self.lens()) {
-                0 => self.note = Some("This is the start.".to_owned()),
-                position => self.go(position),
-            },
-            Action::NextMark => self.go_to_mark(true, |_| true),
-            Action::PreviousMark => self.go_to_mark(false, |_| true),
-            Action::NextViolation => self.go_to_mark(true, |kind| kind == MarkKind::Violation),
-            Action::PreviousViolation => self.go_to_mark(false, |kind| kind == MarkKind::Violation),
-            Action::Faster => self.player.faster(),
-            Action::Slower => self.player.slower(),
-            Action::Pace => {
-                self.player.pace = match self.player.pace {
-                    Pace::Story => Pace::Real,
-                    Pace::Real => Pace::Story,
-                };
-            }
-            Action::Start => self.go(self.opening),
-            Action::End => self.forward(self.reel.len()),
-            Action::FirstDifference => {
-                self.go_to_difference(self.differences.first, "no event differs");
-            }
-            Action::DecisiveDifference => {
-                let missing = "no verdict differs between the variants";
-                self.go_to_difference(self.differences.decisive, missing);
-            }
-            _ => {}
-        }
-    }
-
-    fn play_pause(&mut self) {
-        if self.at_end() {
-            self.go(self.opening);
-        }
-        if self.quiz.due(self.player.position()).is_some() {
-            self.arrive();
-        } else {
-            self.player.playing = !self.player.playing;
-        }
-    }
-
-    /// The positions of all marks that may be shown, in order, of the world in front or of all.
-    pub fn marks(&self) -> Vec<(usize, MarkKind, &str)> {
-        let all = self.screen == Screen::Compare;
-        let horizon = self.horizon();
-        let mut marks: Vec<(usize, MarkKind, &str)> = Vec::new();
-        for (world, run) in self.film.worlds.iter().enumerate() {
-            if !all && world != self.world {
-                continue;
-            }
-            // What happens in several worlds is one mark, where the last of them has come to it.
-            let mut met = vec![false; marks.len()];
-            for mark in &run.marks {
-                let position = self.reel.after(world, mark.at);
-                let label = mark.label.as_str();
-                let twin = (0..met.len())
-                    .find(|n| !met[*n] && marks[*n].1 == mark.kind && marks[*n].2 == label);
-                match twin {
-                    Some(n) => (marks[n].0, met[n]) = (marks[n].0.max(position), true),
-                    None => marks.push((position, mark.kind, label)),
-                }
-            }
-        }
-        marks.retain(|(position, ..)| *position <= horizon);
-        marks.sort_by_key(|(position, ..)| *position);
-        marks
-    }
-
-    fn go_to_mark(&mut self, ahead: bool, wanted: impl Fn(MarkKind) -> bool) {
-        let here = self.player.position();
-        let mut places: Vec<usize> =
-            self.marks().iter().filter(|(_, kind, _)| wanted(*kind)).map(|(at, ..)| *at).collect();
-        places.dedup();
-        let found = if ahead {
-            places.iter().copied().find(|at| *at > here)
-        } else {
-            places.iter().rev().copied().find(|at| *at < here)
-        };
-        match found {
-            Some(position) => self.forward(position),
-            None if ahead && self.limit() < self.reel.len() => self.forward(self.limit()),
-            None => {
-                let side = if ahead { "after" } else { "before" };
-                self.note = Some(format!("There is none {side} this moment."));
-            }
-        }
-    }
-
-    fn go_to_difference(&mut self, at: Option<(usize, EventSeq)>, missing: &str) {
-        match at {
-            Some((world, seq)) => self.forward(self.reel.after(world, seq)),
-            None => self.note = Some(format!("There is no such event: {missing}.")),
         }
     }
 
@@ -530,6 +440,7 @@ impl App {
             }
             Screen::Controller => self.turn_record(down),
             Screen::Transactions => self.turn_transaction(down),
+            Screen::Group => self.turn_member(down),
             Screen::Log => self.log.batch = step(self.log.batch, down, self.log_rows()),
             _ => self.row = step(self.row, down, self.partitions().len()),
         }
@@ -551,6 +462,7 @@ impl App {
                 Screen::Compare => self.show(Screen::Stage),
                 Screen::Controller => self.go_to_record(),
                 Screen::Transactions => {}
+                Screen::Group => self.anatomy.detail = self.anatomy.detail.next(),
                 // One partition is drawn in full already: Enter looks into its logs.
                 Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {
                     self.show(Screen::Log);
@@ -588,7 +500,11 @@ impl App {
             && (self.outer.is_some()
                 || matches!(
                     self.screen,
-                    Screen::Why | Screen::Log | Screen::Controller | Screen::Transactions
+                    Screen::Why
+                        | Screen::Log
+                        | Screen::Controller
+                        | Screen::Transactions
+                        | Screen::Group
                 ))
         {
             self.back();

@@ -73,6 +73,8 @@ pub enum Scope {
     Controller,
     /// Transactions; its keys come before those of [`Scope::Film`].
     Transactions,
+    /// A group, member by member; its keys come before those of [`Scope::Film`].
+    Group,
     /// A question; it waits for an answer.
     Ask,
     /// The reveal of an answer.
@@ -115,6 +117,7 @@ pub enum Action {
     Log,
     Controller,
     Transactions,
+    Group,
     Beside,
     NextWorld,
     PreviousWorld,
@@ -215,6 +218,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Film, &[Char('g')], A::GoTo, ("g", "go to"), Time, 0),
     bind(S::Film, &[Char('1')], A::Stage, ("1", "stage"), See, 0),
     bind(S::Film, &[Char('2'), Char('c')], A::Compare, ("c", "compare"), See, 6),
+    bind(S::Film, &[Char('3')], A::Group, ("3", "group"), See, 0),
     bind(S::Film, &[Char('4')], A::Log, ("4", "log"), See, 0),
     bind(S::Film, &[Char('5')], A::Transactions, ("5", "transactions"), See, 0),
     bind(S::Film, &[Char('6')], A::Controller, ("6", "controllers"), See, 0),
@@ -265,6 +269,14 @@ pub const KEYMAP: &[Binding] = &[
     bind(S::Transactions, &[Up, Char('k')], A::SelectUp, ("k", "id before"), See, 0),
     bind(S::Transactions, &[Esc, Char('5')], A::Back, ("Esc", "back"), See, 4),
 
+    bind(S::Group, &[Down, Char('j')], A::SelectDown, ("j", "next member"), See, 1),
+    bind(S::Group, &[Up, Char('k')], A::SelectUp, ("k", "member before"), See, 0),
+    bind(S::Group, &[Left, Char('h')], A::SelectLeft, ("h", "earlier"), See, 2),
+    bind(S::Group, &[Right, Char('l')], A::SelectRight, ("l", "later"), See, 0),
+    bind(S::Group, &[Char('z')], A::ZoomOut, ("z", "longer"), See, 3),
+    bind(S::Group, &[Enter], A::Open, ("Enter", "timers, variants"), See, 4),
+    bind(S::Group, &[Esc, Char('3')], A::Back, ("Esc", "back"), See, 5),
+
     bind(S::Ask, &[Char('H')], A::Hint, ("H", "hint"), Do, 1),
     bind(S::Ask, &[Char('S')], A::Skip, ("S", "skip"), Do, 2),
     bind(S::Ask, &[Esc], A::Back, ("Esc", "look around first"), Do, 3),
@@ -312,7 +324,9 @@ pub fn in_force(scopes: &[Scope]) -> Vec<&'static Binding> {
 pub fn footer(scopes: &[Scope], room: u16) -> Vec<(u16, &'static Binding)> {
     let mut list = in_force(scopes);
     list.retain(|binding| binding.footer > 0);
-    if let Some(narrow @ (S::Why | S::Log | S::Controller | S::Transactions)) = scopes.first() {
+    if let Some(narrow @ (S::Why | S::Log | S::Controller | S::Transactions | S::Group)) =
+        scopes.first()
+    {
         // None shows strips, so what changes them stays out of sight there; logs are watched as time passes.
         let time = |b: &Binding| *narrow != S::Why && b.group == Time;
         list.retain(|b| b.scope == *narrow || b.action == A::Help || time(b));

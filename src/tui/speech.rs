@@ -76,7 +76,8 @@ impl App {
             | Screen::Why
             | Screen::Log
             | Screen::Controller
-            | Screen::Transactions => self.world,
+            | Screen::Transactions
+            | Screen::Group => self.world,
         };
         let Some(last) = self.last_event(world) else { return Vec::new() };
         if self.screen == Screen::Why {

@@ -1,6 +1,7 @@
 //! The screens as text. Each is drawn from a small hand-made film: three messages that all brokers have, three that
 //! only the leader has, and a leader that dies, under acks 0, 1 and all.
 
+mod groups;
 mod home;
 mod quorum;
 mod transactions;
@@ -317,6 +318,7 @@ fn scenes() -> Vec<(&'static str, App)> {
     ];
     all.extend(quorum::scenes());
     all.extend(transactions::scenes());
+    all.extend(groups::scenes());
     all
 }
 

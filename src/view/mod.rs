@@ -1,6 +1,7 @@
 //! Folding events into what a person sees: cluster view, fates, narration, exports. Everything here is a pure
 //! function of events, the batch table, the names and the settings; nothing here has ever seen a machine.
 
+pub mod anatomy;
 pub mod caption;
 pub mod cluster;
 pub mod export_json;

@@ -3,16 +3,19 @@
 use crate::tui::app::{App, Screen};
 use crate::tui::model::{Film, Mode};
 use crate::tui::reel::Lens;
-use crate::tui::screens::{log, why};
+use crate::tui::screens::{group, log, why};
 
 impl App {
     /// What a step stops at on the screen in sight.
     pub(in crate::tui) fn lens(&self) -> Lens {
         match self.screen {
             Screen::Controller => Lens::Control,
-            Screen::Stage | Screen::Compare | Screen::Why | Screen::Log | Screen::Transactions => {
-                Lens::Stage
-            }
+            Screen::Stage
+            | Screen::Compare
+            | Screen::Why
+            | Screen::Log
+            | Screen::Transactions
+            | Screen::Group => Lens::Stage,
         }
     }
 
@@ -40,6 +43,18 @@ impl App {
     pub(super) fn turn_transaction(&mut self, down: bool) {
         let ids = self.run().names.transactional_ids.len();
         self.transaction = step(self.transaction, down, ids);
+    }
+
+    /// The next member of the groups, or the one before.
+    pub(super) fn turn_member(&mut self, down: bool) {
+        self.anatomy.member = step(self.anatomy.member, down, group::members(self).len());
+    }
+
+    /// The window of the screen of groups goes back by a quarter of its length, or comes forward.
+    pub(super) fn shift_window(&mut self, back: bool) {
+        let earlier = self.anatomy.earlier;
+        self.anatomy.earlier =
+            if back { (earlier + 1).min(999) } else { earlier.saturating_sub(1) };
     }
 
     /// Lists the records of the batch, or hides them. Side by side there is no room for them.

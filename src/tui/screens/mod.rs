@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod compare;
 pub mod controller;
+pub mod group;
 pub mod help;
 pub mod home;
 pub mod log;
@@ -35,6 +36,7 @@ pub fn draw(app: &App, area: Rect, buffer: &mut Buffer) {
         Screen::Log => log::draw(body, app),
         Screen::Controller => controller::draw(body, app),
         Screen::Transactions => transactions::draw(body, app),
+        Screen::Group => group::draw(body, app),
     }
     match &app.overlay {
         Some(Overlay::Help) => help::draw(&mut canvas, app),

@@ -61,7 +61,12 @@ fn title(canvas: &mut Canvas<'_>, app: &App) {
             let words = format!("   same seed, same faults; {}", film.difference);
             canvas.fit(x, 0, &words, room.saturating_sub(x), Role::Plain);
         }
-        Screen::Stage | Screen::Why | Screen::Log | Screen::Controller | Screen::Transactions => {
+        Screen::Stage
+        | Screen::Why
+        | Screen::Log
+        | Screen::Controller
+        | Screen::Transactions
+        | Screen::Group => {
             let run = app.run();
             let x = canvas.fit(
                 x,

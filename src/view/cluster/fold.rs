@@ -25,9 +25,11 @@ impl ClusterView {
                 let message =
                     WireMessage { wire, from, to, sent_at: event.at, arrives_at, label, seq };
                 self.wire.insert(wire, message);
+                self.hear(event, event.node, &label);
             }
             EventKind::WireArrived { wire } => {
                 if let Some(message) = self.wire.remove(&wire) {
+                    self.hear(event, message.from, &message.label);
                     self.quorum.arrived(&message, event.at);
                 }
             }
@@ -378,6 +380,9 @@ impl ClusterView {
     ) {
         let reader = self.reader_of(n);
         let consumer = &mut self.consumers[usize::from(n)];
+        if matches!(event.kind, EventKind::PollCalled | EventKind::Polled { .. }) {
+            consumer.heard.polled = Some(event.at);
+        }
         match event.kind {
             EventKind::Polled { partition, batch, base_offset, first, count } => {
                 let slice = HandedSlice { partition, batch, base_offset, first, count, seq };

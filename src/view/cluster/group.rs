@@ -9,6 +9,7 @@ use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, LeaderEpoch, MemberId, MessageId, Offset,
     PartitionId,
 };
+use crate::base::time::Time;
 use crate::event::GroupState;
 use crate::view::cluster::ProcessState;
 use crate::view::cluster::handover::Handovers;
@@ -71,6 +72,19 @@ pub struct ConsumerView {
     pub processed: u64,
     /// `close()` returned.
     pub closed: bool,
+    /// When it was last heard of.
+    pub heard: Heard,
+}
+
+/// When a consumer last gave a sign of life; its timers run from there.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Heard {
+    /// It sent its coordinator a heartbeat, or what counts as one.
+    pub sent: Option<Time>,
+    /// One arrived.
+    pub arrived: Option<Time>,
+    /// Its application called `poll()`. Of an idle loop not every call is told.
+    pub polled: Option<Time>,
 }
 
 impl ConsumerView {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::base::ids::{Generation, GroupId, NodeId, PartitionId};
 use crate::base::time::{Duration, Time};
-use crate::event::{Event, EventKind, FaultKind, GroupState, RebalanceCallback};
+use crate::event::{Api, Event, EventKind, FaultKind, GroupState, RebalanceCallback, WireLabel};
 use crate::view::cluster::group::GroupView;
 use crate::view::cluster::{ClusterView, ProcessState};
 use crate::view::paged::Paged;
@@ -335,6 +335,24 @@ impl GroupView {
 }
 
 impl ClusterView {
+    /// A sign of life of a consumer.
+    pub(super) fn hear(&mut self, event: &Event, from: NodeId, label: &WireLabel) {
+        let NodeId::Consumer(n) = from else { return };
+        let counts = matches!(
+            label.api,
+            Api::Heartbeat | Api::ConsumerGroupHeartbeat | Api::JoinGroup | Api::SyncGroup
+        );
+        if !counts || label.response {
+            return;
+        }
+        let heard = &mut self.consumers[usize::from(n)].heard;
+        if event.node == from {
+            heard.sent = Some(event.at);
+        } else {
+            heard.arrived = Some(event.at);
+        }
+    }
+
     /// Remembers what `event`, which is folded in already, means for the hands that partitions are in.
     pub(super) fn remember(&mut self, event: &Event) {
         let group = match (event.node, event.kind) {
