@@ -16,6 +16,7 @@ use crate::base::ids::{
     Offset, PartitionId, ProducerEpoch, TopicId, TransactionalId,
 };
 use crate::base::share::{AcknowledgeType, RecordState};
+use crate::base::tables::TableId;
 use crate::base::time::Time;
 
 pub use wire::{Api, LossReason, WireLabel};
@@ -158,6 +159,15 @@ pub enum EventKind {
     Threw { exception: Exception },
     /// `close()` returned.
     Closed,
+    /// The application wrote a row for each of these records into a table of a database, outside of Kafka; `once`: a
+    /// row of a message that is there already is left as it is.
+    RowsInserted {
+        table: TableId, partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16,
+        once: bool,
+    },
+    /// The application keeps its next offset of `partition` in the table, since the transaction of the database that
+    /// wrote the rows before.
+    OffsetKept { table: TableId, partition: PartitionId, offset: Offset },
 
     // --- group coordinator (node: the coordinating broker) ----------------------------------------------------------
     /// The group is in another state, or the same state with another generation.

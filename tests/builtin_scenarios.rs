@@ -128,6 +128,7 @@ stories! {
     txn_atomic: "txn-atomic";
     eos_read_process_write: "eos-read-process-write";
     zombie_fencing: "zombie-fencing";
+    eos_stops_at_the_database: "eos-stops-at-the-database";
 }
 
 #[test]
@@ -196,6 +197,14 @@ fn answers_are_those_of_the_whole_story() {
         ("zombie-fencing", "stable id", &[Some(0), None, Some(0)]),
         ("zombie-fencing", "random id", &[Some(30), None, Some(10)]),
         ("zombie-fencing", "random id, A sleeps for 90 s", &[Some(65), None, Some(0)]),
+        ("eos-stops-at-the-database", "plain insert", &[Some(110), Some(100)]),
+        ("eos-stops-at-the-database", "unique key", &[Some(100), Some(100)]),
+        ("eos-stops-at-the-database", "offsets in the database", &[Some(100), Some(90)]),
+        (
+            "eos-stops-at-the-database",
+            "offsets in the database, receipts first",
+            &[Some(100), Some(110)],
+        ),
         ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
         ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),
     ];

@@ -303,3 +303,53 @@ fn close_gives_up_when_its_time_is_over() {
         assert_eq!(span(closed.expect("it was closed").at), Duration::from_millis(700));
     }
 }
+
+/// Three batches of ten; the application dies after it has written the rows of the second. Nothing is ever committed to
+/// Kafka.
+#[test]
+fn rows_are_exact_with_a_unique_key_or_with_the_offsets_beside_them() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 30), Await(Completed("prod")),
+        Start(Client("A")), Await(Polled("A", 20)), Sleep("20ms"),
+        Kill(Client("A")), Start(Client("A")),
+        Await(Settled),
+    "#;
+    for (insert, rows) in [("Insert", 50), ("InsertOnce", 30), ("InsertWithOffsets", 30)] {
+        let reader = format!(
+            r#"consumers: {{"A": (group: "g", partitions: ["t-0"], start: ByScript, config: {{
+                "auto.offset.reset": "earliest", "enable.auto.commit": false, "max.poll.records": 10}},
+                loop: [Poll, WorkBatch("1ms"), {insert}("rows"), Pause("50ms")])}},"#
+        );
+        let repeated = if insert == "InsertWithOffsets" { 0 } else { 20 };
+        let expect = format!(r#"Rows("rows", {rows}), Repeated({repeated})"#);
+        tell(&story(ALL, &reader, script, &expect));
+    }
+}
+
+/// A broker refuses an output: the transaction is aborted and the application lives on. It goes back to where the
+/// offsets are, in Kafka or in the table, and what the database has it keeps.
+#[test]
+fn an_aborted_transaction_takes_no_row_back() {
+    let script = r#"
+        Send(from: "prod", to: "t", partition: 0, count: 20), Await(Completed("prod")),
+        On(name: "refusal", api: "Produce", partition: "out-0", side: Request, skip: 1, times: 1,
+            do: Error("TRANSACTION_ABORTABLE")),
+        Start(Client("A")), Await(Settled),
+        Observe("outputs", Count(ReadsCommitted("out"))),
+    "#;
+    let topics = format!(r#"{ALL}, "out": (replicas: [[2, 3, 1]])"#);
+    for (insert, offsets, rows, outputs) in
+        [("Insert", "SendOffsets,", 30, 20), ("InsertWithOffsets", "", 20, 10)]
+    {
+        let pipeline = format!(
+            r#"consumers: {{"A": (group: "g", partitions: ["t-0"], start: ByScript, producer: "app",
+                config: {{"auto.offset.reset": "earliest", "enable.auto.commit": false,
+                    "max.poll.records": 10}},
+                loop: [Poll, BeginTransaction, Produce("out"), {insert}("rows"), {offsets} CommitTransaction])}},"#
+        );
+        let expect = format!(r#"Rows("rows", {rows}), Observed("outputs", {outputs})"#);
+        let story = story(&topics, &pipeline, script, &expect);
+        let app = r#"producers: {"app": (config: {"transactional.id": "tx"}), "prod""#;
+        tell(&story.replace(r#"producers: {"prod""#, app));
+    }
+}

@@ -7,6 +7,7 @@
 mod client;
 #[cfg(test)]
 mod consumer_tests;
+mod database;
 #[cfg(test)]
 mod loop_tests;
 mod outlet;
@@ -19,6 +20,7 @@ mod workers;
 use crate::base::error::Exception;
 use crate::base::ids::{MessageId, Offset, PartitionId, TopicId};
 use crate::base::share::AcknowledgeType;
+use crate::base::tables::{Insert, TableId};
 use crate::base::time::Duration;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, PolledSlice};
@@ -104,6 +106,9 @@ pub enum LoopStep {
     SendOffsets,
     /// `commitTransaction()`.
     CommitTransaction,
+    /// One row a record of the batch into a table of a database. An application that keeps its offsets there goes back
+    /// to them wherever another one goes back to the committed ones; its partitions are assigned by hand.
+    Insert(TableId, Insert),
 }
 
 impl LoopStep {

@@ -119,10 +119,15 @@ impl ConsumerProcess {
         self.proceed(now, fx);
     }
 
-    /// Where the application begins: a transactional producer is initialised first.
+    /// Where the application begins: a transactional producer is initialised first, and one that keeps its offsets in a
+    /// database goes to them.
     pub(super) fn begin_with_outlet(&mut self, now: Time, fx: &mut Effects) -> Doing {
         if self.outlet.as_ref().is_some_and(|outlet| outlet.transactional) {
             return self.transact(now, TransactionCall::InitTransactions, None, fx);
+        }
+        if self.keeps_offsets_in().is_some() {
+            self.go_back(now, 0, fx);
+            return self.doing;
         }
         Doing::Looping
     }
@@ -274,8 +279,8 @@ impl ConsumerProcess {
         Doing::Outlet(Waits::Another)
     }
 
-    /// Back to the committed offset of the assigned partition number `n`, and of those after it; then the loop begins
-    /// again.
+    /// Back to the offset of the assigned partition number `n` that the database keeps, else to the committed one, and
+    /// of those after it; then the loop begins again.
     fn go_back(&mut self, now: Time, n: usize, fx: &mut Effects) {
         self.forget_batch();
         let Some(partition) = self.consumer.assigned().get(n).copied() else {
@@ -283,7 +288,11 @@ impl ConsumerProcess {
             return;
         };
         self.doing = Doing::Outlet(Waits::Committed(n));
-        self.consumer.call(now, ConsumerCall::Committed { partition, timeout: None }, fx);
+        let call = match self.kept_offset(partition, fx) {
+            Some(offset) => ConsumerCall::Seek(PartitionOffset { partition, offset }),
+            None => ConsumerCall::Committed { partition, timeout: None },
+        };
+        self.consumer.call(now, call, fx);
     }
 
     /// `committed()`, or the `seek()` that followed, has returned.

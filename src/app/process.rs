@@ -57,7 +57,7 @@ pub struct ConsumerProcess {
     pub(super) consumer: Client,
     pub(super) outlet: Option<Outlet>,
     subscription: Subscription,
-    steps: Vec<LoopStep>,
+    pub(super) steps: Vec<LoopStep>,
     /// Messages it cannot process, and what it says of them.
     poison: Vec<(MessageId, AcknowledgeType)>,
     on_revoked: Option<OnRevoked>,
@@ -362,6 +362,7 @@ impl ConsumerProcess {
                 let offsets = self.last_offsets();
                 self.loop_commit(now, mode, Some(offsets), fx);
             }
+            LoopStep::Insert(table, how) => self.insert(table, how, fx),
             step => self.outlet_loop_step(now, step, fx),
         }
     }

@@ -15,4 +15,5 @@ pub mod names;
 pub mod properties;
 pub mod share;
 pub mod shared_log;
+pub mod tables;
 pub mod time;

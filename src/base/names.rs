@@ -7,6 +7,7 @@ use crate::base::ids::{
     BrokerId, EventSeq, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, PartitionId,
     RackId, TopicId, TransactionalId,
 };
+use crate::base::tables::TableId;
 
 /// One topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -81,6 +82,8 @@ pub struct Names {
     pub share_groups: Vec<GroupId>,
     /// The `__share_group_state` partition of each share partition, sorted.
     pub share_homes: Vec<((GroupId, PartitionId), PartitionId)>,
+    /// Tables of a database that applications write to, by id.
+    pub tables: Vec<String>,
     /// Record keys by id, as bytes.
     pub keys: Vec<Vec<u8>>,
     /// Ids from here on are outputs of applications: so much is added to an input's id for each that has handled it. 0
@@ -186,6 +189,17 @@ impl Names {
     /// The topic called `name`.
     pub fn find_topic(&self, name: &str) -> Option<TopicId> {
         self.topics.iter().position(|t| t.name == name).map(|i| TopicId(i as u16))
+    }
+
+    /// The table `name`, if an application of the scenario writes to it.
+    pub fn find_table(&self, name: &str) -> Option<TableId> {
+        let place = self.tables.iter().position(|table| table == name)?;
+        Some(TableId(place as u16))
+    }
+
+    /// The name of a table.
+    pub fn table(&self, id: TableId) -> &str {
+        self.tables.get(id.index()).map_or("?", String::as_str)
     }
 
     /// Partition `index` of `topic`.

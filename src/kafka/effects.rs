@@ -10,6 +10,7 @@ use crate::base::config::Defect;
 use crate::base::ids::{NodeId, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::share::ShareStateBatch;
+use crate::base::tables::Tables;
 use crate::base::time::Time;
 use crate::event::EventKind;
 use crate::kafka::api::{
@@ -466,6 +467,8 @@ pub struct Effects {
     pub batches: BatchTable,
     /// Which topics and partitions exist.
     pub names: Arc<Names>,
+    /// What applications keep outside of Kafka.
+    pub tables: Tables,
     /// The bug planted by a test, if any.
     #[doc(hidden)]
     pub defect: Defect,
@@ -483,6 +486,7 @@ impl Effects {
             pools: Pools::default(),
             batches: BatchTable::default(),
             names,
+            tables: Tables::default(),
             defect: Defect::None,
             chooser,
             next_correlation: 0,

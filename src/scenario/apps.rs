@@ -6,6 +6,7 @@ use crate::app::{
 use crate::base::ids::{Generation, MemberId, Offset, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::share::AcknowledgeType;
+use crate::base::tables::TableId;
 use crate::event::TransactionCall;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
@@ -74,6 +75,9 @@ fn kind(how: AcknowledgeHow) -> AcknowledgeType {
 }
 
 fn loop_step(step: &LoopStep, names: &Names) -> AppStep {
+    if let Some((table, how)) = step.table() {
+        return AppStep::Insert(names.find_table(table).unwrap_or(TableId(0)), how);
+    }
     match step {
         LoopStep::WorkAndAcknowledgeEach(each) => AppStep::WorkAndAcknowledgeEach(each.work.0),
         LoopStep::Acknowledge(how) => AppStep::Acknowledge(kind(*how)),
@@ -94,6 +98,7 @@ fn loop_step(step: &LoopStep, names: &Names) -> AppStep {
         LoopStep::CommitFinished(how) => AppStep::CommitFinished(mode(*how)),
         LoopStep::CommitLast(how) => AppStep::CommitLast(mode(*how)),
         LoopStep::Pause(time) => AppStep::Pause(time.0),
+        other => unreachable!("{other:?} writes to a table"),
     }
 }
 

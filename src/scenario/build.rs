@@ -145,6 +145,7 @@ fn names(
         keys: keys(scenario),
         messages: workload.named.iter().map(|(name, id)| (MessageId(*id), name.clone())).collect(),
         outputs_from: outputs_from(resolved, workload),
+        tables: scenario.tables().into_iter().map(str::to_owned).collect(),
         ..Names::default()
     };
     names.messages.sort_unstable();

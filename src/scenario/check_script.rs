@@ -519,6 +519,10 @@ impl Script<'_, '_, '_> {
                 }
                 self.probe(counted);
             }
+            Probe::Rows(table) => {
+                let known = self.check.scenario.tables();
+                self.one_of("table", table, &known);
+            }
             Probe::Committed(group)
             | Probe::GroupState(group)
             | Probe::Generation(group)

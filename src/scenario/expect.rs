@@ -41,6 +41,8 @@ pub enum Expectation {
     Missing(Tally),
     /// Members of a group that own nothing at the end.
     Idle(String, Tally),
+    /// Rows of a table that applications write to, by the id of the message they are of.
+    Rows(String, Tally),
     /// Committed offsets of a group at the end.
     Committed(String, BTreeMap<TopicPartition, i64>),
     /// A fact recorded by `Observe`.

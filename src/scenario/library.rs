@@ -77,6 +77,7 @@ builtins! {
     "txn-atomic"
     "eos-read-process-write"
     "zombie-fencing"
+    "eos-stops-at-the-database"
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"

@@ -279,6 +279,7 @@ fn shortest_run(state: &State, producer: u16) -> Fact {
 fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
     let view = &state.view;
     Some(match probe {
+        Probe::Rows(table) => ids(state, state.rows(table)),
         Probe::Log(node, at) => log(state, state.at(at)?, state.broker(node)?),
         Probe::Logs(at) => {
             let id = state.at(at)?;

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::tables::Insert;
 use crate::base::time::Duration;
 use crate::scenario::expect::Expectation;
 use crate::scenario::step::{AcknowledgeHow, CommitHow, Step};
@@ -265,6 +266,25 @@ pub enum LoopStep {
     SendOffsets,
     /// `commitTransaction()`.
     CommitTransaction,
+    /// `INSERT` of one row a record of the batch into this table of a database.
+    Insert(Label),
+    /// The same with the id of the message as a unique key: a row that is there already is left as it is.
+    InsertOnce(Label),
+    /// `INSERT`, and in the same transaction of the database the offsets behind the batch; the application reads on
+    /// from them.
+    InsertWithOffsets(Label),
+}
+
+impl LoopStep {
+    /// The table it writes to, and how.
+    pub fn table(&self) -> Option<(&str, Insert)> {
+        match self {
+            Self::Insert(table) => Some((table.as_str(), Insert::Plain)),
+            Self::InsertOnce(table) => Some((table.as_str(), Insert::Once)),
+            Self::InsertWithOffsets(table) => Some((table.as_str(), Insert::WithOffsets)),
+            _ => None,
+        }
+    }
 }
 
 /// How an application acknowledges record by record.
@@ -283,6 +303,34 @@ pub struct WorkAndAcknowledge {
 
 fn release() -> AcknowledgeHow {
     AcknowledgeHow::Release
+}
+
+impl Scenario {
+    /// Every loop of the file with its place: of consumers, of groups, and of both in variants.
+    pub fn loops(&self) -> impl Iterator<Item = (String, &[LoopStep])> {
+        let consumers = self.consumers.iter();
+        let consumers = consumers.map(|(name, c)| (format!("consumers.{name}.loop"), &c.steps));
+        let groups = self.groups.iter().map(|(name, g)| (format!("groups.{name}.loop"), &g.steps));
+        let overrides = self.variants.iter().flat_map(|(_, overrides)| overrides.iter());
+        let others = overrides.filter_map(|(key, value)| match value {
+            Override::Loop(steps) => Some((key.to_owned(), steps)),
+            _ => None,
+        });
+        consumers.chain(groups).chain(others).map(|(place, steps)| (place, steps.as_slice()))
+    }
+
+    /// Tables that applications of any variant write to, in the order in which the file names them.
+    pub fn tables(&self) -> Vec<&str> {
+        let mut tables: Vec<&str> = Vec::new();
+        for (name, _) in
+            self.loops().flat_map(|(_, steps)| steps.iter().filter_map(LoopStep::table))
+        {
+            if !tables.contains(&name) {
+                tables.push(name);
+            }
+        }
+        tables
+    }
 }
 
 /// What an application does in `onPartitionsRevoked`, and so in `onPartitionsLost`.

@@ -69,6 +69,12 @@ impl State {
         self.marks.iter().rev().find(|(known, _)| known == name).map(|(_, at)| *at)
     }
 
+    /// The messages that the rows of a table are of, one for each row.
+    pub(super) fn rows(&self, table: &str) -> Vec<MessageId> {
+        let view = self.names().find_table(table).and_then(|id| self.view.tables.get(id.index()));
+        view.map(|view| view.rows().collect()).unwrap_or_default()
+    }
+
     pub(super) fn names(&self) -> &Names {
         self.sim.names()
     }

@@ -187,6 +187,22 @@ impl Check<'_> {
             self.consumer_topics(&format!("groups.{name}"), &group.topics);
         }
         self.outlets();
+        self.tables();
+    }
+
+    /// Applications that keep their offsets in a database are assigned their partitions by hand.
+    fn tables(&mut self) {
+        for (place, steps) in self.scenario.loops() {
+            let keeps = steps.iter().any(|step| matches!(step, LoopStep::InsertWithOffsets(_)));
+            let owner = place.strip_suffix(".loop").unwrap_or(&place);
+            let name = owner.strip_prefix("consumers.");
+            let consumer = name.and_then(|name| self.scenario.consumers.get(name));
+            if keeps && consumer.is_none_or(|consumer| consumer.partitions.is_empty()) {
+                let message = "an application that keeps its offsets in a database chooses its partitions itself";
+                let help = Some("declare it in `consumers` with `partitions: [...]`".to_owned());
+                self.problem(self.places.at(owner), owner, message, help);
+            }
+        }
     }
 
     /// Applications that pass on what they read.
@@ -415,6 +431,12 @@ impl Check<'_> {
                 self.group(place, group);
                 for at in offsets.keys() {
                     self.partition(place, &at.topic, at.partition);
+                }
+            }
+            Expectation::Rows(table, _) => {
+                let known = self.scenario.tables();
+                if !known.contains(&table.as_str()) {
+                    self.unknown(place, "table", table, &known);
                 }
             }
             Expectation::Log(at, _) => self.partition(place, &at.topic, at.partition),

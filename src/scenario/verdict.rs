@@ -8,7 +8,7 @@ use crate::scenario::answers::idle;
 use crate::scenario::apps::reads;
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::run::{Outcome, Run};
-use crate::scenario::value::Fact;
+use crate::scenario::value::{Fact, TopicPartition};
 use crate::sim::world::ConsumerSpec;
 use crate::view::fate::{Fate, Whereabouts, diverged, fates, tally};
 
@@ -110,6 +110,7 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         Expectation::Unprocessed(wanted) => all(wanted, &counts.unprocessed),
         Expectation::Missing(wanted) => all(wanted, &missing(run, &fates)),
         Expectation::Idle(group, wanted) => miss(wanted, &idle(state, group)),
+        Expectation::Rows(table, wanted) => all(wanted, &state.rows(table)),
         Expectation::Committed(group, wanted) => {
             let group = &state.view.groups[state.group(group)?.index()];
             let found: BTreeMap<String, i64> = group
@@ -128,19 +129,21 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
             Some(observed(run, name)).filter(|fact| !measures(fact, wanted)).map(Fact::to_string)
         }
         Expectation::Log(at, wanted) => {
-            let found: Vec<String> = state
-                .at(at)
-                .and_then(|id| Some(state.log(id, state.leader(id)?)))
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(_, id, _)| state.names().message(id))
-                .collect();
+            let found = leaders_log(run, at);
             (found != *wanted).then(|| found.join(" "))
         }
         Expectation::ConfigException(client) => {
             Some(format!("Kafka accepted the settings of {client}"))
         }
     }
+}
+
+/// Ids in the log of a partition's leader, in order.
+fn leaders_log(run: &Run, at: &TopicPartition) -> Vec<String> {
+    let state = run.state();
+    let log = state.at(at).and_then(|id| Some(state.log(id, state.leader(id)?)));
+    let ids = log.unwrap_or_default().into_iter();
+    ids.map(|(_, id, _)| state.names().message(id)).collect()
 }
 
 /// What `Observe` recorded last under `name`.

@@ -331,6 +331,7 @@ impl Simulation {
     pub fn fingerprint(&self) -> u64 {
         let mut into = Fingerprint::default();
         self.world.fingerprint(self.now, &mut into);
+        self.effects.tables.fingerprint(&mut into);
         for node in &self.nodes {
             into.add(node.state);
             for (timer, deadline) in node.timers() {

@@ -143,6 +143,7 @@ words! {
     crate::base::share::AcknowledgeType: |v| name_word(v.name());
     crate::event::SettleReason: |v| *v as u64;
     TopicId: |v| u64::from(v.0);
+    crate::base::tables::TableId: |v| u64::from(v.0);
     ReplicaList: |v| v.as_slice().iter().fold(0, |word, broker| mix(word, u64::from(broker.0)));
     TopicSetting: |v| match v {
         TopicSetting::MinInsyncReplicas(n) => mix(1, u64::from(*n)),
@@ -285,4 +286,6 @@ encodings! {
     113: SegmentMerged { partition, base_offset };
     114: LogCleaned { partition, to };
     115: OffsetRemoved { group, partition };
+    120: RowsInserted { table, partition, batch, base_offset, first, count, once };
+    121: OffsetKept { table, partition, offset };
 }

@@ -9,6 +9,7 @@ pub mod handover;
 pub mod message;
 pub mod quorum;
 pub mod replica;
+pub mod table;
 pub mod transaction;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use group::{ConsumerView, GroupView, ReaderView};
 use message::MessageView;
 use quorum::QuorumView;
 use replica::{PartitionView, ReplicaView};
+use table::TableView;
 use transaction::TransactionView;
 
 /// What a process does.
@@ -122,6 +124,8 @@ pub struct ClusterView {
     pub groups: Vec<GroupView>,
     /// Transactional ids by id.
     pub transactions: Vec<TransactionView>,
+    /// Tables that applications write to, by id.
+    pub tables: Vec<TableView>,
     /// Readers: groups by id, then consumers by number.
     pub readers: Vec<ReaderView>,
     /// What is on the wire, by wire number.
@@ -163,6 +167,7 @@ impl ClusterView {
             consumers: vec![ConsumerView::default(); consumers],
             groups: vec![GroupView::default(); groups],
             transactions: vec![TransactionView::default(); names.transactional_ids.len()],
+            tables: vec![TableView::default(); names.tables.len()],
             readers: vec![ReaderView::default(); groups + consumers],
             wire: BTreeMap::new(),
             counts: SendCounts::default(),
@@ -259,6 +264,9 @@ impl ClusterView {
                 self.question = Some(question);
             }
             EventKind::Step { .. } => self.question = None,
+            EventKind::RowsInserted { .. } | EventKind::OffsetKept { .. } => {
+                self.apply_table(event.kind, batches);
+            }
             EventKind::Ended => self.end(),
             _ => {
                 self.quorum.apply(seq, event);

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::base::broker_set::BrokerSet;
 use crate::base::ids::{GroupId, MessageId, PartitionId};
 use crate::view::cluster::ClusterView;
+use crate::view::cluster::table::TableView;
 use crate::view::report::RunReport;
 
 /// The version of the shape below.
@@ -47,6 +48,15 @@ struct Run<'a> {
     observed: &'a BTreeMap<String, Value>,
     topics: BTreeMap<String, Vec<PartitionJson>>,
     groups: BTreeMap<String, GroupJson>,
+    /// Tables that applications write to besides Kafka.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tables: BTreeMap<String, TableJson>,
+}
+
+#[derive(Serialize)]
+struct TableJson {
+    rows: u64,
+    messages: usize,
 }
 
 #[derive(Serialize)]
@@ -152,7 +162,16 @@ fn run<'a>(report: &'a RunReport<'_>, observed: &'a BTreeMap<String, Value>) -> 
         observed,
         topics: topics(report),
         groups: groups(view),
+        tables: tables(view),
     }
+}
+
+fn tables(view: &ClusterView) -> BTreeMap<String, TableJson> {
+    let count = |(name, table): (&String, &TableView)| {
+        let (rows, messages) = table.count();
+        (name.clone(), TableJson { rows, messages })
+    };
+    view.names.tables.iter().zip(&view.tables).map(count).collect()
 }
 
 fn topics(report: &RunReport<'_>) -> BTreeMap<String, Vec<PartitionJson>> {

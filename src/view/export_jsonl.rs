@@ -283,6 +283,26 @@ impl Writer<'_> {
         let at =
             |partition, offset: i64| vec![self.partition(partition), ("offset", offset.into())];
         Some(match *kind {
+            EventKind::RowsInserted {
+                table,
+                partition,
+                batch,
+                base_offset,
+                first,
+                count,
+                once,
+            } => {
+                let (name, mut fields) =
+                    records("RowsInserted", partition, batch, base_offset.0, (first, count));
+                fields.push(("table", self.names.table(table).into()));
+                fields.push(("once", once.into()));
+                (name, fields)
+            }
+            EventKind::OffsetKept { table, partition, offset } => {
+                let mut fields = at(partition, offset.0);
+                fields.push(("table", self.names.table(table).into()));
+                ("OffsetKept", fields)
+            }
             EventKind::PollCalled => ("PollCalled", vec![]),
             EventKind::PollEmpty => ("PollEmpty", vec![]),
             EventKind::Polled { partition, batch, base_offset, first, count } => {

@@ -10,6 +10,7 @@ mod producer;
 mod replication;
 mod script;
 mod share;
+mod table;
 mod transaction;
 
 use crate::base::batch::BatchTable;
@@ -205,7 +206,8 @@ pub fn sentence(scene: &Scene<'_>, event: &Event) -> String {
         .or_else(|| consumer::sentence(scene, event))
         .or_else(|| group::sentence(scene, event))
         .or_else(|| transaction::sentence(scene, event))
-        .or_else(|| share::sentence(scene, event));
+        .or_else(|| share::sentence(scene, event))
+        .or_else(|| table::sentence(scene, event));
     text.unwrap_or_else(|| script::sentence(scene, event))
 }
 

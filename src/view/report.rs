@@ -6,7 +6,7 @@ use crate::base::ids::{EventSeq, MessageId};
 use crate::view::cluster::ClusterView;
 use crate::view::fate::{Tally, fates, tally};
 use crate::view::transcript::wrap;
-use crate::view::words::fold_ids;
+use crate::view::words::{fold_ids, plural};
 
 /// The verdict on one guarantee.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +71,7 @@ impl RunReport<'_> {
         lines.join("\n")
     }
 
-    /// Two lines of totals, and the ids behind them.
+    /// Two lines of totals, and the ids behind them; one more for each table that applications write to.
     fn totals(&self) -> Vec<String> {
         let all = self.tally();
         let told = format!(
@@ -93,6 +93,20 @@ impl RunReport<'_> {
             list("reordered", &all.reordered),
             list("skipped", &all.skipped),
         ];
-        vec![told, wrap(&format!("Found: {}.", found.join(", ")), 7)]
+        let mut lines = vec![told, wrap(&format!("Found: {}.", found.join(", ")), 7)];
+        for (view, name) in self.view.tables.iter().zip(&names.tables) {
+            let (rows, messages) = view.count();
+            let again = view.repeated();
+            let more = if again.is_empty() {
+                String::new()
+            } else {
+                format!(", more than one of {}", fold_ids(names, &again))
+            };
+            lines.push(format!(
+                "Rows: {name} {rows} of {}{more}.",
+                plural(messages as u64, "message")
+            ));
+        }
+        lines
     }
 }

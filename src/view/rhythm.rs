@@ -26,6 +26,7 @@ enum Beat {
     Transaction(u8),
     Acknowledged,
     Polled,
+    Inserted,
     Processed,
     ProcessedAgain,
 }
@@ -136,6 +137,15 @@ fn step(event: &Event, view: &ClusterView, batches: &BatchTable) -> Option<(Step
             let ids: Vec<_> = slice_messages(batches, batch, first, count).collect();
             (partition, Beat::Polled, ids)
         }
+        EventKind::RowsInserted { table, partition, batch, first, count, .. } => {
+            let ids: Vec<_> = slice_messages(batches, batch, first, count).collect();
+            let rows = view.tables.get(table.index())?;
+            // A second row of a message, or one that is refused, is news.
+            if ids.iter().any(|id| rows.rows_of(*id) > 0) {
+                return None;
+            }
+            (partition, Beat::Inserted, ids)
+        }
         EventKind::Processed { partition, batch, first, count, .. } => {
             let NodeId::Consumer(n) = event.node else { return None };
             let reader = &view.readers[view.reader_of(n)];
@@ -182,6 +192,7 @@ fn transaction_step(event: &Event, view: &ClusterView) -> Option<(PartitionId, u
             let mine = pending.any(|p| (p.partition, p.offset) == (partition, offset));
             mine.then_some((partition, 8))?
         }
+        EventKind::OffsetKept { partition, .. } => (partition, 9),
         _ => return None,
     })
 }
@@ -227,6 +238,7 @@ fn sentence(view: &ClusterView, mut ids: Vec<(Step, Vec<MessageId>)>) -> String 
             Beat::HighWatermark | Beat::Transaction(_) => continue,
             Beat::Acknowledged => format!("{who} is told that {ids} are stored"),
             Beat::Polled => format!("{who} polls {ids}"),
+            Beat::Inserted => format!("{who} inserts rows of {ids}"),
             Beat::Processed => format!("{who} processes {ids}"),
             Beat::ProcessedAgain => format!("{who} processes {ids} again"),
         });

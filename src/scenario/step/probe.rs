@@ -10,6 +10,8 @@ use crate::scenario::value::TopicPartition;
 pub enum Probe {
     /// How many ids, records or entries another probe finds: `10`.
     Count(Box<Self>),
+    /// The rows of a table that applications write to, by the id of the message they are of.
+    Rows(String),
     /// Committed offsets of a group: `{"orders-0": 5}`, partitions without one left out.
     Committed(String),
     /// Fetch positions of a consumer: `{"orders-0": 5}`.
@@ -138,7 +140,8 @@ impl Probe {
     pub fn is_list(&self) -> bool {
         matches!(
             self,
-            Self::Polled(_)
+            Self::Rows(_)
+                | Self::Polled(_)
                 | Self::Processed(_)
                 | Self::Assigned(_)
                 | Self::Paused(_)
