@@ -102,8 +102,13 @@ impl CommittedKept {
         if mine.is_some_and(|mine| mine.position.is_some()) {
             return;
         }
+        let since = mine.map(|mine| mine.since);
         let Some(commits) = self.of_client(m, partition) else { return };
         let Some((answered, told)) = commits.answered else { return };
+        // It may have asked before that, and have been frozen since.
+        if since.is_some_and(|since| since < told) {
+            return;
+        }
         let kept = commits.allows(fetched);
         self.finding.require(kept, &[told, m.event.cause, m.seq], || {
             let names = &m.before.names;

@@ -174,6 +174,8 @@ struct Moment<'a> {
     before: &'a ClusterView,
     batches: &'a BatchTable,
     setup: &'a JudgeSetup,
+    /// Nothing is excused: the judge disregards preconditions.
+    strict: bool,
 }
 
 /// A record of a transaction that a `read_committed` consumer is handed.
@@ -381,7 +383,14 @@ impl Judge {
             return;
         }
         self.weather.observe(event, &self.view, &self.setup);
-        let moment = Moment { seq, event, before: &self.view, batches, setup: &self.setup };
+        let moment = Moment {
+            seq,
+            event,
+            before: &self.view,
+            batches,
+            setup: &self.setup,
+            strict: self.regardless,
+        };
         for (guarantee, checker) in &mut self.checkers {
             if self.regardless || self.weather.allows(guarantee.holds_under()) {
                 checker.observe(&moment);

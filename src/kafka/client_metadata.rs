@@ -94,6 +94,11 @@ impl ClientMetadata {
         self.transaction_version = transaction_version;
     }
 
+    /// True when somebody asked for an update that did not come yet (`updateRequested`).
+    pub fn is_update_requested(&self) -> bool {
+        self.needed
+    }
+
     /// How many answers were taken in; 0 means that nothing is known yet.
     pub fn version(&self) -> u32 {
         self.version

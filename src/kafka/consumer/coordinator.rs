@@ -123,6 +123,10 @@ impl Consumer {
                 self.complete_join(now, identity, rows, fx);
                 Ok(matches!(self.membership.joining, Joining::Failed(_)))
             }
+            Joining::Leading { rows, later_than } => {
+                self.lead(now, (rows, later_than), fx);
+                Ok(matches!(self.membership.joining, Joining::Failed(_)))
+            }
             Joining::Assigned(partitions) => {
                 self.join_complete(partitions, fx);
                 Ok(!self.listener.is_running())

@@ -127,7 +127,7 @@ impl Consumer {
         rows: Option<Vec<MemberRow>>,
         fx: &mut Effects,
     ) {
-        let (Some(group), Some(broker)) = (self.group, self.coordinator.known) else { return };
+        let Some(broker) = self.coordinator.known else { return };
         if self.membership.state != MemberState::PreparingRebalance {
             // It has left the group meanwhile (`UnjoinedGroupException`, retriable).
             self.membership.joining = Joining::Failed(Exception::Network);
@@ -141,6 +141,43 @@ impl Consumer {
         self.membership.identity = identity;
         self.heartbeat.enable(now, &self.config);
         self.membership.assigned_topics = None;
+        let metadata = self.network.metadata();
+        match rows {
+            Some(rows) if metadata.is_update_requested() => {
+                let later_than = metadata.version();
+                self.membership.joining = Joining::Leading { rows, later_than };
+            }
+            rows => self.send_sync(now, rows, fx),
+        }
+    }
+
+    /// The leader waits for metadata before it assigns (`updateGroupSubscription`, `ensureFreshMetadata`).
+    pub(super) fn lead(
+        &mut self,
+        now: Time,
+        (rows, later_than): (Vec<MemberRow>, u32),
+        fx: &mut Effects,
+    ) {
+        if self.membership.state != MemberState::CompletingRebalance {
+            // A heartbeat was told meanwhile that it is no member of the generation.
+            self.membership.joining = Joining::Failed(wire(ErrorCode::UnknownMemberId));
+        } else if self.network.metadata().version() > later_than {
+            self.send_sync(now, Some(rows), fx);
+        } else {
+            self.membership.joining = Joining::Leading { rows, later_than };
+        }
+    }
+
+    /// `sendSyncGroupRequest`, with the assignment where this member is the leader.
+    fn send_sync(&mut self, now: Time, rows: Option<Vec<MemberRow>>, fx: &mut Effects) {
+        let (Some(group), Some(broker)) = (self.group, self.coordinator.known) else { return };
+        if !self.network.ready(now, broker, fx) {
+            self.membership.joining = match rows {
+                Some(rows) => Joining::Leading { rows, later_than: 0 },
+                None => Joining::Failed(Exception::Network),
+            };
+            return;
+        }
         let assignment = if let (Some(protocol), Some(rows)) = (self.membership.protocol, rows) {
             let metadata = self.network.metadata();
             self.membership.assigned_topics = Some(topic_sizes(metadata, &rows, &fx.names));
@@ -150,6 +187,7 @@ impl Consumer {
         } else {
             List::EMPTY
         };
+        let identity = self.membership.identity;
         let Identity { generation, member } = identity;
         let instance = self.instance(&fx.names);
         let message = Message::SyncGroup { group, member, instance, generation, assignment };

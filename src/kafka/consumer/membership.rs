@@ -33,6 +33,8 @@ pub(super) enum Joining {
     /// It was answered. `rows` are for the assignor: a follower has none, and neither has a static leader that came
     /// back to an assignment that stands.
     Joined { identity: Identity, rows: Option<Vec<MemberRow>> },
+    /// It is to assign, and waits for metadata later than this version: its own is known to be out of date.
+    Leading { rows: Vec<MemberRow>, later_than: u32 },
     /// SyncGroup is on its way.
     Syncing,
     /// The own assignment.

@@ -388,9 +388,10 @@ impl Consumer {
         self.subscriptions.all_consumed()
     }
 
-    /// `groupMetadata()`: the group, the generation and the member id; `None` without a group.
+    /// `groupMetadata()`: the group, the generation (in the consumer protocol the last epoch) and the member id;
+    /// `None` without a group.
     pub fn group_metadata(&self) -> Option<(GroupId, Generation, MemberId)> {
-        let identity = self.membership.identity;
+        let identity = self.told_identity().unwrap_or(self.membership.identity);
         self.group.map(|group| (group, identity.generation, identity.member))
     }
 

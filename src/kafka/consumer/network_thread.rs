@@ -114,6 +114,8 @@ pub(super) struct AsyncMember {
     epoch: i32,
     /// Who commits are sent as: member id and epoch once it was in a group, without the epoch when it is no longer.
     identity: Option<Identity>,
+    /// What `groupMetadata()` says: the last epoch it had in the group.
+    told: Option<Identity>,
     target: Option<LocalAssignment>,
     current: Option<LocalAssignment>,
     reconciliation: Reconciliation,
@@ -169,7 +171,11 @@ impl AsyncMember {
         if self.epoch != epoch {
             self.epoch = epoch;
             let generation = Generation(if epoch > 0 { epoch } else { -1 });
-            self.identity = Some(Identity { generation, member: self.member });
+            let identity = Identity { generation, member: self.member };
+            self.identity = Some(identity);
+            if epoch > 0 {
+                self.told = Some(identity);
+            }
         }
     }
 
@@ -196,6 +202,7 @@ impl AsyncMember {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.member, self.epoch, self.identity, &self.target, &self.current));
         into.add((matches!(self.reconciliation, Reconciliation::CallingBack), &self.resolved));
+        into.add(self.told);
         if let Reconciliation::Committing(commit) = &self.reconciliation {
             commit.fingerprint(now, into);
         }
@@ -261,6 +268,16 @@ impl Consumer {
         let member =
             self.member.as_ref().filter(|_| self.subscriptions.kind == SubscriptionType::Topics);
         member.and_then(|member| member.identity).unwrap_or(Identity::NONE)
+    }
+
+    /// What `groupMetadata()` says in the consumer protocol.
+    pub(super) fn told_identity(&self) -> Option<Identity> {
+        self.member.as_ref().map(|member| member.told.unwrap_or(Identity::NONE))
+    }
+
+    /// `unsubscribe()` has returned: `groupMetadata()` knows of no membership.
+    pub(super) fn forget_told_identity(&mut self) {
+        self.member_mut().told = None;
     }
 
     /// It is in its group: a request that was refused for its epoch may be tried again with the one it has now.
@@ -334,7 +351,8 @@ impl Consumer {
                 member.go(MemberState::Unsubscribed);
                 member.leave_in_progress = false;
             }
-            MemberState::Unsubscribed => {}
+            // Kafka refuses to go from stale to fenced, in a callback that nobody looks at.
+            MemberState::Unsubscribed | MemberState::Stale => {}
             _ => {
                 member.go(MemberState::Fenced);
                 member.set_epoch(0);

@@ -164,6 +164,12 @@ impl ClassicGroup {
         }
     }
 
+    /// What the record of a group says that nobody is in yet (`newEmptyGroupMetadataRecord`).
+    pub(super) fn empty_snapshot(&self) -> GroupSnapshot {
+        let ids_given = self.ids_given;
+        GroupSnapshot { protocol: None, leader: None, ids_given, members: Vec::new() }
+    }
+
     /// What a group metadata record says of the group.
     pub(super) fn snapshot(&self) -> GroupSnapshot {
         GroupSnapshot {

@@ -185,8 +185,8 @@ impl GroupCoordinator {
         self.with_classic(out, group, |g, cx| {
             g.join(cx, request);
             if is_new && cx.write.is_none() {
-                // The group exists from here on, for the next coordinator too.
-                let (generation, snapshot) = (g.generation(), g.snapshot());
+                // The group exists from here on, for the next coordinator too: an empty one.
+                let (generation, snapshot) = (g.generation(), g.empty_snapshot());
                 *cx.write = Some(GroupWrite { generation, snapshot, what: Written::Group });
             }
         });

@@ -274,8 +274,11 @@ impl Consumer {
             return Ok(None);
         }
         self.wake = deadline;
-        let waits = self.member().leave_in_progress && deadline > now;
-        Ok((!waits).then_some(Returned::Done))
+        if self.member().leave_in_progress && deadline > now {
+            return Ok(None);
+        }
+        self.forget_told_identity();
+        Ok(Some(Returned::Done))
     }
 
     /// `close()` as far as it goes now.

@@ -5,7 +5,7 @@
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{PartitionId, TopicId};
+use crate::base::ids::{BrokerId, GroupId, MemberId, PartitionId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{HeartbeatField, Message};
@@ -22,6 +22,16 @@ pub(super) struct HeartbeatState {
     failures: u32,
     retry_at: Time,
     sent: Sent,
+    /// The heartbeat with which a member leaves that did not poll, while its connection is not ready.
+    unsent_leave: Option<UnsentLeave>,
+}
+
+/// What it says, and whose it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct UnsentLeave {
+    member: MemberId,
+    epoch: i32,
+    says: Vec<HeartbeatField>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -35,8 +45,9 @@ struct Sent {
 
 impl HeartbeatState {
     fn reset(&mut self) {
-        let interval = self.interval;
-        *self = Self { interval, next_at: self.next_at, ..Self::default() };
+        let (interval, next_at) = (self.interval, self.next_at);
+        let unsent_leave = self.unsent_leave.take();
+        *self = Self { interval, next_at, unsent_leave, ..Self::default() };
     }
 
     pub(super) fn is_in_flight(&self) -> bool {
@@ -44,7 +55,7 @@ impl HeartbeatState {
     }
 
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.interval, self.in_flight, self.failures, &self.sent));
+        into.add((self.interval, self.in_flight, self.failures, &self.sent, &self.unsent_leave));
         into.add_time(now, self.next_at.max(now));
         into.add_time(now, self.retry_at.max(now));
     }
@@ -63,6 +74,7 @@ impl Consumer {
     /// Sends what is due, and takes the member out of its group when the application does not poll.
     pub(super) fn send_heartbeats(&mut self, now: Time, fx: &mut Effects) {
         let (Some(group), known) = (self.group, self.usable_coordinator(now, fx)) else { return };
+        self.send_unsent_leave(now, group, known, fx);
         let member = self.member();
         let skips = matches!(
             member.state,
@@ -77,6 +89,13 @@ impl Consumer {
         let late = member.poll_at <= now && !member.is_leaving();
         if late {
             self.send_leave(true);
+            let says = self.fields(&fx.names);
+            let member = self.member_mut();
+            let (id, epoch) = (member.member, member.epoch);
+            member.heartbeat.unsent_leave = Some(UnsentLeave { member: id, epoch, says });
+            member.heartbeat.next_at = now + member.heartbeat.interval;
+            self.heartbeat_sent(now, fx);
+            return self.send_unsent_leave(now, group, known, fx);
         }
         let member = self.member();
         let beat = &member.heartbeat;
@@ -90,16 +109,39 @@ impl Consumer {
         let says = self.fields(&fx.names);
         let interval = self.member().heartbeat.interval;
         let member = self.member_mut();
-        let ignored = member.poll_expired;
         let (id, epoch) = (member.member, member.epoch);
-        member.heartbeat.in_flight = !ignored;
+        member.heartbeat.in_flight = true;
         member.heartbeat.next_at = now + interval;
         let says = fx.keep(&says);
         let message = Message::ConsumerGroupHeartbeat { group, member: id, epoch, says };
         let timeout = self.config.request_timeout;
-        let kind = GroupRequest::ConsumerHeartbeat { ignored };
+        let kind = GroupRequest::ConsumerHeartbeat { ignored: false };
         self.send_to_group(now, (message, kind), timeout, fx);
         self.heartbeat_sent(now, fx);
+    }
+
+    /// A member that did not poll has left, whether or not the coordinator can be told so at once. Nobody waits for the
+    /// answer, and with the coordinator the message is lost.
+    fn send_unsent_leave(
+        &mut self,
+        now: Time,
+        group: GroupId,
+        known: Option<BrokerId>,
+        fx: &mut Effects,
+    ) {
+        if self.member().heartbeat.unsent_leave.is_none()
+            || known.is_some_and(|broker| !self.network.ready(now, broker, fx))
+        {
+            return;
+        }
+        let unsent = self.member_mut().heartbeat.unsent_leave.take();
+        let Some(UnsentLeave { member, epoch, says }) = unsent.filter(|_| known.is_some()) else {
+            return;
+        };
+        let says = fx.keep(&says);
+        let message = Message::ConsumerGroupHeartbeat { group, member, epoch, says };
+        let kind = GroupRequest::ConsumerHeartbeat { ignored: true };
+        self.send_to_group(now, (message, kind), self.config.request_timeout, fx);
     }
 
     /// `onHeartbeatRequestSkipped`: without a coordinator nobody hears that the member leaves.
@@ -255,7 +297,9 @@ impl Consumer {
             return Time::NEVER;
         }
         let member = self.member();
-        let retry = member.reconciliation_due();
+        // What is due and could not be sent waits for the connection, or for a coordinator.
+        let later = |at: Time| if at > now { at } else { Time::NEVER };
+        let retry = later(member.reconciliation_due());
         let skips = matches!(
             member.state,
             MemberState::Unsubscribed
@@ -272,8 +316,6 @@ impl Consumer {
         }
         let beat = &member.heartbeat;
         let next = if beat.in_flight { Time::NEVER } else { beat.next_at.max(beat.retry_at) };
-        // What is due and could not be sent waits for the connection.
-        let later = |at: Time| if at > now { at } else { Time::NEVER };
-        later(next).min(later(member.poll_at)).min(later(retry))
+        later(next).min(later(member.poll_at)).min(retry)
     }
 }
