@@ -129,6 +129,8 @@ stories! {
     eos_read_process_write: "eos-read-process-write";
     zombie_fencing: "zombie-fencing";
     eos_stops_at_the_database: "eos-stops-at-the-database";
+    lso_stall: "lso-stall";
+    hanging_transaction: "hanging-transaction";
 }
 
 #[test]
@@ -205,6 +207,11 @@ fn answers_are_those_of_the_whole_story() {
             "offsets in the database, receipts first",
             &[Some(100), Some(110)],
         ),
+        ("lso-stall", "60 s (default)", &[Some(0), None]),
+        ("lso-stall", "read_uncommitted", &[Some(14), None]),
+        ("hanging-transaction", "version 1, nobody asks", &[Some(0), Some(7)]),
+        ("hanging-transaction", "version 1, leaders ask", &[Some(3), Some(5)]),
+        ("hanging-transaction", "version 2", &[Some(3), Some(5)]),
         ("controller-failover", "controller only", &[Some(0), None, Some(0)]),
         ("controller-failover", "controlled shutdown", &[Some(0), Some(0), Some(0)]),
     ];

@@ -231,6 +231,8 @@ pub enum Exception {
     MaxPollExceeded,
     /// Not an exception: what `kafka-consumer-groups.sh` prints when it is to reset offsets of a group with members.
     GroupIsActive,
+    /// Not an exception: what `kafka-transactions.sh abort` prints when no open transaction begins there.
+    NoOpenTransaction,
 }
 
 impl Exception {
@@ -256,6 +258,7 @@ impl Exception {
             Self::NoOffset => "_NO_OFFSET",
             Self::MaxPollExceeded => "_MAX_POLL_EXCEEDED",
             Self::GroupIsActive => "Assignments can only be reset if the group is inactive",
+            Self::NoOpenTransaction => "Could not find any open transactions starting at offset",
         }
     }
 

@@ -36,6 +36,8 @@ mod sequence_gapless;
 mod share_records;
 mod skip;
 mod strong_isr;
+mod stuck_lso;
+mod torn_transaction;
 mod unseen;
 pub mod verdict;
 mod weak_isr;
@@ -207,6 +209,8 @@ impl Moment<'_> {
 struct End<'a> {
     view: &'a ClusterView,
     fates: &'a [Fate],
+    /// `None` where only invariants are asked for.
+    batches: Option<&'a BatchTable>,
 }
 
 /// One guarantee's state. Static dispatch: [`Checker`] is an enum over all of them.
@@ -285,6 +289,10 @@ guarantees! {
     Unseen(unseen, "unseen", Delivery, EVERYTHING);
     /// What an application passes on is there once for `read_committed` readers.
     ExactlyOnce(exactly_once, "exactly-once", Delivery, EVERYTHING);
+    /// `read_committed` readers find all of a committed transaction and nothing of an aborted one.
+    TornTransaction(torn_transaction, "torn-transaction", Delivery, EVERYTHING);
+    /// No last stable offset is held by a transaction that nobody will end.
+    StuckLso(stuck_lso, "stuck-lso", Delivery, EVERYTHING);
 
     /// A replica's HW is at most its LEO, and grows within a leader epoch.
     HighWatermarkMoves(high_watermark_moves, "high-watermark-moves", Invariant, SOUND_DISKS_CLEAN_ELECTIONS);
@@ -407,7 +415,7 @@ impl Judge {
     /// The verdict on each guarantee so far, in the order of the table.
     pub fn verdicts(&self, batches: &BatchTable) -> Vec<(Guarantee, Verdict)> {
         let fates = self.fates(batches);
-        let end = End { view: &self.view, fates: &fates };
+        let end = End { view: &self.view, fates: &fates, batches: Some(batches) };
         self.checkers
             .iter()
             .map(|(guarantee, checker)| (*guarantee, checker.verdict(&end)))
@@ -428,7 +436,7 @@ impl Judge {
 
     /// The broken invariants so far: bugs of ours.
     pub fn broken_invariants(&self) -> Vec<(Guarantee, Verdict)> {
-        let end = End { view: &self.view, fates: &[] };
+        let end = End { view: &self.view, fates: &[], batches: None };
         let invariants = self.checkers.iter().filter(|(g, _)| g.kind() == Kind::Invariant);
         let verdicts = invariants.map(|(guarantee, checker)| (*guarantee, checker.verdict(&end)));
         verdicts.filter(|(_, verdict)| matches!(verdict, Verdict::Broken(_))).collect()

@@ -67,6 +67,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend(table_quorum::cases());
     cases.extend(table_share::cases());
     cases.extend(table_transactions::cases());
+    cases.extend(table_transactions::endings());
     cases
 }
 

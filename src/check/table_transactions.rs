@@ -1,9 +1,12 @@
 //! The table of histories: transactions, and what an application passes on.
 
 use super::*;
-use crate::base::batch::{ProducerState, Record, RecordBody};
-use crate::base::ids::{BatchHandle, KeyId, MessageId, ProducerEpoch, Sequence};
+use crate::base::batch::{ProducerState, Record, RecordBody, TransactionState};
+use crate::base::ids::{
+    BatchHandle, KeyId, MessageId, Offset, ProducerEpoch, Sequence, TransactionalId,
+};
 use crate::check::table_tests::{Case, story};
+use crate::event::TransactionCall;
 use crate::view::story::{P0, Story};
 
 /// What the application makes of m0.
@@ -23,6 +26,7 @@ fn output(s: &mut Story, nth: i32, base: i64) -> BatchHandle {
         Arc::make_mut(&mut s.names).outputs_from = OUTPUT;
         let input = s.send(&[0]);
         s.replicate(&[1, 2, 3], input, 0, 0);
+        begins(s);
     }
     let message = MessageId(OUTPUT);
     s.push(NodeId::Producer(0), EventKind::Sent { message, partition: Some(P0) });
@@ -39,11 +43,35 @@ fn marker(s: &mut Story, committed: bool, base: i64) {
     s.replicate(&[1, 2, 3], marker, base, 0);
 }
 
+/// The application calls `beginTransaction()`.
+fn begins(s: &mut Story) {
+    let names = Arc::make_mut(&mut s.names);
+    (names.transactional_ids, names.transaction_partitions) = (vec!["t".to_owned()], vec![P0]);
+    let (call, exception) = (TransactionCall::BeginTransaction, None);
+    s.push(NodeId::Producer(0), EventKind::TransactionCalled { call, exception });
+}
+
+/// The coordinator decides, and is done with the markers.
+fn decides(s: &mut Story, states: &[TransactionState]) {
+    for state in states {
+        let (id, epoch) = (TransactionalId(0), ProducerEpoch(0));
+        s.broker(1, EventKind::TransactionChanged { id, state: *state, producer_id: 8, epoch });
+    }
+}
+
+/// b1 says how far `read_committed` readers may read.
+fn stable(s: &mut Story, offset: i64) {
+    s.broker(1, EventKind::LastStableOffset { partition: P0, offset: Offset(offset) });
+}
+
 /// An output that is committed, read, and there once.
 pub(super) fn sound() -> Story {
     story(|s| {
         let output = output(s, 0, 1);
+        decides(s, &[TransactionState::PrepareCommit]);
         marker(s, true, 2);
+        decides(s, &[TransactionState::CompleteCommit]);
+        stable(s, 3);
         s.assign(0, 1, 1);
         s.poll(0, output, 1);
     })
@@ -101,6 +129,69 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// What is torn, and what hangs.
+pub(super) fn endings() -> Vec<Case> {
+    let half = story(|s| {
+        output(s, 0, 1);
+        let batch = batch(s, BatchKind::Transactional, RecordBody::Message(MessageId(11)), 1);
+        s.acked(batch, 3);
+        decides(s, &[TransactionState::PrepareCommit]);
+        marker(s, true, 2);
+        decides(s, &[TransactionState::CompleteCommit]);
+    });
+    let joins_the_next = story(|s| {
+        output(s, 0, 1);
+        decides(s, &[TransactionState::PrepareAbort, TransactionState::CompleteAbort]);
+        begins(s);
+        decides(s, &[TransactionState::Ongoing, TransactionState::PrepareCommit]);
+        marker(s, true, 2);
+        decides(s, &[TransactionState::CompleteCommit]);
+    });
+    let half_marked = story(|s| {
+        output(s, 0, 1);
+        decides(s, &[TransactionState::PrepareAbort]);
+        marker(s, false, 2);
+        begins(s);
+        output(s, 1, 3);
+        decides(s, &[TransactionState::CompleteAbort, TransactionState::PrepareCommit]);
+    });
+    let late = |open: bool| {
+        story(|s| {
+            output(s, 0, 1);
+            decides(s, &[TransactionState::PrepareCommit]);
+            marker(s, true, 2);
+            decides(s, &[TransactionState::CompleteCommit]);
+            if open {
+                decides(s, &[TransactionState::Ongoing]);
+                let id = TransactionalId(0);
+                s.broker(1, EventKind::TransactionPartition { id, partition: P0 });
+            }
+            output(s, 1, 3);
+            stable(s, 3);
+        })
+    };
+    vec![
+        Case {
+            guarantee: Guarantee::TornTransaction,
+            broken: vec![
+                (half, "Of one committed transaction o0 can be read and o1 cannot"),
+                (joins_the_next, "o0 can be read though the transaction was aborted"),
+            ],
+            holding: vec![sound(), half_marked],
+        },
+        Case {
+            guarantee: Guarantee::StuckLso,
+            broken: vec![(late(false), "stays at 3")],
+            holding: vec![sound(), late(true)],
+        },
+    ]
+}
+
 /// Of the guarantees of this table.
-pub(super) const GUARANTEES: [Guarantee; 3] =
-    [Guarantee::AbortedRead, Guarantee::PrecommittedRead, Guarantee::ExactlyOnce];
+pub(super) const GUARANTEES: [Guarantee; 5] = [
+    Guarantee::AbortedRead,
+    Guarantee::PrecommittedRead,
+    Guarantee::ExactlyOnce,
+    Guarantee::TornTransaction,
+    Guarantee::StuckLso,
+];

@@ -237,6 +237,12 @@ fn is_stated(guarantee: Guarantee, stated: &[Expectation], lost: bool) -> bool {
         Guarantee::ExactlyOnce => {
             matches!(expectation, Expectation::Missing(_) | Expectation::Duplicated(_))
         }
+        // What is missing of a transaction is lost.
+        Guarantee::TornTransaction => {
+            matches!(expectation, Expectation::Torn(_))
+                || lost && matches!(expectation, Expectation::Lost(_))
+        }
+        Guarantee::StuckLso => matches!(expectation, Expectation::Hanging(_)),
         // A reader that goes back where records were lost is the reader's side of that loss.
         Guarantee::Reread => matches!(expectation, Expectation::Lost(_)) && lost,
         Guarantee::Skip | Guarantee::Unseen => {

@@ -148,6 +148,8 @@ pub enum AdminCall {
     DeleteGroups,
     /// `kafka-consumer-groups.sh --reset-offsets`.
     ResetOffsets,
+    /// `abortTransaction`: ends a hanging transaction in one partition.
+    AbortTransaction,
 }
 
 impl AdminCall {
@@ -164,6 +166,7 @@ impl AdminCall {
             Self::DeleteGroupOffsets => "deleteConsumerGroupOffsets",
             Self::DeleteGroups => "deleteConsumerGroups",
             Self::ResetOffsets => "kafka-consumer-groups.sh --reset-offsets",
+            Self::AbortTransaction => "abortTransaction",
         }
     }
 }

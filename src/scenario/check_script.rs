@@ -306,6 +306,9 @@ impl Script<'_, '_, '_> {
                     self.problem("", "an offset is not negative; -1 is the high watermark", None);
                 }
             }
+            Step::AbortHangingTransaction(hanging) => {
+                self.partition(&hanging.partition.topic, hanging.partition.partition);
+            }
             Step::DeleteLog(node, p) => {
                 self.broker(node);
                 self.partition(&p.topic, p.partition);
@@ -569,9 +572,10 @@ impl Script<'_, '_, '_> {
                 self.group(group);
                 self.partition(&p.topic, p.partition);
             }
-            Probe::Reads(topic) | Probe::ReadsCommitted(topic) | Probe::Snapshot(topic) => {
-                self.topic(topic);
-            }
+            Probe::Reads(topic)
+            | Probe::ReadsCommitted(topic)
+            | Probe::HangingTransactions(topic)
+            | Probe::Snapshot(topic) => self.topic(topic),
             Probe::TransactionState(id) | Probe::TransactionPartitions(id) => {
                 self.transactional_id(id);
             }

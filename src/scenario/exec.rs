@@ -390,6 +390,12 @@ impl Run {
                     self.apply(&Command::DeleteRecords { partition, before: Offset(*before) });
                 }
             }
+            Step::AbortHangingTransaction(hanging) => {
+                if let Some(partition) = self.state.at(&hanging.partition) {
+                    let start = hanging.start_offset.map(Offset);
+                    self.apply(&Command::AbortTransaction { partition, start });
+                }
+            }
             Step::DeleteLog(who, at) => {
                 if let Some((broker, partition)) = self.state.broker(who).zip(self.state.at(at)) {
                     self.apply(&Command::DeleteLog { broker, partition });

@@ -39,6 +39,11 @@ pub enum Expectation {
     /// Readable messages of which an application should have made an output that `read_committed` readers see, and has
     /// not.
     Missing(Tally),
+    /// Transactions of which `read_committed` readers find a part and not the rest, or a part though they were aborted:
+    /// their first messages that can be read.
+    Torn(Tally),
+    /// Partitions whose last stable offset is held by a transaction that no coordinator will end.
+    Hanging(Tally),
     /// Members of a group that own nothing at the end.
     Idle(String, Tally),
     /// Rows of a table that applications write to, by the id of the message they are of.

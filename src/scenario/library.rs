@@ -78,6 +78,8 @@ builtins! {
     "eos-read-process-write"
     "zombie-fencing"
     "eos-stops-at-the-database"
+    "lso-stall"
+    "hanging-transaction"
     "controller-failover"
     "controller-quorum-loss"
     "rolling-broker-restart"

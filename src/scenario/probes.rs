@@ -20,6 +20,7 @@ use crate::scenario::value::Fact;
 use crate::sim::NodeState;
 use crate::view::cluster::message::Told;
 use crate::view::cluster::replica::Says;
+use crate::view::stability::hanging_transactions;
 
 pub(super) use share::{lag as share_lag, open_records};
 
@@ -292,6 +293,17 @@ fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
             number(replica.last_stable_offset().0)
         }
         Probe::ReadsCommitted(topic) => reads(state, topic, IsolationLevel::ReadCommitted)?,
+        Probe::HangingTransactions(topic) => {
+            let mut hanging = BTreeMap::new();
+            for (_, id) in topic_partitions(state, topic)? {
+                let starts = hanging_transactions(view, id, state.batches());
+                let starts: Vec<Fact> = starts.values().map(|start| number(start.0)).collect();
+                if !starts.is_empty() {
+                    hanging.insert(state.names().partition(id), Fact::List(starts));
+                }
+            }
+            Fact::Map(hanging)
+        }
         Probe::TransactionState(id) => {
             let id = state.names().find_transactional_id(id)?;
             let known = view.transactions[id.index()].state;

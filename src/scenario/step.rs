@@ -14,8 +14,8 @@ use crate::scenario::schema::Settings;
 use crate::scenario::value::{Span, Texts, TopicPartition};
 
 pub use arguments::{
-    Acknowledge, AcknowledgeHow, Action, AskOffsets, AskPartition, Commit, CommitHow, CutLog,
-    Election, Every, Poll, Process, Reset, ResetOffsets, Rule, Send, SendOffsets, Side,
+    AbortHanging, Acknowledge, AcknowledgeHow, Action, AskOffsets, AskPartition, Commit, CommitHow,
+    CutLog, Election, Every, Poll, Process, Reset, ResetOffsets, Rule, Send, SendOffsets, Side,
     StoreOffsets,
 };
 pub use condition::{Condition, Marker};
@@ -182,6 +182,9 @@ pub enum Step {
     /// `deleteRecords`: the partition's log starts at this offset afterwards; -1: at its high watermark.
     DeleteRecords(TopicPartition, i64),
 
+    /// `kafka-transactions.sh abort`: the administrator ends a transaction in one partition.
+    AbortHangingTransaction(AbortHanging),
+
     // --- looking --------------------------------------------------------------------------------------------------
     /// Records a fact under a name.
     Observe(String, Probe),
@@ -222,6 +225,7 @@ mod tests {
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[Store(consumer:"c",offsets:{"t-0":5})]"#,
+            r#"[AbortHangingTransaction(partition:"t-0"),AbortHangingTransaction(partition:"t-0",start_offset:3)]"#,
             r#"[DeleteRecords("t-0",-1),CreatePartitions("t",6),DeleteGroup("g")]"#,
             r#"[AlterOffsets("g",{"t-0":3}),DeleteOffsets("g",["t-0"])]"#,
             r#"[ResetOffsets(group:"g",topic:"t",to:ShiftBy(-3)),Send(from:"p",to:"t",tombstone:true)]"#,

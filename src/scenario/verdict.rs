@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::app::LoopStep;
-use crate::base::ids::{MessageId, PartitionId};
+use crate::base::ids::{EventSeq, GroupId, MessageId, PartitionId};
 use crate::scenario::answers::idle;
 use crate::scenario::apps::reads;
 use crate::scenario::expect::{Expectation, Tally};
 use crate::scenario::run::{Outcome, Run};
 use crate::scenario::value::{Fact, TopicPartition};
 use crate::sim::world::ConsumerSpec;
+use crate::view::atomicity::Atomicity;
 use crate::view::fate::{Fate, Whereabouts, diverged, fates, tally};
+use crate::view::stability::hanging_transactions;
 
 /// One expectation and what the run made of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,15 +111,12 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
         Expectation::Skipped(wanted) => all(wanted, &counts.skipped),
         Expectation::Unprocessed(wanted) => all(wanted, &counts.unprocessed),
         Expectation::Missing(wanted) => all(wanted, &missing(run, &fates)),
+        Expectation::Torn(wanted) => all(wanted, &torn(run)),
+        Expectation::Hanging(wanted) => miss(wanted, &hanging(run)),
         Expectation::Idle(group, wanted) => miss(wanted, &idle(state, group)),
         Expectation::Rows(table, wanted) => all(wanted, &state.rows(table)),
         Expectation::Committed(group, wanted) => {
-            let group = &state.view.groups[state.group(group)?.index()];
-            let found: BTreeMap<String, i64> = group
-                .committed
-                .iter()
-                .map(|c| (state.names().partition(c.partition), c.offset.0))
-                .collect();
+            let found = committed(run, state.group(group)?);
             let same = wanted.iter().all(|(at, offset)| found.get(&at.to_string()) == Some(offset));
             (!same).then(|| format!("{found:?}"))
         }
@@ -146,6 +145,12 @@ fn leaders_log(run: &Run, at: &TopicPartition) -> Vec<String> {
     ids.map(|(_, id, _)| state.names().message(id)).collect()
 }
 
+/// The committed offsets of a group, by partition.
+fn committed(run: &Run, group: GroupId) -> BTreeMap<String, i64> {
+    let offsets = run.state().view.groups[group.index()].committed.iter();
+    offsets.map(|c| (run.names().partition(c.partition), c.offset.0)).collect()
+}
+
 /// What `Observe` recorded last under `name`.
 fn observed<'a>(run: &'a Run, name: &str) -> &'a Fact {
     let found = run.observations().iter().rev().find(|(n, _)| n == name);
@@ -159,6 +164,26 @@ fn measures(fact: &Fact, wanted: &Tally) -> bool {
         Fact::List(list) => wanted.holds_count(list.len() as u64),
         _ => false,
     }
+}
+
+/// The first message that can be read of each torn transaction.
+fn torn(run: &Run) -> Vec<MessageId> {
+    let (simulation, mut fold) = (run.simulation(), Atomicity::default());
+    let batches = simulation.batches();
+    for (seq, event) in (0..).map(EventSeq).zip(simulation.trace().events().iter()) {
+        fold.observe(seq, event, batches);
+    }
+    let torn = fold.torn(&run.state().view, batches);
+    torn.iter().filter_map(|torn| batches.messages(torn.found).next()).collect()
+}
+
+/// Partitions with a transaction that nobody will end.
+fn hanging(run: &Run) -> Vec<String> {
+    let state = run.state();
+    let all = (0..run.names().partitions.len()).map(|n| PartitionId(n as u16));
+    let hangs =
+        |id: &PartitionId| !hanging_transactions(&state.view, *id, state.batches()).is_empty();
+    all.filter(hangs).map(|id| run.names().partition(id)).collect()
 }
 
 /// Inputs without an output.

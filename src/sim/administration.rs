@@ -38,6 +38,25 @@ impl Simulation {
         self.called(AdminCall::DeleteRecords, done);
     }
 
+    /// `kafka-transactions.sh abort --start-offset`: what the leader knows of the producer (`describeProducers`) goes
+    /// back to it as a marker (`abortTransaction`). No coordinator hears of it.
+    pub(super) fn abort_transaction(&mut self, partition: PartitionId, start: Option<Offset>) {
+        let leader = self.acting_leader(partition).ok_or(Exception::Timeout);
+        let open = leader.and_then(|leader| {
+            let replica = self.world.brokers[leader.index() - 1].replica(partition);
+            let mut open = replica.into_iter().flat_map(|r| r.producers.open_transactions());
+            let found = open.find(|open| start.is_none_or(|start| start == open.start));
+            found.ok_or(Exception::NoOpenTransaction)
+        });
+        let done = open.and_then(|open| {
+            self.at_leader(partition, |simulation, leader| {
+                let machine = &mut simulation.world.brokers[leader.index() - 1];
+                machine.end_hanging(simulation.now, partition, open, &mut simulation.effects)
+            })
+        });
+        self.called(AdminCall::AbortTransaction, done);
+    }
+
     /// Calls about a group go to its coordinator.
     pub(super) fn administer_group(&mut self, group: GroupId, call: &GroupCall) {
         let word = match call {

@@ -110,6 +110,13 @@ pub enum Command {
         /// The log start afterwards; [`Offset::NONE`]: the high watermark.
         before: Offset,
     },
+    /// An administrator's `abortTransaction` in one partition.
+    AbortTransaction {
+        /// Which partition.
+        partition: PartitionId,
+        /// Where the transaction begins; `None`: the first that is open.
+        start: Option<Offset>,
+    },
     /// An administrator's call about a group.
     AdministerGroup {
         /// Which group.

@@ -66,6 +66,9 @@ impl Simulation {
             Command::DeleteRecords { partition, before } => {
                 self.delete_records(*partition, *before);
             }
+            Command::AbortTransaction { partition, start } => {
+                self.abort_transaction(*partition, *start);
+            }
             Command::AdministerGroup { group, call } => self.administer_group(*group, call),
             Command::ResetOffsets { group, partitions, to } => {
                 self.reset_offsets(*group, partitions, *to);

@@ -368,6 +368,8 @@ fn is_skipped(view: &ClusterView, id: MessageId, group: usize, places: &Places) 
     let reader = &view.readers[group];
     reader.message(id).count == 0
         && !places.in_hand[group].contains(&id)
+        // What was aborted is owed to nobody.
+        && !places.unstable.contains(&id)
         && places.offsets(id).iter().any(|(partition, offset)| {
             let committed = view.groups[group].committed(*partition);
             let floor = reader.floor(*partition);

@@ -2,6 +2,7 @@
 //! function of events, the batch table, the names and the settings; nothing here has ever seen a machine.
 
 pub mod anatomy;
+pub mod atomicity;
 pub mod caption;
 pub mod cluster;
 pub mod export_json;

@@ -224,7 +224,7 @@ impl Scene<'_> {
         let EventKind::LastStableOffset { partition, .. } = event.kind else { return false };
         let replica = event.node.broker().and_then(|b| self.before.partition(partition).replica(b));
         self.leads(event.node, partition)
-            && replica.is_some_and(|r| r.last_stable_offset() < r.high_watermark)
+            && replica.is_some_and(|r| r.held_back && r.last_stable_offset() < r.high_watermark)
     }
 }
 

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch::{BatchKind, BatchTable, RecordBody};
-use crate::base::ids::Offset;
+use crate::base::ids::{Offset, PartitionId};
+use crate::view::cluster::ClusterView;
 use crate::view::cluster::replica::{PartitionView, ReplicaView};
 
 /// The part of a log that is there for everybody but not for `read_committed` readers.
@@ -15,6 +16,8 @@ pub struct Stability {
     /// Where the earliest transaction begins that has no marker; [`None`] when there is none. Committed records behind
     /// it wait.
     pub first_unstable: Option<Offset>,
+    /// Where each transaction begins that has no marker, by producer id.
+    pub open: BTreeMap<i64, Offset>,
 }
 
 impl Stability {
@@ -40,14 +43,33 @@ impl Stability {
                 }
             }
         }
-        let first_unstable = open.values().filter_map(|offsets| offsets.first()).min().copied();
-        Self { aborted, first_unstable }
+        let first = |(id, offsets): (i64, Vec<Offset>)| Some((id, *offsets.first()?));
+        let open: BTreeMap<i64, Offset> = open.into_iter().filter_map(first).collect();
+        let first_unstable = open.values().min().copied();
+        Self { aborted, first_unstable, open }
     }
 
     /// True when a `read_committed` reader is given the record at `offset`, once the high watermark is above it.
     pub fn is_stable(&self, offset: Offset) -> bool {
         self.first_unstable.is_none_or(|first| offset < first) && !self.aborted.contains(&offset)
     }
+}
+
+/// The transactions in a partition's log that nobody will end, by producer id, and where they begin: its leader has
+/// them open, and the coordinator of the producer knows of no transaction in which the partition takes part
+/// (`kafka-transactions.sh find-hanging`).
+pub fn hanging_transactions(
+    view: &ClusterView,
+    partition: PartitionId,
+    batches: &BatchTable,
+) -> BTreeMap<i64, Offset> {
+    let Some(leader) = view.partition(partition).leader_replica() else { return BTreeMap::new() };
+    let mut open = Stability::of(leader, batches).open;
+    let known = view.transactions.iter().filter(|transaction| transaction.is_open());
+    for transaction in known.filter(|transaction| transaction.partitions.contains(&partition)) {
+        open.remove(&transaction.producer_id);
+    }
+    open
 }
 
 /// How a transaction ended in a partition.

@@ -1,4 +1,5 @@
-//! Calls of administrators that go to a broker: `deleteRecords` to the leader, those about a group to its coordinator.
+//! Calls of administrators that go to a broker: `deleteRecords` and `abortTransaction` to the leader, those about a
+//! group to its coordinator.
 //!
 //! Simplified: a call reaches the right broker at once.
 
@@ -6,10 +7,12 @@ use crate::base::config::IsolationLevel;
 use crate::base::error::ErrorCode;
 use crate::base::ids::{GroupId, Offset, PartitionId};
 use crate::base::time::Time;
+use crate::kafka::api::TxnMarker;
 use crate::kafka::broker::Broker;
 use crate::kafka::broker::queries::first_since;
 use crate::kafka::effects::Effects;
 use crate::kafka::group::expiry::GroupCall;
+use crate::kafka::log::producer_state::OpenTransaction;
 
 impl Broker {
     /// Does what an administrator asks of a group that this broker coordinates.
@@ -29,6 +32,34 @@ impl Broker {
         self.write_for_coordinator(now, appends, fx);
         self.read_answered(now, seen, fx);
         done
+    }
+
+    /// An administrator has a transaction ended that no coordinator will end (`AbortTransactionHandler`): an ABORT
+    /// marker with the epochs that the leader itself knows.
+    ///
+    /// # Errors
+    /// Why the marker is not written: `NOT_LEADER_OR_FOLLOWER`, `NOT_ENOUGH_REPLICAS` …
+    pub fn end_hanging(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        open: OpenTransaction,
+        fx: &mut Effects,
+    ) -> Result<(), ErrorCode> {
+        self.ram.last_step = now;
+        let seen = fx.list.len();
+        let OpenTransaction { producer_id, epoch, coordinator_epoch, .. } = open;
+        let marker = TxnMarker {
+            partition,
+            producer_id,
+            epoch,
+            committed: false,
+            coordinator_epoch: coordinator_epoch.max(0),
+            version: 0,
+        };
+        let (_, outcome) = self.append_marker(now, marker, fx);
+        self.read_answered(now, seen, fx);
+        outcome.map(|_| ())
     }
 
     /// Log start and high watermark of a partition that this broker leads.

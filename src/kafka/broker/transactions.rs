@@ -3,7 +3,7 @@
 
 use crate::base::batch::{BatchKind, ProducerState, Record, RecordBody};
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BatchHandle, BrokerId, KeyId, NodeId, Sequence, TransactionalId};
+use crate::base::ids::{BatchHandle, BrokerId, KeyId, NodeId, Offset, Sequence, TransactionalId};
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{Message, TxnMarker, TxnMarkerResult};
 use crate::kafka::broker::Broker;
@@ -74,26 +74,32 @@ impl Broker {
     ) {
         let mut items = self.ram.purgatory.items();
         for marker in fx.pools.get(markers).to_vec() {
-            let batch = marker_batch(self.id, &marker, now, fx);
-            let append = Append {
-                partition: marker.partition,
-                batch,
-                acks: -1,
-                origin: Origin::Marker(marker),
-            };
-            let outcome = self.append_as_leader(now, append, fx);
-            if outcome.is_ok() && fx.names.group_partitions.contains(&marker.partition) {
-                let TxnMarker { partition, producer_id, committed, .. } = marker;
-                let groups = &mut self.ram.coordinator;
-                let ticket = groups.marker_appended(partition, producer_id, committed);
-                self.written(now, partition, ticket, outcome, fx);
-            }
+            let (batch, outcome) = self.append_marker(now, marker, fx);
             let item = self.produce_item(marker.partition, batch, outcome, fx);
             let pending = item.result.error == ErrorCode::None;
             items.push(ProduceItem { pending, ..item });
         }
         let deadline = now + MARKER_TIMEOUT;
         self.wait_for_replication(DelayedProduce { token, deadline, items, markers: true }, fx);
+    }
+
+    /// Writes a marker as the leader of its partition.
+    pub(super) fn append_marker(
+        &mut self,
+        now: Time,
+        marker: TxnMarker,
+        fx: &mut Effects,
+    ) -> (BatchHandle, Result<(Offset, Offset), ErrorCode>) {
+        let TxnMarker { partition, producer_id, committed, .. } = marker;
+        let batch = marker_batch(self.id, &marker, now, fx);
+        let append = Append { partition, batch, acks: -1, origin: Origin::Marker(marker) };
+        let outcome = self.append_as_leader(now, append, fx);
+        if outcome.is_ok() && fx.names.group_partitions.contains(&partition) {
+            let groups = &mut self.ram.coordinator;
+            let ticket = groups.marker_appended(partition, producer_id, committed);
+            self.written(now, partition, ticket, outcome, fx);
+        }
+        (batch, outcome)
     }
 
     /// Answers a request for markers.

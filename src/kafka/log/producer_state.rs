@@ -58,6 +58,19 @@ struct Verification {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Guard(u32);
 
+/// A transaction that is open in this partition, as `DescribeProducers` tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenTransaction {
+    /// Where it begins.
+    pub start: Offset,
+    /// Whose.
+    pub producer_id: i64,
+    /// The producer's epoch.
+    pub epoch: ProducerEpoch,
+    /// Of the last marker of this producer here; -1 before any.
+    pub coordinator_epoch: i32,
+}
+
 /// What the producer state says about a batch that wants to be appended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Admission {
@@ -193,6 +206,18 @@ impl ProducerStateManager {
     /// The producer has an open transaction here (`hasOngoingTransaction`).
     pub fn is_open(&self, producer_id: i64, epoch: ProducerEpoch) -> bool {
         self.entry(producer_id).is_some_and(|e| e.epoch == epoch && e.open_from.is_some())
+    }
+
+    /// The open transactions, earliest first (`DescribeProducers`).
+    pub fn open_transactions(&self) -> impl Iterator<Item = OpenTransaction> + use<> {
+        let open = self.entries.iter().filter_map(|entry| {
+            let ProducerStateEntry { id, epoch, coordinator_epoch, open_from, .. } = *entry;
+            let start = open_from?;
+            Some(OpenTransaction { start, producer_id: id, epoch, coordinator_epoch })
+        });
+        let mut open: Vec<OpenTransaction> = open.collect();
+        open.sort_unstable_by_key(|open| open.start);
+        open.into_iter()
     }
 
     /// A batch wants to begin a transaction here: the coordinator is asked under the guard that is returned

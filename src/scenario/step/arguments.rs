@@ -104,6 +104,17 @@ pub enum AcknowledgeHow {
     Renew,
 }
 
+/// Which transaction an administrator ends.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbortHanging {
+    /// In which partition.
+    pub partition: TopicPartition,
+    /// Where it begins; without it the first one that is open there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_offset: Option<i64>,
+}
+
 /// What `CutLog` cuts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -127,6 +127,9 @@ pub enum Probe {
     Reads(String),
     /// The same for a fresh reader with `isolation.level=read_committed`.
     ReadsCommitted(String),
+    /// Where transactions of a topic begin that no coordinator will end, as `kafka-transactions.sh find-hanging` finds
+    /// them: `{"orders-0": [3]}`.
+    HangingTransactions(String),
     /// State of a transactional id, or none: `"Ongoing"`.
     TransactionState(String),
     /// Partitions of the transaction of a transactional id that is not complete: `["orders-0"]`.
@@ -158,6 +161,7 @@ impl Probe {
                 | Self::Reads(_)
                 | Self::ReadsCommitted(_)
                 | Self::TransactionPartitions(_)
+                | Self::HangingTransactions(_)
         )
     }
 }

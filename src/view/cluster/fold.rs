@@ -129,7 +129,9 @@ impl ClusterView {
                 self.stored(batch, base_offset, leads, (seq, batches));
             }
             EventKind::HighWatermark { partition, offset } => {
-                self.replica_mut(partition, b).high_watermark = offset;
+                let replica = self.replica_mut(partition, b);
+                replica.held_back = replica.last_stable_offset() < replica.high_watermark;
+                replica.high_watermark = offset;
             }
             EventKind::LastStableOffset { partition, offset } => {
                 self.replica_mut(partition, b).last_stable = Some(offset);

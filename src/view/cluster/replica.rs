@@ -102,6 +102,8 @@ pub struct ReplicaView {
     pub high_watermark: Offset,
     /// The last stable offset as it was said last; `None` while there was no transaction.
     pub last_stable: Option<Offset>,
+    /// Its last stable offset was below the high watermark before that moved last.
+    pub held_back: bool,
     /// The first offset it keeps.
     pub log_start: Offset,
     /// Base offsets of its segments; the last is the active one.
@@ -127,6 +129,7 @@ impl ReplicaView {
             end: Offset(0),
             high_watermark: Offset(0),
             last_stable: None,
+            held_back: false,
             log_start: Offset(0),
             segments: vec![Offset(0)],
             cleaned: Offset(0),
