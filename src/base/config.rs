@@ -540,4 +540,12 @@ pub enum Defect {
     CommitWithoutMajority,
     /// Brokers are sent metadata records that are not committed.
     UncommittedMetadataServed,
+    /// The leader of a share partition forgets at once who has which records.
+    ShareLockDropped,
+    /// A new leader of a share partition takes what was accepted for available.
+    AcceptedForgotten,
+    /// An acceptance is answered before it is stored.
+    AcceptedBeforeStored,
+    /// A share partition delivers records without limit.
+    DeliveryLimitIgnored,
 }

@@ -1,6 +1,7 @@
 //! What a share group promises of single records. `one-lock`: a record is with one member at a time. `done-stays-done`:
 //! a record that was accepted or given up, and stored so, is handed out by no leader that knows it. `accepted-stored`:
-//! an acceptance that counts was stored; a late one of what the start offset has passed changes nothing.
+//! an acceptance that counts was stored; a late one, of what the start offset has passed, is answered without error
+//! and changes nothing (`SharePartition.acknowledge`: the records of the batch are archived already).
 //! `delivery-limit`: no record is delivered more often than the limit says.
 //!
 //! A deposed leader that has not heard of it hands records out as well, from what it knows: each broker speaks for

@@ -14,6 +14,7 @@ mod persister;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, GroupId, LeaderEpoch, MemberId, Offset, PartitionId};
@@ -250,7 +251,7 @@ impl Broker {
         }
         for (partition, batches) in by_partition {
             let key = (asked.group, partition);
-            let rules = self.share_rules(asked.group);
+            let rules = self.share_rules(asked.group, fx.defect);
             let share = self.ram.share.partitions.get_mut(&key);
             let outcome = match share {
                 None => Err(self.not_here(partition)),
@@ -267,7 +268,11 @@ impl Broker {
             }
             if let Ok(Some(write)) = outcome {
                 let id = self.persist(now, key, write, SettleReason::Acknowledged, fx);
-                asked.part(partition).write = Some(id);
+                let part = asked.part(partition);
+                match fx.defect {
+                    Defect::AcceptedBeforeStored => part.acknowledged = Some(ErrorCode::None),
+                    _ => part.write = Some(id),
+                }
             }
             self.ram.share.todo.push_back(Todo::Wake(key));
         }
@@ -306,18 +311,23 @@ impl Broker {
         let leader_epoch = replica.leader_epoch;
         let known = self.ram.share.partitions.get(&key);
         if known.is_none_or(|share| share.leader_epoch != leader_epoch) {
-            let share = SharePartition::new(key.0, key.1, leader_epoch);
+            // Every write is a request of this broker, so its number is new.
+            let number = self.ram.share.last_own;
+            let share = SharePartition::new(key.0, key.1, leader_epoch).numbered_from(number);
             self.ram.share.partitions.insert(key, share);
-            self.read_share_state(now, key, leader_epoch, fx);
+            self.read_share_state(now, key, (leader_epoch, number), fx);
         }
         Ok(())
     }
 
     /// The rules that the group's settings make, where it has none those of the brokers.
-    fn share_rules(&self, group: GroupId) -> ShareRules {
+    fn share_rules(&self, group: GroupId, defect: Defect) -> ShareRules {
         let brokers = &self.config.brokers.share;
         let own = self.config.groups.get(group.index());
-        let deliveries = own.and_then(|own| own.deliveries).unwrap_or(brokers.deliveries);
+        let deliveries = match defect {
+            Defect::DeliveryLimitIgnored => u16::MAX,
+            _ => own.and_then(|own| own.deliveries).unwrap_or(brokers.deliveries),
+        };
         let dead_letters = own.is_some_and(|own| !own.dead_letters.is_empty());
         ShareRules {
             lock: own.and_then(|own| own.lock).unwrap_or(brokers.lock),
@@ -335,7 +345,7 @@ impl Broker {
         let asked = &self.ram.share.asked[at];
         let Some(params) = asked.fetch.filter(|_| asked.is_fetching()) else { return };
         let (group, member, late) = (asked.group, asked.member, asked.deadline <= now);
-        let rules = self.share_rules(group);
+        let rules = self.share_rules(group, fx.defect);
         let mut open: Vec<(PartitionId, i64)> = Vec::new();
         for partition in asked.wanted.clone() {
             let share = self.ram.share.partitions.get_mut(&(group, partition));
@@ -392,7 +402,7 @@ impl Broker {
         };
         let batches: Vec<(i64, i64)> =
             slices.iter().map(|slice| (slice.base_offset.0, last(slice))).collect();
-        let rules = self.share_rules(key.0);
+        let rules = self.share_rules(key.0, fx.defect);
         let Some(share) = self.ram.share.partitions.get_mut(&key) else { return Vec::new() };
         let ShareFetchParams { batch_size, record_limit, .. } = params;
         let want = Acquisition {
@@ -404,6 +414,9 @@ impl Broker {
             batches: &batches,
         };
         let acquired = share.acquire(self.ram.last_step, want, &rules);
+        if fx.defect == Defect::ShareLockDropped {
+            share.drop_locks();
+        }
         for run in &acquired {
             let (group, partition, first) = (key.0, key.1, run.first);
             let (count, delivery) = ((run.last.0 - first.0 + 1) as u32, run.delivery_count);

@@ -32,7 +32,7 @@ impl Broker {
         fx: &mut Effects,
     ) {
         let Some(partitions) = self.ram.share.sessions.remove((group, member)) else { return };
-        let rules = self.share_rules(group);
+        let rules = self.share_rules(group, fx.defect);
         for partition in partitions {
             let key = (group, partition);
             let Some(share) = self.ram.share.partitions.get_mut(&key) else { continue };
@@ -105,7 +105,7 @@ impl Broker {
     fn expire_locks(&mut self, now: Time, fx: &mut Effects) {
         let keys: Vec<_> = self.ram.share.partitions.keys().copied().collect();
         for key in keys {
-            let rules = self.share_rules(key.0);
+            let rules = self.share_rules(key.0, fx.defect);
             let Some(share) = self.ram.share.partitions.get_mut(&key) else { continue };
             if share.next_lock() > now {
                 continue;

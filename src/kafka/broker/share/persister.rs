@@ -4,11 +4,11 @@
 //! Simplified: the broker finds the coordinator in its metadata and needs no `FindCoordinator`; each change is a
 //! request of its own (Kafka gathers them); this broker's own coordinator is asked without a network.
 
-use crate::base::config::IsolationLevel;
+use crate::base::config::{Defect, IsolationLevel};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, LeaderEpoch, NodeId, Offset, PartitionId};
-use crate::base::share::{ShareReset, ShareStateBatch};
+use crate::base::share::{RecordState, ShareReset, ShareStateBatch};
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, SettleReason};
 use crate::kafka::api::{ListOffsetsPartition, Message};
@@ -31,7 +31,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What it is about.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Wish {
-    Read(ShareKey, LeaderEpoch),
+    /// The last one is the number of the share partition that wants to know.
+    Read(ShareKey, LeaderEpoch, u32),
     Write {
         key: ShareKey,
         epochs: (i32, LeaderEpoch),
@@ -41,11 +42,7 @@ pub(super) enum Wish {
         reason: SettleReason,
     },
     /// Dead letters to the leader of a partition of the dead-letter topic.
-    Produce {
-        key: ShareKey,
-        dead: DeadLetters,
-        to: PartitionId,
-    },
+    Produce { key: ShareKey, dead: DeadLetters, to: PartitionId },
 }
 
 /// A request of the broker's own.
@@ -74,10 +71,10 @@ impl Broker {
         &mut self,
         now: Time,
         key: ShareKey,
-        leader_epoch: LeaderEpoch,
+        (leader_epoch, number): (LeaderEpoch, u32),
         fx: &mut Effects,
     ) {
-        self.ask(now, Wish::Read(key, leader_epoch), fx);
+        self.ask(now, Wish::Read(key, leader_epoch, number), fx);
     }
 
     /// A change of a share partition is to be stored. Returns the number under which the outcome comes.
@@ -108,7 +105,7 @@ impl Broker {
     /// Where a wish goes.
     fn addressee(&self, wish: &Wish, fx: &Effects) -> Option<BrokerId> {
         let partition = match wish {
-            Wish::Read(key, _) | Wish::Write { key, .. } => fx.names.share_home(key.0, key.1)?,
+            Wish::Read(key, ..) | Wish::Write { key, .. } => fx.names.share_home(key.0, key.1)?,
             Wish::Produce { to, .. } => *to,
         };
         self.disk.image.live_leader(partition)
@@ -127,7 +124,7 @@ impl Broker {
             return self.ask_own_coordinator(now, id, wish, fx);
         }
         let message = match wish {
-            Wish::Read((group, partition), leader_epoch) => {
+            Wish::Read((group, partition), leader_epoch, _) => {
                 Message::ReadShareGroupState { group, partition, leader_epoch }
             }
             Wish::Write { key, epochs, start, batches, .. } => Message::WriteShareGroupState {
@@ -152,7 +149,7 @@ impl Broker {
         let mut appends = Vec::new();
         let out = &mut Output { now, fx, appends: &mut appends };
         let answer = match wish {
-            Wish::Read(key, leader_epoch) => {
+            Wish::Read(key, leader_epoch, _) => {
                 self.ram.share.coordinator.read(out, asker, key, leader_epoch)
             }
             Wish::Write { key, epochs, start, batches, .. } => {
@@ -326,10 +323,15 @@ impl Broker {
         let own = self.ram.share.own.remove(at);
         match (own.wish, message) {
             (
-                Wish::Read(key, _),
+                Wish::Read(key, _, number),
                 Message::ReadShareGroupStateResponse { start, state_epoch, batches, .. },
             ) => {
                 let batches = fx.pools.get(batches).to_vec();
+                // Of one that is gone the answer counts for nobody.
+                let asker = self.ram.share.partitions.get(&key);
+                if asker.is_none_or(|share| share.number != number) {
+                    return;
+                }
                 self.open_share_partition(now, key, (start, state_epoch), &batches, fx);
             }
             (Wish::Write { key, write, batches, reason, .. }, _) => {
@@ -357,16 +359,17 @@ impl Broker {
             other => other,
         };
         let key = match own.wish {
-            Wish::Read(key, _) => key,
-            Wish::Write { key, write, .. } => {
+            Wish::Read(key, ..) => key,
+            Wish::Write { key, write, reason, .. } => {
                 let now = self.ram.last_step;
-                let limit = self.share_rules(key.0).limit;
+                let limit = self.share_rules(key.0, Defect::None).limit;
                 if let Some(share) = self.ram.share.partitions.get_mut(&key) {
                     share.written(now, write, false, limit);
                 }
                 self.acknowledged(own.id, error);
                 self.ram.share.todo.push_back(Todo::Wake(key));
-                if !is_fenced(error) {
+                // Of a time-out Kafka notes the failure and goes on.
+                if !is_fenced(error) || reason == SettleReason::LockTimeout {
                     return;
                 }
                 key
@@ -398,7 +401,12 @@ impl Broker {
         let Some(share) = self.ram.share.partitions.get_mut(&key) else { return };
         match start {
             Ok(start) => {
-                let dead = share.open((start.0, state_epoch), batches);
+                let dead = match fx.defect {
+                    Defect::AcceptedForgotten => {
+                        share.open((start.0, state_epoch), &forgetful(batches))
+                    }
+                    _ => share.open((start.0, state_epoch), batches),
+                };
                 let start = Offset(share.start_offset());
                 let (group, partition) = key;
                 fx.event(EventKind::SharePartitionLoaded { group, partition, start });
@@ -441,7 +449,7 @@ impl Broker {
         (write, stored): (u32, bool),
         fx: &mut Effects,
     ) {
-        let limit = self.share_rules(key.0).limit;
+        let limit = self.share_rules(key.0, fx.defect).limit;
         if let Some(share) = self.ram.share.partitions.get_mut(&key) {
             let before = share.start_offset();
             let settled = share.written(now, write, stored, limit);
@@ -479,4 +487,13 @@ fn is_fenced(error: ErrorCode) -> bool {
             | ErrorCode::GroupIdNotFound
             | ErrorCode::UnknownTopicOrPartition
     )
+}
+
+/// The planted bug: what was accepted is available.
+fn forgetful(batches: &[ShareStateBatch]) -> Vec<ShareStateBatch> {
+    let forget = |batch: &ShareStateBatch| match batch.state {
+        RecordState::Acknowledged => ShareStateBatch { state: RecordState::Available, ..*batch },
+        _ => *batch,
+    };
+    batches.iter().map(forget).collect()
 }
