@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::ids::{EventSeq, MessageId, NodeId};
+use crate::base::time::Time;
 use crate::cli::args::Lang;
 use crate::cli::because::Forks;
 use crate::cli::list::text;
@@ -11,9 +12,10 @@ use crate::cli::questions;
 use crate::cli::run::settings;
 use crate::cli::story::Story;
 use crate::event::{Event, EventKind, FaultKind};
-use crate::scenario::step::Step;
+use crate::scenario::step::{Node, Step};
+use crate::scenario::value::Span;
 use crate::scenario::{Outcome, Run};
-use crate::tui::model::{Because, Expectation, Film, Mark, MarkKind, World};
+use crate::tui::model::{Because, Expectation, Film, Kill, Mark, MarkKind, World};
 use crate::view::narrate::Facts;
 
 /// The film of `stories`: the variants of one scenario under one seed.
@@ -32,6 +34,24 @@ pub fn film(stories: &[Story], lang: Lang) -> Film {
         takeaway: text(&scenario.takeaway, lang).to_owned(),
         difference: if stories.len() > 1 { difference(first) } else { String::new() },
     }
+}
+
+/// The run of `story` again, with a producer, and the application it is part of, killed at a moment of it.
+pub fn with_kill(story: &Story, kill: Kill, lang: Lang) -> Option<World> {
+    let run = &story.run;
+    let (spec, names) = (run.simulation().spec(), run.names());
+    let client = match spec.owner(kill.producer) {
+        Some(owner) => &names.consumers[usize::from(owner)].name,
+        None => &names.producers.get(usize::from(kill.producer))?.name,
+    };
+    let mut scenario = run.scenario().as_ref().clone();
+    let at = Span(kill.at.since(Time::ZERO));
+    scenario.script.insert(0, Step::At(at, vec![Step::Kill(Node::Client(client.clone()))]));
+    let mut again = Run::new(&Arc::new(scenario), run.variant(), run.seed(), run.limits())?;
+    again.finish();
+    let change = format!("{client} killed at {} s", kill.at);
+    let story = Story::of(&story.source, again, true);
+    Some(World { variant: change, ..world(&story, lang) })
 }
 
 fn world(story: &Story, lang: Lang) -> World {
@@ -206,5 +226,33 @@ fn difference(story: &Story) -> String {
         [] => String::new(),
         [one] => format!("only {one} differs"),
         many => format!("{} differ", many.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::shared_log::SharedLog;
+    use crate::cli::source::open;
+    use crate::scenario::Limits;
+
+    /// Screen 5 of `zombie-fencing`: A dies with its transaction open, and nobody wakes it up.
+    #[test]
+    fn a_run_is_played_again_with_a_producer_killed() {
+        let limits = Limits::default();
+        let source = open("zombie-fencing", &limits).unwrap_or_else(|_| panic!("it is built in"));
+        let story = Story::play(&source, "random id", None, &limits, None);
+        let kill = Kill { world: 0, producer: 0, at: Time(6_000_000) };
+        let fork = with_kill(&story, kill, Lang::En).unwrap();
+        assert_eq!(fork.variant, "A killed at 6.000 s");
+        let killed = |event: &&Event| event.kind == EventKind::Fault { kind: FaultKind::Kill };
+        let dead: Vec<_> = fork.events.iter().filter(killed).map(|e| (e.at, e.node)).collect();
+        assert_eq!(dead, [(kill.at, NodeId::Producer(0))]);
+        let read = |run: &SharedLog<Event>| {
+            let mut polled = run.iter().filter(|e| matches!(e.kind, EventKind::Polled { .. }));
+            polled.next().map(|event| event.at.0 / 1_000_000)
+        };
+        assert_eq!(read(story.run.simulation().trace().events()), Some(35), "A commits");
+        assert_eq!(read(&fork.events), None, "nobody commits");
     }
 }

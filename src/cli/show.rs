@@ -4,13 +4,13 @@
 use std::io::{self, IsTerminal};
 
 use crate::cli::args::{ColorChoice, Common, Pick, ThemeName};
-use crate::cli::film::film;
+use crate::cli::film::{film, with_kill};
 use crate::cli::list::{all, text};
 use crate::cli::output::Failure;
 use crate::cli::source::{Source, open};
 use crate::cli::story::{Story, variants};
 use crate::scenario::Limits;
-use crate::tui::model::{Film, HomeChoice, HomeEntry, Mode, Options};
+use crate::tui::model::{HomeChoice, HomeEntry, Kill, Mode, Options, Outcome};
 use crate::tui::theme::Theme;
 use crate::tui::{play, run_home};
 
@@ -52,8 +52,8 @@ pub fn home(common: &Common, limits: &Limits) -> Result<u8, Failure> {
             HomeChoice::Open { id, mode } => {
                 let source = open(&id, limits)?;
                 let pick = Pick { variant: None, seed: None };
-                let film = film_of(&source, &pick, mode, common, limits)?;
-                let end = play(film, mode, options(common)).map_err(terminal_failed)?.end;
+                let stories = stories_of(&source, &pick, mode, limits)?;
+                let end = shown(&stories, mode, common)?.end;
                 if end.code() != 0 {
                     return Ok(end.code());
                 }
@@ -73,9 +73,14 @@ pub fn show(
     common: &Common,
     limits: &Limits,
 ) -> Result<u8, Failure> {
-    let film = film_of(source, pick, mode, common, limits)?;
-    let outcome = play(film, mode, options(common)).map_err(terminal_failed)?;
-    Ok(outcome.end.code())
+    let stories = stories_of(source, pick, mode, limits)?;
+    Ok(shown(&stories, mode, common)?.end.code())
+}
+
+/// The film of these runs on the terminal.
+fn shown(stories: &[Story], mode: Mode, common: &Common) -> Result<Outcome, Failure> {
+    let replay = |kill: Kill| with_kill(stories.get(kill.world)?, kill, common.lang);
+    play(film(stories, common.lang), mode, options(common), replay).map_err(terminal_failed)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
@@ -84,20 +89,17 @@ fn terminal_failed(error: io::Error) -> Failure {
 }
 
 /// Plays what the mode shows: one world to look at freely, all of them otherwise.
-fn film_of(
+fn stories_of(
     source: &Source,
     pick: &Pick,
     mode: Mode,
-    common: &Common,
     limits: &Limits,
-) -> Result<Film, Failure> {
+) -> Result<Vec<Story>, Failure> {
     let mut names = variants(source, pick)?;
     if mode == Mode::Play {
         names.truncate(1);
     }
-    let stories: Vec<Story> =
-        names.iter().map(|name| Story::play(source, name, pick.seed, limits, None)).collect();
-    Ok(film(&stories, common.lang))
+    Ok(names.iter().map(|name| Story::play(source, name, pick.seed, limits, None)).collect())
 }
 
 fn entry(source: &Source, common: &Common) -> HomeEntry {

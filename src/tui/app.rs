@@ -11,7 +11,7 @@ use crate::tui::app::inspect::step;
 use crate::tui::canvas::Look;
 use crate::tui::compare::Differences;
 use crate::tui::keymap::{self, Action, Key, Scope};
-use crate::tui::model::{End, Film, Mode, Options, Outcome, World};
+use crate::tui::model::{End, Film, Kill, Mode, Options, Outcome, World};
 use crate::tui::moment::Moment;
 use crate::tui::player::Player;
 use crate::tui::projection::Projection;
@@ -110,6 +110,8 @@ pub struct App {
     moments: Vec<Moment>,
     speeches: Vec<Speech>,
     request: Option<Request>,
+    /// A run that is to be played.
+    wish: Option<Kill>,
     /// The film this one was opened from, to look at a fork of it.
     outer: Option<Box<Self>>,
 }
@@ -150,6 +152,7 @@ impl App {
             anatomy: Place::default(),
             note: None,
             request: None,
+            wish: None,
             outer: None,
             opening: 0,
             film,
@@ -321,7 +324,7 @@ impl App {
     }
 
     /// Goes on beyond `position`; where the lesson stops before that, its box opens.
-    fn forward(&mut self, position: usize) {
+    pub(super) fn forward(&mut self, position: usize) {
         let held = self.quiz.due(self.player.position()).is_some();
         self.go(position);
         if held || self.quiz.due(self.player.position()).is_some() {
@@ -370,11 +373,13 @@ impl App {
             Action::Skip => self.answer(None, None),
             Action::Stage => self.show(Screen::Stage),
             Action::Compare => self.compare(),
+            Action::Why if self.screen == Screen::Transactions => self.why_held(),
             Action::Why => self.why(),
             Action::Log => self.show(Screen::Log),
             Action::Controller => self.show(Screen::Controller),
             Action::Transactions => self.show(Screen::Transactions),
             Action::Group => self.show(Screen::Group),
+            Action::KillProducer => self.kill_producer(),
             Action::Beside => self.log.beside = !self.log.beside,
             Action::ZoomOut => self.zoom = (self.zoom + 1).min(4),
             Action::ZoomIn => self.zoom = (self.zoom - 1).max(-2),
@@ -404,7 +409,7 @@ impl App {
         }
     }
 
-    fn why(&mut self) {
+    pub(super) fn why(&mut self) {
         self.overlay = None;
         self.picked = self.picked.or_else(|| self.moment(self.world).most_interesting());
         if self.picked.is_some() {
@@ -461,7 +466,7 @@ impl App {
             Some(Overlay::Help | Overlay::Ask(_)) | None => match self.screen {
                 Screen::Compare => self.show(Screen::Stage),
                 Screen::Controller => self.go_to_record(),
-                Screen::Transactions => {}
+                Screen::Transactions => self.go_to_marker(),
                 Screen::Group => self.anatomy.detail = self.anatomy.detail.next(),
                 // One partition is drawn in full already: Enter looks into its logs.
                 Screen::Stage if self.opened.is_some() || self.partitions().len() == 1 => {

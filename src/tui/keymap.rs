@@ -115,6 +115,7 @@ pub enum Action {
     Compare,
     Why,
     Log,
+    KillProducer,
     Controller,
     Transactions,
     Group,
@@ -267,7 +268,10 @@ pub const KEYMAP: &[Binding] = &[
 
     bind(S::Transactions, &[Down, Char('j')], A::SelectDown, ("j", "next id"), See, 1),
     bind(S::Transactions, &[Up, Char('k')], A::SelectUp, ("k", "id before"), See, 0),
-    bind(S::Transactions, &[Esc, Char('5')], A::Back, ("Esc", "back"), See, 4),
+    bind(S::Transactions, &[Enter], A::Open, ("Enter", "marker"), See, 2),
+    bind(S::Transactions, &[Char('w')], A::Why, ("w", "why held"), Do, 3),
+    bind(S::Transactions, &[Char('f')], A::KillProducer, ("f", "kill"), Do, 4),
+    bind(S::Transactions, &[Esc, Char('5')], A::Back, ("Esc", "back"), See, 5),
 
     bind(S::Group, &[Down, Char('j')], A::SelectDown, ("j", "next member"), See, 1),
     bind(S::Group, &[Up, Char('k')], A::SelectUp, ("k", "member before"), See, 0),

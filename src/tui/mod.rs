@@ -2,8 +2,8 @@
 //! recorded events, the cursor, the size and the look; only [`terminal`] touches the terminal and only [`player`] a
 //! clock.
 //!
-//! Simplified: breaking things live, Kafka's console, the anatomy of groups, logs, transactions and the controller
-//! come with later versions; keys that do not work are not listed.
+//! Simplified: of breaking things live there is the death of a producer (`f` on the screen of transactions: the run is
+//! played again with it); Kafka's console comes with later versions; keys that do not work are not listed.
 
 #![expect(clippy::cast_precision_loss, reason = "places on the screen are rounded anyway")]
 
@@ -35,7 +35,7 @@ use ratatui::Frame;
 
 use crate::tui::app::App;
 use crate::tui::keymap::Key;
-use crate::tui::model::{Film, HomeChoice, HomeEntry, Mode, Options, Outcome};
+use crate::tui::model::{Film, HomeChoice, HomeEntry, Kill, Mode, Options, Outcome, World};
 use crate::tui::screens::home::Home;
 use crate::tui::screens::surround;
 use crate::tui::terminal::{Request, Show};
@@ -51,26 +51,33 @@ pub fn run_home(lessons: Vec<HomeEntry>, options: Options) -> io::Result<HomeCho
     Ok(home.into_choice(end))
 }
 
-/// Shows `film` until the reader leaves.
+/// Shows `film` until the reader leaves. `replay` plays one of its runs again with a producer killed.
 ///
 /// # Errors
 /// When the terminal fails; it is given back first.
 ///
 /// # Panics
 /// When the film has no world.
-pub fn play(film: Film, mode: Mode, options: Options) -> io::Result<Outcome> {
-    let mut theatre = Theatre { app: App::new(film, mode, options), size: (80, 24).into() };
+pub fn play(
+    film: Film,
+    mode: Mode,
+    options: Options,
+    replay: impl FnMut(Kill) -> Option<World>,
+) -> io::Result<Outcome> {
+    let app = App::new(film, mode, options);
+    let mut theatre = Theatre { app, replay, size: (80, 24).into() };
     let end = terminal::run(&mut theatre, options.mouse)?;
     Ok(theatre.app.outcome(end))
 }
 
 /// A film on a terminal: the mouse needs to know where things were drawn.
-struct Theatre {
+struct Theatre<F> {
     app: App,
+    replay: F,
     size: std::cell::Cell<(u16, u16)>,
 }
 
-impl Show for Theatre {
+impl<F: FnMut(Kill) -> Option<World>> Show for Theatre<F> {
     fn draw(&self, frame: &mut Frame<'_>) {
         let area = frame.area();
         self.size.set((area.width, area.height));
@@ -110,6 +117,13 @@ impl Show for Theatre {
     }
 
     fn take_request(&mut self) -> Option<Request> {
+        if let Some(kill) = self.app.take_wish() {
+            match (self.replay)(kill) {
+                Some(fork) => self.app.open_fork(fork),
+                None => self.app.note = Some("This run cannot be played again.".to_owned()),
+            }
+            return Some(Request::Redraw);
+        }
         self.app.take_request()
     }
 }

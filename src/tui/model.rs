@@ -8,6 +8,7 @@ use crate::base::batch::BatchTable;
 use crate::base::ids::{EventSeq, MessageId};
 use crate::base::names::Names;
 use crate::base::shared_log::SharedLog;
+use crate::base::time::Time;
 use crate::event::Event;
 use crate::tui::theme::Theme;
 use crate::view::narrate::Facts;
@@ -78,6 +79,17 @@ pub struct Expectation {
     pub text: String,
     /// True when the run met it.
     pub met: bool,
+}
+
+/// A run that the reader wants to see: one of the film, with a producer killed at a moment of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kill {
+    /// The world of the film.
+    pub world: usize,
+    /// The producer, by number.
+    pub producer: u16,
+    /// When it dies.
+    pub at: Time,
 }
 
 /// A place on the time line.

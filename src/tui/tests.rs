@@ -540,6 +540,7 @@ fn every_key_shown_works() {
             let worked = before != after
                 || app.player.playing != playing
                 || app.take_request().is_some()
+                || app.take_wish().is_some()
                 || app.note.is_some();
             let single = matches!(binding.action, Action::NextWorld | Action::PreviousWorld);
             assert!(worked || single, "{name}: {} {}", binding.label, binding.does);

@@ -3,6 +3,7 @@
 //!
 //! Simplified: a node that is cut off counts as cut off from everybody.
 
+pub mod fencing;
 mod fold;
 pub mod group;
 pub mod handover;
@@ -23,6 +24,7 @@ use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::{Event, EventKind, WireLabel};
 use crate::view::paged::Paged;
+use fencing::IdentityView;
 use group::{ConsumerView, GroupView, ReaderView};
 use message::MessageView;
 use quorum::QuorumView;
@@ -116,6 +118,8 @@ pub struct ClusterView {
     pub partitions: Vec<PartitionView>,
     /// Producer processes by number.
     pub producers: Vec<ProcessState>,
+    /// Who each of them is.
+    pub identities: Vec<IdentityView>,
     /// Messages by id.
     pub messages: Paged<MessageView>,
     /// Consumers by number.
@@ -163,6 +167,7 @@ impl ClusterView {
             quorum: QuorumView::new(names.controllers, names.brokers),
             partitions,
             producers: vec![ProcessState::Up; names.producers.len()],
+            identities: vec![IdentityView::default(); names.producers.len()],
             messages: Paged::default(),
             consumers: vec![ConsumerView::default(); consumers],
             groups: vec![GroupView::default(); groups],
@@ -252,7 +257,10 @@ impl ClusterView {
         self.events += 1;
         match event.node {
             _ if event.kind.is_wire() => self.apply_wire(seq, event),
-            NodeId::Producer(n) => self.apply_producer(n, seq, event, batches),
+            NodeId::Producer(n) => {
+                self.identities[usize::from(n)].apply(seq, event);
+                self.apply_producer(n, seq, event, batches);
+            }
             NodeId::Consumer(n) => self.apply_consumer(n, seq, event, batches),
             NodeId::Broker(b) => self.apply_broker(b, seq, event, batches),
             NodeId::Controller(_) | NodeId::Script => {}

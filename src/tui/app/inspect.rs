@@ -1,9 +1,9 @@
 //! What keys do in the log inspector and on a journey, and the mouse on the time line.
 
 use crate::tui::app::{App, Screen};
-use crate::tui::model::{Film, Mode};
+use crate::tui::model::{Film, Kill, Mode, World};
 use crate::tui::reel::Lens;
-use crate::tui::screens::{group, log, why};
+use crate::tui::screens::{group, log, transactions, why};
 
 impl App {
     /// What a step stops at on the screen in sight.
@@ -57,6 +57,31 @@ impl App {
             if back { (earlier + 1).min(999) } else { earlier.saturating_sub(1) };
     }
 
+    /// Goes to the next marker of the transactional id in sight; behind the last one, back to the first.
+    pub(super) fn go_to_marker(&mut self) {
+        let Some(id) = transactions::chosen(self) else { return };
+        let here = self.player.position();
+        let places = transactions::markers(self, id).into_iter();
+        let places: Vec<usize> = places.map(|seq| self.reel.after(self.world, seq)).collect();
+        let next = places.iter().find(|at| **at > here).or(places.first()).copied();
+        if let Some(position) = next {
+            self.forward(position);
+        } else {
+            let name = self.run().names.transactional_id(id);
+            self.note = Some(format!("No transaction of {name} has a marker in this run."));
+        }
+    }
+
+    /// The journey of the first record that an open transaction holds back from `read_committed` readers.
+    pub(super) fn why_held(&mut self) {
+        if let Some((_, message)) = transactions::held(self) {
+            self.picked = Some(message);
+            self.why();
+        } else {
+            self.note = Some("Nothing is held: no transaction is open.".to_owned());
+        }
+    }
+
     /// Lists the records of the batch, or hides them. Side by side there is no room for them.
     pub(super) fn toggle_records(&mut self) {
         self.log.opened = self.log.beside || !self.log.opened;
@@ -87,6 +112,37 @@ impl App {
         let causes = self.picked.and_then(|id| run.causes.get(&id));
         let Some(because) = causes.and_then(|causes| causes.get(n)) else { return };
         let Some(fork) = run.forks.get(because.fork).cloned() else { return };
+        self.open_fork(fork);
+    }
+
+    /// Asks for the run in which the producer of the transactional id in sight dies now.
+    pub(super) fn kill_producer(&mut self) {
+        if self.horizon() < self.reel.len() {
+            self.note =
+                Some("First the question: what would happen is part of the answer.".to_owned());
+            return;
+        }
+        let producer = transactions::chosen(self).and_then(|id| {
+            let view = self.view(self.world);
+            view.holder(view.transactions[id.index()].producer_id)
+        });
+        match producer {
+            Some(producer) if self.outer.is_none() => {
+                self.wish = Some(Kill { world: self.world, producer, at: self.now() });
+            }
+            Some(_) => self.note = Some("This is such a run already; Esc leads back.".to_owned()),
+            None => self.note = Some("No producer has this id at this moment.".to_owned()),
+        }
+    }
+
+    /// Takes the run that is to be played.
+    pub fn take_wish(&mut self) -> Option<Kill> {
+        self.wish.take()
+    }
+
+    /// Shows a run in which one thing is changed beside the one in front, at the same moment.
+    pub fn open_fork(&mut self, fork: World) {
+        let run = self.run();
         let film = Film {
             scenario: self.film.scenario.clone(),
             title: self.film.title.clone(),

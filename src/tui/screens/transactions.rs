@@ -2,15 +2,18 @@
 //! partition with its last stable offset and its high watermark, and below the two isolation levels on one axis.
 
 use crate::base::batch::{BatchKind, RecordBody, TransactionState};
-use crate::base::ids::{MessageId, Offset, PartitionId, TransactionalId};
-use crate::base::time::Duration;
+use crate::base::ids::{BatchHandle, EventSeq, MessageId, Offset, PartitionId, TransactionalId};
+use crate::base::time::{Duration, Time};
+use crate::event::EventKind;
 use crate::tui::app::App;
 use crate::tui::canvas::{Canvas, width};
 use crate::tui::glyphs::{self, Glyph};
 use crate::tui::theme::Role;
-use crate::view::cluster::ClusterView;
+use crate::view::cluster::fencing::{Fenced, Zombie};
 use crate::view::cluster::replica::ReplicaView;
 use crate::view::cluster::transaction::TransactionView;
+use crate::view::cluster::{ClusterView, ProcessState};
+use crate::view::words::plural;
 use ratatui::style::Modifier;
 
 /// Where strips begin.
@@ -54,18 +57,22 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
         return;
     }
     let chosen = order[app.transaction.min(order.len() - 1)];
+    let zombies = view.zombies(view.transactions[chosen.index()].producer_id);
     head(canvas, app, view, chosen);
     states(canvas, view.transactions[chosen.index()].state);
     let partitions = app.partitions();
     let others = order.len().saturating_sub(1) as u16;
-    let room = canvas.height().saturating_sub(8 + others.min(4)).max(1);
+    let below = others.min(4) + (zombies.len() + view.tables.len()) as u16;
+    let room = canvas.height().saturating_sub(8 + below).max(1);
     let mut y = 4;
     for partition in partitions.iter().take(usize::from(room)) {
         strip(canvas, app, y, *partition);
         y += 1;
     }
     y = offsets(canvas, view, y);
+    y = tables(canvas, view, y);
     y = readers(canvas, app, y + 1);
+    y = fenced(canvas, view, &zombies, y);
     for id in order.iter().filter(|id| **id != chosen) {
         if y < canvas.height() {
             let transaction = &view.transactions[id.index()];
@@ -77,6 +84,41 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
             y += 1;
         }
     }
+}
+
+/// The transactional id in sight.
+pub fn chosen(app: &App) -> Option<TransactionalId> {
+    let order = order(app.view(app.world));
+    order.get(app.transaction.min(order.len().saturating_sub(1))).copied()
+}
+
+/// The partition in which open transactions hide most, with the first record they hide; `None` when nothing is hidden.
+pub fn held(app: &App) -> Option<(PartitionId, MessageId)> {
+    let view = app.view(app.world);
+    let partition = most_held(app)?;
+    let replica = view.partition(partition).leader_replica()?;
+    let stable = replica.last_stable_offset();
+    let batches = &app.run().batches;
+    let first = replica.messages_from(stable, batches).find(|(at, _)| *at == stable);
+    first.filter(|_| stable < replica.high_watermark).map(|(_, id)| (partition, id))
+}
+
+/// The events in which leaders append the markers of the transactions of `id`, as its producer is now.
+pub fn markers(app: &App, id: TransactionalId) -> Vec<EventSeq> {
+    let (run, producer_id) = (app.run(), app.view(app.world).transactions[id.index()].producer_id);
+    let mut seen: Vec<BatchHandle> = Vec::new();
+    let mut found = Vec::new();
+    for (n, event) in run.events.iter().enumerate() {
+        let EventKind::Appended { batch, .. } = event.kind else { continue };
+        let marks = run.batches[batch].kind == BatchKind::Control
+            && run.batches[batch].producer.is_some_and(|producer| producer.id == producer_id);
+        // Who appends it first is the leader.
+        if marks && !seen.contains(&batch) {
+            seen.push(batch);
+            found.push(EventSeq(n as u32));
+        }
+    }
+    found
 }
 
 /// Every id: the one whose transaction is open for longest first, then the others by name.
@@ -113,6 +155,11 @@ fn head(canvas: &mut Canvas<'_>, app: &App, view: &ClusterView, id: Transactiona
     let late = used.0.saturating_mul(2) > timeout.0;
     let role = if late { Role::Now } else { Role::Plain };
     canvas.right(canvas.width().saturating_sub(1), 0, &text, role);
+}
+
+/// A moment, as [`tenths`].
+fn tenths_at(at: Time) -> String {
+    tenths(at.since(Time::ZERO)).trim_end_matches(" s").to_owned()
 }
 
 /// Seconds with one digit after the point, so that a running time keeps its place.
@@ -245,18 +292,61 @@ fn offsets(canvas: &mut Canvas<'_>, view: &ClusterView, mut y: u16) -> u16 {
     y
 }
 
-/// Both isolation levels, where the oldest open transaction hides most.
-fn readers(canvas: &mut Canvas<'_>, app: &App, y: u16) -> u16 {
+/// What applications wrote to a database besides: no transaction here takes it back.
+fn tables(canvas: &mut Canvas<'_>, view: &ClusterView, mut y: u16) -> u16 {
+    for (table, name) in view.tables.iter().zip(&view.names.tables) {
+        let (rows, messages) = table.count();
+        let text =
+            format!("{name}: {}, of {}", plural(rows, "row"), plural(messages as u64, "message"));
+        let role = if rows > messages as u64 { Role::Broken } else { Role::Plain };
+        canvas.text(1, y, "database", Role::Plain);
+        canvas.fit(STRIP, y, &text, canvas.width().saturating_sub(STRIP + 1), role);
+        y += 1;
+    }
+    y
+}
+
+/// Who is fenced, and whether it knows.
+fn fenced(canvas: &mut Canvas<'_>, view: &ClusterView, zombies: &[Zombie], mut y: u16) -> u16 {
+    for zombie in zombies {
+        let name = &view.names.producers[usize::from(zombie.producer)].name;
+        let process = match view.producers[usize::from(zombie.producer)] {
+            ProcessState::Frozen => ", frozen",
+            _ => "",
+        };
+        let text = match zombie.fenced {
+            Some(Fenced { error, at, .. }) => {
+                format!(
+                    "{name}  epoch {} ──► {} at {} s",
+                    zombie.epoch,
+                    error.name(),
+                    tenths_at(at)
+                )
+            }
+            None => format!("{name}  epoch {}{process}; it does not know yet", zombie.epoch),
+        };
+        let role = if zombie.fenced.is_some() { Role::Broken } else { Role::Now };
+        canvas.text(1, y, "zombie", role);
+        canvas.fit(STRIP, y, &text, canvas.width().saturating_sub(STRIP + 1), role);
+        y += 1;
+    }
+    y
+}
+
+/// The partition in which open transactions hide most.
+fn most_held(app: &App) -> Option<PartitionId> {
     let view = app.view(app.world);
     let held = |partition: &PartitionId| {
         let replica = view.partition(*partition).leader_replica();
         replica.map_or(0, |r| r.high_watermark - r.last_stable_offset())
     };
-    let partitions = app.partitions();
-    let Some(partition) = partitions.iter().max_by_key(|p| (held(p), std::cmp::Reverse(**p)))
-    else {
-        return y;
-    };
+    app.partitions().into_iter().max_by_key(|p| (held(p), std::cmp::Reverse(*p)))
+}
+
+/// Both isolation levels, where the oldest open transaction hides most.
+fn readers(canvas: &mut Canvas<'_>, app: &App, y: u16) -> u16 {
+    let view = app.view(app.world);
+    let Some(partition) = &most_held(app) else { return y };
     let Some(replica) = view.partition(*partition).leader_replica() else { return y };
     let (stable, high) = (replica.last_stable_offset(), replica.high_watermark);
     let cells = cells(app, replica);

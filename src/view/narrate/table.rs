@@ -18,11 +18,11 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             match (known.is_empty(), once) {
                 (true, _) => format!("{who} inserts {rows} into {table}: {ids}."),
                 (false, true) => format!(
-                    "{who} inserts {rows} into {table}: {ids}; the unique key refuses {}, which are there already.",
+                    "{who} inserts {rows} into {table}: {ids}; the unique key refuses {}.",
                     fold_ids(names, &known)
                 ),
                 (false, false) => format!(
-                    "{who} inserts {rows} into {table}: {ids}; {} have a row already.",
+                    "{who} inserts {rows} into {table}: {ids}; {} had a row already.",
                     fold_ids(names, &known)
                 ),
             }
