@@ -96,6 +96,7 @@ stories! {
     rack_loss: "rack-loss";
     broker_hotspot: "broker-hotspot";
     follower_fetch_rack: "follower-fetch-rack";
+    rebalance_protocols: "rebalance-protocols";
     failure_detection_clock: "failure-detection-clock";
     max_poll_exceeded: "max-poll-exceeded";
     rolling_restart_static: "rolling-restart-static";

@@ -59,6 +59,7 @@ builtins! {
     "rack-loss"
     "broker-hotspot"
     "follower-fetch-rack"
+    "rebalance-protocols"
     "failure-detection-clock"
     "max-poll-exceeded"
     "rolling-restart-static"

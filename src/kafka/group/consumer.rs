@@ -10,11 +10,13 @@
 //! * [`heartbeat`]: what a request makes of the group (`GroupMetadataManager.consumerGroupHeartbeat`);
 //! * [`reconcile`]: one step of a member towards its target (`CurrentAssignmentBuilder`);
 //! * [`target`]: the target assignment (`TargetAssignmentBuilder`);
+//! * [`classic_members`]: members of the classic protocol in the group (online migration);
 //! * [`say`]: the events that tell of a change.
 //!
 //! Simplified: no subscription by regular expression; the coordinator knows the partitions of a topic as soon as they
 //! exist (Kafka: from its broker's metadata).
 
+pub(super) mod classic_members;
 pub(super) mod heartbeat;
 mod reconcile;
 mod say;
@@ -107,6 +109,12 @@ pub struct ConsumerGroup {
     pub(super) sessions: BTreeMap<MemberId, Time>,
     /// By when a member is to have given its partitions up and left the epoch.
     pub(super) rebalances: BTreeMap<MemberId, (i32, Time)>,
+    /// By when a classic member that was told to join again is to have done so.
+    pub(super) joins: BTreeMap<MemberId, Time>,
+    /// By when a classic member that joined is to have fetched its assignment.
+    pub(super) syncs: BTreeMap<MemberId, Time>,
+    /// How many ids classic members were given.
+    pub(super) ids_given: u16,
     /// What the group's timer is set to, at or before the first of these.
     pub(super) timer: Option<Time>,
 }
@@ -124,6 +132,9 @@ impl ConsumerGroup {
             target: BTreeMap::new(),
             sessions: BTreeMap::new(),
             rebalances: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            syncs: BTreeMap::new(),
+            ids_given: 0,
             timer: None,
         }
     }
@@ -222,6 +233,8 @@ impl ConsumerGroup {
                 self.members.remove(id);
                 self.sessions.remove(id);
                 self.rebalances.remove(id);
+                self.joins.remove(id);
+                self.syncs.remove(id);
             }
             ConsumerGroupRecord::TargetEpoch(value) => {
                 (self.target_epoch, self.target_at) = value.unwrap_or((-1, 0));
@@ -274,7 +287,8 @@ impl ConsumerGroup {
     /// The first moment at which a session or a member's time to give partitions up ends.
     pub(super) fn first_end(&self) -> Option<Time> {
         let rebalances = self.rebalances.values().map(|(_, end)| *end);
-        self.sessions.values().copied().chain(rebalances).min()
+        let classic = self.joins.values().chain(self.syncs.values());
+        self.sessions.values().chain(classic).copied().chain(rebalances).min()
     }
 
     /// Adds the group's state to a fingerprint.
@@ -282,7 +296,8 @@ impl ConsumerGroup {
         into.add((self.epoch, self.metadata_hash, self.target_epoch, &self.target));
         into.add(if self.target_at == 0 { -1 } else { now.timestamp() - self.target_at });
         into.add(&self.members);
-        for (member, end) in &self.sessions {
+        into.add(self.ids_given);
+        for (member, end) in self.sessions.iter().chain(&self.joins).chain(&self.syncs) {
             into.add(member);
             into.add_time(now, *end);
         }

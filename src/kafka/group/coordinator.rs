@@ -105,6 +105,9 @@ impl GroupCoordinator {
             return fx.reply(token, refusal(message, ErrorCode::NotCoordinator));
         }
         let out = &mut Output { now, fx, appends };
+        if self.classic_to_consumer(out, token, message) {
+            return;
+        }
         match message {
             Message::JoinGroup { .. } => self.join(out, token, message),
             Message::SyncGroup { member, instance, generation, assignment, .. } => {
@@ -376,17 +379,21 @@ impl GroupCoordinator {
             }
         }
         for group in groups_of(partition, fx) {
-            fx.event(EventKind::CoordinatorLoaded { group });
             let mut appends = Vec::new();
-            let out = &mut Output { now, fx, appends: &mut appends };
-            self.with_classic(out, group, ClassicGroup::loaded);
-            self.consumer_group_loaded(out, group);
-            self.share_group_loaded(now, group, fx);
-            for (partition, Committed { offset, .. }) in self.offsets.of(group) {
-                fx.event(EventKind::OffsetCommitted { group, partition, offset });
-            }
-            self.say_pending(group, fx);
+            self.tell_loaded(&mut Output { now, fx, appends: &mut appends }, group);
         }
+    }
+
+    /// Says everything of a group, as if it were new.
+    pub(super) fn tell_loaded(&mut self, out: &mut Output<'_>, group: GroupId) {
+        out.fx.event(EventKind::CoordinatorLoaded { group });
+        self.with_classic(out, group, ClassicGroup::loaded);
+        self.consumer_group_loaded(out, group);
+        self.share_group_loaded(out.now, group, out.fx);
+        for (partition, Committed { offset, .. }) in self.offsets.of(group) {
+            out.fx.event(EventKind::OffsetCommitted { group, partition, offset });
+        }
+        self.say_pending(group, out.fx);
     }
 
     /// This broker does not lead `partition` of `__consumer_offsets` any more: whoever waits is told.
@@ -476,7 +483,7 @@ fn group_of(message: Message) -> GroupId {
 }
 
 /// The answer to `request` that says nothing but `error`.
-fn refusal(request: Message, error: ErrorCode) -> Message {
+pub(super) fn refusal(request: Message, error: ErrorCode) -> Message {
     match request {
         Message::JoinGroup { member, .. } => Message::JoinGroupResponse {
             error,

@@ -4,20 +4,22 @@
 //! A group changes when its records are appended, and the answer goes out when they are replicated. When they could not
 //! be appended, the group is again what it was.
 
-use crate::base::batch::{Record, RecordBody};
+use crate::base::batch::{GroupSnapshot, Record, RecordBody};
+use crate::base::config::AssignorName;
 use crate::base::error::ErrorCode;
 use crate::base::group_records::{ConsumerGroupKey, ConsumerGroupRecord};
-use crate::base::ids::{GroupId, KeyId, MemberId};
+use crate::base::ids::{Generation, GroupId, KeyId, MemberId, PartitionId};
 use crate::base::time::Time;
 use crate::event::{GroupState, LeaveReason};
 use crate::kafka::api::Message;
-use crate::kafka::effects::{Effects, TimerKind, Token};
+use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
 use crate::kafka::group::consumer::ConsumerGroup;
 use crate::kafka::group::consumer::heartbeat::{HeartbeatAnswer, HeartbeatRequest, View};
 use crate::kafka::group::coordinator::{GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
-use crate::kafka::group::writes::After;
+use crate::kafka::group::rebalance::join_failed;
+use crate::kafka::group::writes::{After, group_record};
 
 /// The answer to a heartbeat that is refused.
 pub(super) fn refused(member: MemberId, error: ErrorCode) -> Message {
@@ -31,11 +33,49 @@ pub(super) fn refused(member: MemberId, error: ErrorCode) -> Message {
     }
 }
 
+/// What a member is answered when its records are replicated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Answer {
+    /// `ConsumerGroupHeartbeat`.
+    Heartbeat(HeartbeatAnswer),
+    /// `JoinGroup` of a classic member.
+    Joined { member: MemberId, generation: Generation, protocol: Option<AssignorName> },
+    /// `SyncGroup` of a classic member.
+    Synced(Vec<PartitionId>),
+    /// `LeaveGroup` of a classic member.
+    Left,
+}
+
+impl Answer {
+    /// The answer that says nothing but `error`.
+    pub(super) fn refused(&self, error: ErrorCode, fx: &mut Effects) -> Message {
+        match self {
+            Self::Heartbeat(answer) => refused(answer.member, error),
+            Self::Joined { member, .. } => join_failed(*member, error),
+            Self::Synced(_) => {
+                let assignment = fx.keep::<PartitionId>(&[]);
+                Message::SyncGroupResponse { error, assignment }
+            }
+            Self::Left => Message::LeaveGroupResponse { error },
+        }
+    }
+}
+
 /// A group that a heartbeat is about.
 struct Found {
     group: ConsumerGroup,
+    origin: Origin,
+}
+
+/// Where a group of the consumer protocol comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    /// It was one before, or is new.
+    Consumer,
     /// It was an empty group of the classic protocol.
-    was_classic: bool,
+    Empty,
+    /// It was a group of the classic protocol with members, which stay.
+    Upgraded,
 }
 
 impl GroupCoordinator {
@@ -65,13 +105,26 @@ impl GroupCoordinator {
         let config = std::sync::Arc::clone(&self.config);
         let config = &config.brokers.consumer_group;
         request.validate(config)?;
-        let Found { mut group, was_classic } = self.consumer_group(id, request.epoch == 0)?;
+        let Found { mut group, origin } = self.consumer_group(out.now, id, request.epoch == 0)?;
         let view = View { now: out.now, config, names: &out.fx.names };
         let (records, answer) = if request.leaves() {
             group.leave(&view, request)?
         } else {
             group.heartbeat(&view, request)?
         };
+        let answer = Answer::Heartbeat(answer);
+        let gone = [request.member];
+        if request.leaves_for_good() && self.downgrades(&group, &gone) {
+            let parked = Some((Parked::new(token), answer));
+            self.downgrade(out, &group, (&gone, LeaveReason::Left), parked);
+            return Ok(());
+        }
+        let undo = self.groups.get(&id).filter(|_| origin == Origin::Upgraded).cloned();
+        let mut all = Vec::new();
+        if origin == Origin::Upgraded {
+            self.interrupt_classic(id, &group, out.fx);
+            all = group.creation_records();
+        }
         let before = group.clone();
         group.replay_all(&records);
         if !request.leaves() {
@@ -87,37 +140,39 @@ impl GroupCoordinator {
         group.say_changes(&before, reason, out.fx);
         self.take_group(out, group);
         if records.is_empty() {
-            self.answer_heartbeat_in_order(out, id, token, answer);
+            self.answer_member_in_order(out, id, token, answer);
         } else {
+            all.extend(records);
             let parked = Some((Parked::new(token), answer));
-            let undo = Some(Box::new(before));
-            self.write_consumer_group(
-                out,
-                id,
-                (records, was_classic),
-                After::Members { parked, undo },
-            );
+            let undo = Some(Box::new(undo.unwrap_or(Group::Consumer(Box::new(before)))));
+            let was_classic = origin != Origin::Consumer;
+            self.write_consumer_group(out, id, (all, was_classic), After::Members { parked, undo });
         }
         Ok(())
     }
 
-    /// `getOrMaybeCreateConsumerGroup`: whoever joins creates the group, also in place of an empty classic one.
-    fn consumer_group(&self, id: GroupId, joins: bool) -> Result<Found, ErrorCode> {
+    /// `getOrMaybeCreateConsumerGroup`: whoever joins creates the group, also in place of an empty classic one, or
+    /// makes a classic one with members a group of the consumer protocol.
+    fn consumer_group(&self, now: Time, id: GroupId, joins: bool) -> Result<Found, ErrorCode> {
         let new = || ConsumerGroup::new(id);
         match self.groups.get(&id) {
             Some(Group::Consumer(group)) => {
-                Ok(Found { group: group.as_ref().clone(), was_classic: false })
+                Ok(Found { group: group.as_ref().clone(), origin: Origin::Consumer })
             }
-            None if joins => Ok(Found { group: new(), was_classic: false }),
+            None if joins => Ok(Found { group: new(), origin: Origin::Consumer }),
             Some(Group::Classic(classic)) if joins && classic.state == GroupState::Empty => {
-                Ok(Found { group: new(), was_classic: true })
+                Ok(Found { group: new(), origin: Origin::Empty })
+            }
+            Some(Group::Classic(classic)) if joins && self.may_upgrade(classic) => {
+                let group = ConsumerGroup::from_classic(classic, now);
+                Ok(Found { group, origin: Origin::Upgraded })
             }
             _ => Err(ErrorCode::GroupIdNotFound),
         }
     }
 
     /// The group as it is from now on. Its timer runs out at the first of its times.
-    fn take_group(&mut self, out: &mut Output<'_>, mut group: ConsumerGroup) {
+    pub(super) fn take_group(&mut self, out: &mut Output<'_>, mut group: ConsumerGroup) {
         if let Some(end) = group.first_end()
             && group.timer.is_none_or(|timer| end < timer)
         {
@@ -145,6 +200,11 @@ impl GroupCoordinator {
                 if group.members.get(&member).map(|m| m.current.epoch) == late {
                     self.fence(out, id, member, LeaveReason::RebalanceTimeout);
                 }
+            } else if let Some((member, _)) =
+                group.joins.iter().chain(&group.syncs).find(|(_, end)| **end <= now)
+            {
+                let member = *member;
+                self.fence(out, id, member, LeaveReason::RebalanceTimeout);
             } else {
                 let group = group.as_ref().clone();
                 return self.take_group(out, group);
@@ -157,21 +217,27 @@ impl GroupCoordinator {
         let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else { return };
         group.sessions.remove(&member);
         group.rebalances.remove(&member);
+        group.joins.remove(&member);
+        group.syncs.remove(&member);
         if !group.members.contains_key(&member) {
             return;
         }
         let before = group.as_ref().clone();
+        if self.downgrades(&before, &[member]) {
+            return self.downgrade(out, &before, (&[member], reason), None);
+        }
+        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else { return };
         let view =
             View { now: out.now, config: &config.brokers.consumer_group, names: &out.fx.names };
         let records = group.fence(&view, &[member]);
         group.replay_all(&records);
         group.say_changes(&before, reason, out.fx);
-        let undo = Some(Box::new(before));
+        let undo = Some(Box::new(Group::Consumer(Box::new(before))));
         self.write_consumer_group(out, id, (records, false), After::Members { parked: None, undo });
     }
 
     /// Writes records of a group into one batch, behind the tombstone of the classic group it was.
-    fn write_consumer_group(
+    pub(super) fn write_consumer_group(
         &mut self,
         out: &mut Output<'_>,
         group: GroupId,
@@ -184,35 +250,71 @@ impl GroupCoordinator {
             let body = RecordBody::GroupTombstone { group };
             batch.push(Record { body, key, bytes: 30, timestamp, is_tombstone: true });
         }
-        for record in records {
-            let bytes = 60 + 12 * partitions_in(&record);
-            let (of, is_tombstone) = record.key();
-            let record = out.fx.batches.add_consumer_group(record);
-            let body = RecordBody::ConsumerGroup { group, key: of, record };
-            batch.push(Record { body, key, bytes, timestamp, is_tombstone });
-        }
+        member_records(out, group, records, &mut batch);
         self.append(out, group, &batch, |_| after);
     }
 
-    /// Answers a heartbeat that changed nothing, once every write before it is replicated.
-    fn answer_heartbeat_in_order(
+    /// Writes the end of a group of the consumer protocol and the classic group it is from now on into one batch.
+    pub(super) fn write_downgrade(
+        &mut self,
+        out: &mut Output<'_>,
+        group: GroupId,
+        (ends, generation, snapshot): (Vec<ConsumerGroupRecord>, Generation, GroupSnapshot),
+        after: After,
+    ) {
+        let mut batch = Vec::new();
+        member_records(out, group, ends, &mut batch);
+        batch.push(group_record(out, group, generation, snapshot));
+        self.append(out, group, &batch, |_| after);
+    }
+
+    /// Answers a member that changed nothing, once every write before it is replicated.
+    pub(super) fn answer_member_in_order(
         &mut self,
         out: &mut Output<'_>,
         group: GroupId,
         token: Token,
-        answer: HeartbeatAnswer,
+        answer: Answer,
     ) {
         match self.last_write(out.fx.names.group_partitions[group.index()]) {
             Some(ticket) => {
                 let parked = Some((Parked::new(token), answer));
                 self.wait(out, group, ticket, After::Members { parked, undo: None });
             }
-            None => self.reply_heartbeat(out.fx, token, &answer),
+            None => self.reply_member(out.fx, token, &answer),
         }
     }
 
-    /// Answers a heartbeat.
-    pub(super) fn reply_heartbeat(&self, fx: &mut Effects, token: Token, answer: &HeartbeatAnswer) {
+    /// Answers a member.
+    pub(super) fn reply_member(&self, fx: &mut Effects, token: Token, answer: &Answer) {
+        let error = ErrorCode::None;
+        match answer {
+            Answer::Heartbeat(answer) => self.reply_heartbeat(fx, token, answer),
+            Answer::Joined { member, generation, protocol } => {
+                let (generation, protocol, member) = (*generation, *protocol, *member);
+                // The coordinator assigns: nobody leads.
+                let leader = MemberId::UNKNOWN;
+                let (skip_assignment, members) = (false, List::EMPTY);
+                let message = Message::JoinGroupResponse {
+                    error,
+                    generation,
+                    protocol,
+                    leader,
+                    member,
+                    skip_assignment,
+                    members,
+                };
+                fx.reply(token, message);
+            }
+            Answer::Synced(partitions) => {
+                let assignment = fx.keep(partitions);
+                fx.reply(token, Message::SyncGroupResponse { error, assignment });
+            }
+            Answer::Left => fx.reply(token, Message::LeaveGroupResponse { error }),
+        }
+    }
+
+    fn reply_heartbeat(&self, fx: &mut Effects, token: Token, answer: &HeartbeatAnswer) {
         let interval = self.config.brokers.consumer_group.heartbeat_interval;
         let assignment = answer.assignment.as_ref().map(|partitions| fx.keep(partitions));
         let message = Message::ConsumerGroupHeartbeatResponse {
@@ -227,13 +329,7 @@ impl GroupCoordinator {
 
     /// The records of a change could not be appended: the group is what it was before it, and so is everything that was
     /// to follow.
-    pub(super) fn undo(
-        &mut self,
-        now: Time,
-        id: GroupId,
-        before: &ConsumerGroup,
-        fx: &mut Effects,
-    ) {
+    pub(super) fn undo(&mut self, now: Time, id: GroupId, before: &Group, fx: &mut Effects) {
         let home = fx.names.group_partitions[id.index()];
         if !self.led.contains_key(&home) {
             return;
@@ -243,9 +339,13 @@ impl GroupCoordinator {
                 undo.as_mut().clone_from(before);
             }
         }
-        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else { return };
+        let (Some(Group::Consumer(group)), Group::Consumer(before)) =
+            (self.groups.get_mut(&id), before)
+        else {
+            return self.restore(now, id, before.clone(), fx);
+        };
         let now_is = group.as_ref().clone();
-        *group.as_mut() = ConsumerGroup { timer: now_is.timer, ..before.clone() };
+        *group.as_mut() = ConsumerGroup { timer: now_is.timer, ..before.as_ref().clone() };
         before.say_changes(&now_is, LeaveReason::Undone, fx);
         let mut appends = Vec::new();
         let out = &mut Output { now, fx, appends: &mut appends };
@@ -265,6 +365,23 @@ impl GroupCoordinator {
         }
         group.say_changes(&ConsumerGroup::new(id), LeaveReason::Left, out.fx);
         self.take_group(out, group);
+    }
+}
+
+/// The records of a group as they are written.
+fn member_records(
+    out: &mut Output<'_>,
+    group: GroupId,
+    records: Vec<ConsumerGroupRecord>,
+    into: &mut Vec<Record>,
+) {
+    let (key, timestamp) = (KeyId::NONE, out.now.timestamp());
+    for record in records {
+        let bytes = 60 + 12 * partitions_in(&record);
+        let (of, is_tombstone) = record.key();
+        let record = out.fx.batches.add_consumer_group(record);
+        let body = RecordBody::ConsumerGroup { group, key: of, record };
+        into.push(Record { body, key, bytes, timestamp, is_tombstone });
     }
 }
 

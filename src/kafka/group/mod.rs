@@ -8,6 +8,7 @@ pub mod expiry;
 pub mod hash;
 pub mod kind;
 mod members;
+mod migration;
 mod offsets;
 mod rebalance;
 pub mod share;

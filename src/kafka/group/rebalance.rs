@@ -476,7 +476,7 @@ impl ClassicGroup {
     }
 }
 
-fn join_failed(member: MemberId, error: ErrorCode) -> Message {
+pub(super) fn join_failed(member: MemberId, error: ErrorCode) -> Message {
     let members = crate::kafka::effects::List::EMPTY;
     let (generation, leader) = (Generation(-1), MemberId::UNKNOWN);
     let (protocol, skip_assignment) = (None, false);

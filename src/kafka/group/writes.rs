@@ -11,11 +11,9 @@ use crate::event::EventKind;
 use crate::kafka::api::Message;
 use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
-use crate::kafka::group::consumer::ConsumerGroup;
-use crate::kafka::group::consumer::heartbeat::HeartbeatAnswer;
 use crate::kafka::group::coordinator::{CoordinatorAppend, GroupCoordinator, Output};
 use crate::kafka::group::kind::Group;
-use crate::kafka::group::members::refused;
+use crate::kafka::group::members::Answer;
 use crate::kafka::group::offsets::Committed;
 use crate::kafka::group::rebalance::{GroupWrite, Written};
 use crate::kafka::group::share::ShareAnswer;
@@ -39,8 +37,8 @@ pub(super) enum After {
     Replacement(Box<Replacement>),
     /// An answer that had to wait for the writes before it.
     Answer { parked: Parked, error: ErrorCode, is_leave: bool },
-    /// A heartbeat of the consumer protocol is answered; should the write fail, the group is `undo` again.
-    Members { parked: Option<(Parked, HeartbeatAnswer)>, undo: Option<Box<ConsumerGroup>> },
+    /// A member of a group of the consumer protocol is answered; should the write fail, the group is `undo` again.
+    Members { parked: Option<(Parked, Answer)>, undo: Option<Box<Group>> },
     /// A member of a share group is answered.
     Share { parked: Parked, answer: ShareAnswer },
     /// Committed offsets are read.
@@ -62,13 +60,11 @@ pub(super) struct Pending {
 /// Beginnings.
 impl GroupCoordinator {
     pub(super) fn write_group(&mut self, out: &mut Output<'_>, group: GroupId, write: GroupWrite) {
-        let partitions: usize = write.snapshot.members.iter().map(|m| m.assignment.len()).sum();
-        let bytes = 60 + 120 * write.snapshot.members.len() + 12 * partitions;
-        let snapshot = out.fx.batches.add_group(write.snapshot);
         let generation = write.generation;
-        let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
-        let (key, bytes, timestamp) = (KeyId::NONE, bytes as u32, out.now.timestamp());
-        let record = Record { body, key, bytes, timestamp, is_tombstone: false };
+        let record = group_record(out, group, generation, write.snapshot);
+        let RecordBody::GroupMetadata { snapshot, .. } = record.body else {
+            unreachable!("a group metadata record was made")
+        };
         let after = match write.what {
             Written::Group => After::Nothing,
             Written::Assignment => After::Assignment { generation, snapshot },
@@ -186,7 +182,7 @@ impl GroupCoordinator {
             }
             After::Members { parked, .. } => {
                 if let Some((parked, answer)) = parked.filter(|(parked, _)| !parked.gone) {
-                    self.reply_heartbeat(fx, parked.token, &answer);
+                    self.reply_member(fx, parked.token, &answer);
                 }
             }
             After::Share { parked, answer } => {
@@ -232,7 +228,7 @@ impl GroupCoordinator {
                 (parked, Message::OffsetCommitResponse { error })
             }
             After::Members { parked: Some((parked, answer)), .. } => {
-                (parked, refused(answer.member, error))
+                (parked, answer.refused(error, fx))
             }
             After::Answer { parked, is_leave, .. } => (parked, answer(error, *is_leave)),
             After::Share { parked, answer } => {
@@ -332,6 +328,21 @@ impl GroupCoordinator {
             }
         }
     }
+}
+
+/// A group metadata record.
+pub(super) fn group_record(
+    out: &mut Output<'_>,
+    group: GroupId,
+    generation: Generation,
+    snapshot: GroupSnapshot,
+) -> Record {
+    let partitions: usize = snapshot.members.iter().map(|m| m.assignment.len()).sum();
+    let bytes = 60 + 120 * snapshot.members.len() + 12 * partitions;
+    let snapshot = out.fx.batches.add_group(snapshot);
+    let body = RecordBody::GroupMetadata { group, generation: generation.0, snapshot };
+    let (key, bytes, timestamp) = (KeyId::NONE, bytes as u32, out.now.timestamp());
+    Record { body, key, bytes, timestamp, is_tombstone: false }
 }
 
 fn answer(error: ErrorCode, is_leave: bool) -> Message {

@@ -10,19 +10,7 @@ use crate::view::narrate::Scene;
 pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
     let group = |id: GroupId| scene.names().group(id);
     Some(match event.kind {
-        EventKind::GroupChanged { group: id, state, generation } => match state {
-            GroupState::PreparingRebalance => {
-                format!("{} rebalances: its members must join again.", group(id))
-            }
-            GroupState::CompletingRebalance => {
-                format!("All members of {} have joined generation {generation}.", group(id))
-            }
-            GroupState::Assigning | GroupState::Reconciling | GroupState::Stable => {
-                format!("{} is stable in generation {generation}.", group(id))
-            }
-            GroupState::Empty => format!("{} has no members any more.", group(id)),
-            GroupState::Dead => format!("{} is removed.", group(id)),
-        },
+        EventKind::GroupChanged { .. } => classic_state(scene, event)?,
         EventKind::MemberJoined { group: id, member, leader } => {
             let (who, group) = (consumer(scene, member), group(id));
             if leader {
@@ -70,10 +58,48 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
     })
 }
 
+/// The state of a group of the classic protocol.
+fn classic_state(scene: &Scene<'_>, event: &Event) -> Option<String> {
+    let EventKind::GroupChanged { group: id, state, generation } = event.kind else { return None };
+    let group = scene.names().group(id);
+    if was_of(scene, id, GroupProtocol::Consumer) {
+        return Some(format!(
+            "{group} is a group of the classic protocol again, in generation {generation}."
+        ));
+    }
+    Some(match state {
+        GroupState::PreparingRebalance => {
+            format!("{group} rebalances: its members must join again.")
+        }
+        GroupState::CompletingRebalance => {
+            format!("All members of {group} have joined generation {generation}.")
+        }
+        GroupState::Assigning | GroupState::Reconciling | GroupState::Stable => {
+            format!("{group} is stable in generation {generation}.")
+        }
+        GroupState::Empty => format!("{group} has no members any more."),
+        GroupState::Dead => format!("{group} is removed."),
+    })
+}
+
+/// The group has members, and spoke `protocol` up to now.
+fn was_of(scene: &Scene<'_>, id: GroupId, protocol: GroupProtocol) -> bool {
+    let before = &scene.before.groups[id.index()];
+    before.protocol == protocol && before.state != GroupState::Empty && !before.members.is_empty()
+}
+
 /// What happens in a group of the consumer protocol (KIP-848).
 fn consumer_protocol(scene: &Scene<'_>, event: &Event) -> Option<String> {
     let group = |id: GroupId| scene.names().group(id);
     Some(match event.kind {
+        EventKind::ConsumerGroupChanged { group: id, epoch, .. }
+            if was_of(scene, id, GroupProtocol::Classic) =>
+        {
+            format!(
+                "{} is a group of the consumer protocol from now on, in epoch {epoch}: its members stay.",
+                group(id)
+            )
+        }
         EventKind::ConsumerGroupChanged { group: id, state, epoch } => match state {
             GroupState::Assigning => {
                 format!("{} is in epoch {epoch}: who owns what is to be worked out.", group(id))

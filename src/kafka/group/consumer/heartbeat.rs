@@ -98,19 +98,29 @@ impl HeartbeatRequest {
         self.epoch < 0
     }
 
+    /// True when it does not mean to come back.
+    pub(in crate::kafka::group) fn leaves_for_good(&self) -> bool {
+        self.epoch < 0 && self.epoch != LEFT_FOR_A_WHILE
+    }
+
     fn is_full(&self) -> bool {
         self.rebalance_timeout_ms.is_some() && self.topics.is_some() && self.owned.is_some()
     }
 }
 
 /// A change under way: a copy of the group with the records that led to it.
-struct Change {
-    group: ConsumerGroup,
-    records: Vec<ConsumerGroupRecord>,
+pub(in crate::kafka::group) struct Change {
+    pub(super) group: ConsumerGroup,
+    pub(super) records: Vec<ConsumerGroupRecord>,
 }
 
 impl Change {
-    fn write(&mut self, record: ConsumerGroupRecord) {
+    /// No change of `group` yet.
+    pub(super) fn of(group: &ConsumerGroup) -> Self {
+        Self { group: group.clone(), records: Vec::new() }
+    }
+
+    pub(super) fn write(&mut self, record: ConsumerGroupRecord) {
         self.group.replay(&record);
         self.records.push(record);
     }
@@ -124,7 +134,7 @@ impl ConsumerGroup {
         view: &View<'_>,
         request: &HeartbeatRequest,
     ) -> Result<(Vec<ConsumerGroupRecord>, HeartbeatAnswer), ErrorCode> {
-        let mut change = Change { group: self.clone(), records: Vec::new() };
+        let mut change = Change::of(self);
         self.refuse_if_full(view, request)?;
         let id = request.member;
         let before = self.joined_or_known(&mut change, request)?;
@@ -203,15 +213,7 @@ impl ConsumerGroup {
                 if !left.is_classic() && left.current.epoch != LEFT_FOR_A_WHILE {
                     return Err(ErrorCode::UnreleasedInstanceId);
                 }
-                let mut member = left.clone();
-                (member.current.epoch, member.current.previous_epoch) = (0, 0);
-                let target = self.target_of(old).to_vec();
-                change.remove(old);
-                let (new, metadata) = (request.member, member.metadata.clone());
-                change.write(ConsumerGroupRecord::Member(new, Some(metadata)));
-                change.write(ConsumerGroupRecord::Target(new, Some(target)));
-                change.write(ConsumerGroupRecord::Current(new, Some(member.current.clone())));
-                Ok(member)
+                Ok(change.replace(old, request.member))
             }
             (false, _) => {
                 let existing = self.known_instance(instance, request.member)?;
@@ -263,7 +265,7 @@ impl ConsumerGroup {
         view: &View<'_>,
         members: &[MemberId],
     ) -> Vec<ConsumerGroupRecord> {
-        let mut change = Change { group: self.clone(), records: Vec::new() };
+        let mut change = Change::of(self);
         for member in members {
             change.remove(*member);
         }
@@ -284,9 +286,11 @@ impl ConsumerGroup {
         member: MemberId,
         config: &ConsumerGroupConfig,
     ) {
-        if self.members.contains_key(&member) {
-            self.sessions.insert(member, now + config.session_timeout);
-        }
+        let Some(known) = self.members.get(&member) else { return };
+        // A classic member brings its own.
+        let own = known.metadata.classic.as_ref().map(|classic| classic.session_timeout_ms);
+        let own = own.map(|ms| Duration::from_millis(ms.into()));
+        self.sessions.insert(member, now + own.unwrap_or(config.session_timeout));
     }
 
     /// Begins or ends the time in which `member` is to give its partitions up, when its step changed anything.
@@ -310,8 +314,20 @@ impl Change {
         self.write(ConsumerGroupRecord::Member(member, None));
     }
 
+    /// `replaceMember`: a static member comes back under the id `new`, with what it had under `old`.
+    pub(super) fn replace(&mut self, old: MemberId, new: MemberId) -> ConsumerGroupMember {
+        let mut member = self.group.members[&old].clone();
+        (member.current.epoch, member.current.previous_epoch) = (0, 0);
+        let target = self.group.target_of(old).to_vec();
+        self.remove(old);
+        self.write(ConsumerGroupRecord::Member(new, Some(member.metadata.clone())));
+        self.write(ConsumerGroupRecord::Target(new, Some(target)));
+        self.write(ConsumerGroupRecord::Current(new, Some(member.current.clone())));
+        member
+    }
+
     /// `maybeUpdateTargetAssignment`: not more often than every `group.consumer.assignment.interval.ms`.
-    fn retarget(&mut self, view: &View<'_>, default: RemoteAssignor) {
+    pub(super) fn retarget(&mut self, view: &View<'_>, default: RemoteAssignor) {
         let group = &self.group;
         let interval = view.config.assignment_interval.as_millis() as i64;
         let early = group.target_at != 0 && view.now.timestamp() < group.target_at + interval;
@@ -329,7 +345,7 @@ impl Change {
     }
 
     /// `maybeReconcile`.
-    fn reconcile(
+    pub(super) fn reconcile(
         &mut self,
         view: &View<'_>,
         id: MemberId,
