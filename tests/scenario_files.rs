@@ -87,6 +87,7 @@ fn every_mistake_is_told_at_its_line_with_a_way_out() {
             "nothing to count",
             "what is a list",
         ),
+        ("Start(Broker(1))", "Observe(\"n\", SecondsSince(\"x\"))", 14, "no mark `x`", ""),
         ("Start(Broker(1))", "Observe(\"n\", Rows(\"bills\"))", 14, "no table `bills`", ""),
         ("Lost(\"0..3\")", "Rows(\"bills\", 3)", 21, "no table `bills`", ""),
         (

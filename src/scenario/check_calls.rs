@@ -21,7 +21,19 @@ impl Script<'_, '_, '_> {
     /// A probe about what happened in a group since a mark.
     pub(super) fn since_mark(&mut self, group: &str, since: Option<&str>) {
         self.group(group);
-        let Some(name) = since else { return };
+        if let Some(name) = since {
+            self.mark(name);
+        }
+    }
+
+    /// A table that an application of some variant writes to.
+    pub(super) fn table(&mut self, name: &str) {
+        let known = self.check.scenario.tables();
+        self.one_of("table", name, &known);
+    }
+
+    /// A mark that some variant makes.
+    pub(super) fn mark(&mut self, name: &str) {
         let scenario = self.check.scenario;
         let mut known = Vec::new();
         marks(&scenario.script, &mut known);

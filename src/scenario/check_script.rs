@@ -522,10 +522,8 @@ impl Script<'_, '_, '_> {
                 }
                 self.probe(counted);
             }
-            Probe::Rows(table) => {
-                let known = self.check.scenario.tables();
-                self.one_of("table", table, &known);
-            }
+            Probe::SecondsSince(mark) => self.mark(mark),
+            Probe::Rows(table) => self.table(table),
             Probe::Committed(group)
             | Probe::GroupState(group)
             | Probe::Generation(group)

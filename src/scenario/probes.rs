@@ -280,6 +280,10 @@ fn shortest_run(state: &State, producer: u16) -> Fact {
 fn log_fact(state: &State, probe: &Probe) -> Option<Fact> {
     let view = &state.view;
     Some(match probe {
+        Probe::SecondsSince(mark) => {
+            let span = state.sim.now().since(state.mark(mark)?);
+            number(((span.0 + 500_000) / 1_000_000) as i64)
+        }
         Probe::Rows(table) => ids(state, state.rows(table)),
         Probe::Log(node, at) => log(state, state.at(at)?, state.broker(node)?),
         Probe::Logs(at) => {

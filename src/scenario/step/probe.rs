@@ -10,6 +10,8 @@ use crate::scenario::value::TopicPartition;
 pub enum Probe {
     /// How many ids, records or entries another probe finds: `10`.
     Count(Box<Self>),
+    /// How many seconds, rounded, have passed since a mark of the script; none while it has not come to it.
+    SecondsSince(String),
     /// The rows of a table that applications write to, by the id of the message they are of.
     Rows(String),
     /// Committed offsets of a group: `{"orders-0": 5}`, partitions without one left out.
