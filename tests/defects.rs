@@ -2,6 +2,9 @@
 //! few storms; and the same storms without the bug break nothing.
 
 mod common;
+#[path = "common/pipeline.rs"]
+#[expect(dead_code, reason = "only exactly-once pipelines run here")]
+mod pipeline;
 #[path = "common/storm.rs"]
 mod storm;
 
@@ -173,6 +176,32 @@ fn every_planted_bug_is_found() {
     let alive = PLANTED.iter().filter(|planted| first_seed(planted).is_none());
     let alive: Vec<Defect> = alive.map(|planted| planted.defect).collect();
     assert!(alive.is_empty(), "{alive:?} lived through {SEEDS} storms");
+}
+
+/// Bugs in what transactions promise, each with the guarantee that is there for it: pipelines show them.
+const PLANTED_IN_TRANSACTIONS: &[(Defect, Guarantee)] = &[
+    (Defect::AbortedNotListed, Guarantee::AbortedRead),
+    (Defect::ReadsAboveLastStable, Guarantee::PrecommittedRead),
+    (Defect::MarkersDiffer, Guarantee::TornTransaction),
+    (Defect::MarkerForgotten, Guarantee::StuckLso),
+    (Defect::AbortedOffsetsCount, Guarantee::ExactlyOnce),
+];
+
+#[test]
+fn every_bug_planted_in_transactions_is_found() {
+    let found = |(defect, guarantee): &(Defect, Guarantee)| {
+        let mut seeds = 0..40;
+        seeds.any(|seed| {
+            pipeline::run_with(pipeline::EXACTLY_ONCE, seed, *defect).breaks(*guarantee)
+        })
+    };
+    let alive: Vec<_> = PLANTED_IN_TRANSACTIONS.iter().filter(|planted| !found(planted)).collect();
+    assert!(alive.is_empty(), "{alive:?} lived through 40 storms");
+    for seed in 0..4 {
+        let came = pipeline::run(pipeline::EXACTLY_ONCE, seed);
+        let broken = PLANTED_IN_TRANSACTIONS.iter().filter(|(_, g)| came.breaks(*g));
+        assert_eq!(broken.count(), 0, "seed {seed}: without a bug nothing is found");
+    }
 }
 
 /// b3 does not hear that the leadership went from b1 to b2 and back, and goes on fetching from b1 under epoch 0. Only

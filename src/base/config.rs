@@ -548,4 +548,14 @@ pub enum Defect {
     AcceptedBeforeStored,
     /// A share partition delivers records without limit.
     DeliveryLimitIgnored,
+    /// A `read_committed` reader is not told which transactions were aborted.
+    AbortedNotListed,
+    /// A `read_committed` reader is answered up to the high watermark.
+    ReadsAboveLastStable,
+    /// The first partition of a committed transaction is told that it was aborted.
+    MarkersDiffer,
+    /// The last partition of a transaction gets no marker.
+    MarkerForgotten,
+    /// A group's offsets count though their transaction was aborted.
+    AbortedOffsetsCount,
 }

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::base::config::Defect;
 use crate::base::ids::EventSeq;
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
@@ -25,6 +26,7 @@ use crate::scenario::value::{Fact, Span};
 use crate::scenario::workload::Workload;
 use crate::sim::NodeState;
 use crate::sim::simulation::Simulation;
+use crate::sim::world::WorldSpec;
 
 /// How long `Await` and `Quiesce` wait at most.
 pub const PATIENCE: Duration = Duration::from_secs(600);
@@ -103,9 +105,21 @@ impl Run {
         seed: u64,
         limits: &Limits,
     ) -> Option<Self> {
+        Self::with_defect(scenario, variant, (seed, Defect::None), limits)
+    }
+
+    /// The same with a bug planted in the machines, for tests of the judge.
+    #[doc(hidden)]
+    pub fn with_defect(
+        scenario: &Arc<Scenario>,
+        variant: &str,
+        (seed, defect): (u64, Defect),
+        limits: &Limits,
+    ) -> Option<Self> {
         let resolved = scenario.resolve(variant)?;
         let workload = Workload::of(scenario, limits.messages.max(1))?;
         let (spec, refusal) = build(scenario, &resolved, &workload, seed);
+        let spec = WorldSpec { defect, ..spec };
         let code = Arc::new(Code::new(scenario, &resolved, &workload));
         let consumers = spec.consumers.len();
         let state = State::new(Simulation::new(&Arc::new(spec)));

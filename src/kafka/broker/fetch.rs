@@ -92,7 +92,8 @@ impl Broker {
                         read_batches(log, range, (budget, at_least_one), fx, &mut slices);
                     let given = &slices[first..];
                     let known = aborted.len();
-                    if params.isolation == IsolationLevel::ReadCommitted {
+                    let told = fx.defect != Defect::AbortedNotListed;
+                    if params.isolation == IsolationLevel::ReadCommitted && told {
                         aborted.extend(aborted_in(replica, ask.offset, given, fx));
                     }
                     result.aborted_count = (aborted.len() - known) as u16;
@@ -239,6 +240,8 @@ impl Broker {
         let Some((own, log)) = self.parts_ref(partition) else { return Offset::NONE };
         if params.replica.is_some() || fx.defect == Defect::ReadsAboveHighWatermark {
             log.end()
+        } else if fx.defect == Defect::ReadsAboveLastStable {
+            own.high_watermark
         } else {
             own.fetchable_end(params.isolation)
         }

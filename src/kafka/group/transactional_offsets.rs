@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::batch::{BatchKind, ProducerState, Record, RecordBody};
+use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{
@@ -178,6 +179,7 @@ impl GroupCoordinator {
         };
         let EndMarker { partition, producer_id, committed, .. } = markers.remove(at);
         if written {
+            let committed = committed || fx.defect == Defect::AbortedOffsetsCount;
             self.end_transaction(partition, producer_id, committed, fx);
         }
         true

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::batch::{TransactionSnapshot, TransactionState};
+use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, NodeId, PartitionId, TransactionalId};
@@ -112,13 +113,20 @@ impl TransactionCoordinator {
         };
         let to = metadata.prepare_complete(step.now.timestamp());
         self.markers.completing.insert(id, to);
+        let now = &mut metadata.current;
+        if step.fx.defect == Defect::MarkerForgotten {
+            now.partitions.pop();
+        }
         let now = &metadata.current;
         for partition in &now.partitions {
+            let differs = step.fx.defect == Defect::MarkersDiffer
+                && now.partitions.len() > 1
+                && now.partitions.first() == Some(partition);
             let marker = TxnMarker {
                 partition: *partition,
                 producer_id: now.producer_id,
                 epoch: now.epoch,
-                committed,
+                committed: committed && !differs,
                 coordinator_epoch: epoch.0,
                 version: now.client_version,
             };
