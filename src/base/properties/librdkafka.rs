@@ -53,6 +53,8 @@ pub(super) const CONSUMER: &[Row<ConsumerConfig>] = &[
         |c, v| one_of(v, RESETS).map(|reset| c.auto_offset_reset = reset)),
     consumer(["partition.assignment.strategy", "range,roundrobin", "", "assignors in order of preference"],
         set_assignors),
+    known(Kind::Consumer, ["group.protocol", "classic", "", "classic: clients assign; consumer: the broker does"],
+        Support::Only(&["classic"], "what librdkafka does in the consumer protocol was never recorded")),
     known(Kind::Consumer, ["enable.partition.eof", "false", "", "the end of a partition is an event"],
         Support::Only(&["false"], "there are no such events")),
 ];
@@ -160,6 +162,9 @@ mod tests {
         assert!(!consumer("enable.auto.offset.store=false").unwrap().auto_offset_store);
         assert!(consumer("auto.offset.reset=smallest").is_ok());
         assert!(consumer("partition.assignment.strategy=roundrobin").is_ok());
+        assert!(consumer("group.protocol=classic").is_ok());
+        let error = consumer("group.protocol=consumer").unwrap_err();
+        assert!(error.contains("group.protocol") && error.contains("never recorded"), "{error}");
         let java = load(ConsumerConfig::default(), "enable.auto.offset.store=false");
         assert!(java.is_err());
         assert!(load(ProducerConfig::default(), "partitioner=murmur2").is_err());
