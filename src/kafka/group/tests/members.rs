@@ -1,7 +1,9 @@
 //! The consumer protocol (KIP-848) as its members meet it: heartbeats in; answers, records and events out. `orders` has
 //! two partitions, and records are replicated when a test says so.
 
-use crate::base::config::RemoteAssignor;
+use std::sync::Arc;
+
+use crate::base::config::{MigrationPolicy, RemoteAssignor};
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{InstanceId, MemberId, PartitionId, TopicId};
@@ -324,8 +326,10 @@ fn what_could_not_be_stored_did_not_happen() {
 }
 
 #[test]
-fn the_protocols_do_not_mix_but_an_empty_classic_group_makes_room() {
+fn the_protocols_do_not_mix_where_the_policy_forbids_it_but_an_empty_classic_group_makes_room() {
     let mut rig = Rig::stable();
+    let config = Arc::make_mut(&mut rig.coordinator.config);
+    config.brokers.consumer_group.migration_policy = MigrationPolicy::Disabled;
     rig.join_as(2, C);
     rig.expect(&["c: GROUP_ID_NOT_FOUND"]);
     rig.leave(0, A);
@@ -340,6 +344,25 @@ fn the_protocols_do_not_mix_but_an_empty_classic_group_makes_room() {
     assert_eq!(rig.said.last().unwrap(), "a: UNKNOWN_MEMBER_ID");
     rig.fail_over();
     assert_eq!(rig.members().members().len(), 1, "the classic group ended in the log as well");
+}
+
+#[test]
+fn a_classic_group_takes_a_member_of_the_consumer_protocol_unless_that_cannot_be_stored() {
+    let mut rig = Rig::stable();
+    rig.join_as(2, C);
+    assert_eq!((rig.members().epoch(), rig.members().members().len()), (2, 3));
+    for append in std::mem::take(&mut rig.unreplicated) {
+        rig.finish(append, Err(ErrorCode::NotEnoughReplicas));
+    }
+    assert!(rig.said.contains(&"c: COORDINATOR_NOT_AVAILABLE".to_owned()), "{:?}", rig.said);
+    assert_eq!((rig.group().state(), rig.group().members().len()), (GroupState::Stable, 2));
+    rig.join_as(2, C);
+    rig.replicate();
+    rig.said.clear();
+    rig.heartbeat(0, A, 1);
+    rig.expect(&["a: REBALANCE_IN_PROGRESS"]);
+    rig.fail_over();
+    assert_eq!((rig.members().epoch(), rig.members().members().len()), (2, 3));
 }
 
 #[test]
