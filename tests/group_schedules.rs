@@ -358,19 +358,21 @@ impl<'a> Drive<'a> {
     fn comes_to_rest(&mut self) -> Duration {
         let healed = self.now();
         let end = healed + bound();
-        while let Some(why) = self.unrest().filter(|_| self.wrong.is_none()) {
-            if self.now() >= end {
-                self.found(&format!("{why} after {}", bound()));
+        loop {
+            while let Some(why) = self.unrest().filter(|_| self.wrong.is_none()) {
+                if self.now() >= end {
+                    self.found(&format!("{why} after {}", bound()));
+                }
+                self.until(self.now() + Duration::from_millis(250));
+                self.supervise();
             }
-            self.until(self.now() + Duration::from_millis(250));
-            self.supervise();
+            // A message that is still held up may disturb it once more, but not when everything has had its time.
+            let since = self.now();
+            self.until(since + REST);
+            if self.unrest().is_none() || self.wrong.is_some() {
+                return since.since(healed);
+            }
         }
-        let took = self.now().since(healed);
-        self.until(self.now() + REST);
-        if let Some(why) = self.unrest() {
-            self.found(&format!("it was at rest after {took}, and then {why}"));
-        }
-        took
     }
 
     /// The whole story: how long the group took to come to rest.

@@ -7,6 +7,8 @@ mod common;
 mod seeds;
 #[path = "common/storm.rs"]
 mod storm;
+#[path = "common/tell.rs"]
+mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -180,5 +182,39 @@ fn every_planted_bug_is_found_by_its_promise() {
         };
         let found = (0..100).find(finds);
         assert!(found.is_some(), "{} does not notice {defect:?}", promise.name());
+    }
+}
+
+/// `share.isolation.level`: what was aborted is archived and handed to nobody, and nothing is handed out from the last
+/// stable offset on; a group that reads everything gets both.
+#[test]
+fn a_group_that_reads_committed_records_is_spared_what_was_aborted_or_is_open() {
+    for (isolation, while_open, at_the_end) in [
+        ("read_committed", r#"{"m2": [1]}"#, r#"{"m2": [1], "m3": [1], "m4": [1]}"#),
+        (
+            "read_uncommitted",
+            r#"{"m0": [1], "m1": [1], "m2": [1], "m3": [1], "m4": [1]}"#,
+            r#"{"m0": [1], "m1": [1], "m2": [1], "m3": [1], "m4": [1]}"#,
+        ),
+    ] {
+        tell::tell(&format!(
+            r#"(title: {{"en": "t"}}, cluster: (brokers: 3, controllers: 1),
+            topics: {{"t": (replicas: [[1, 2, 3]])}},
+            producers: {{"p": (config: {{"transactional.id": "x"}}), "plain": ()}},
+            groups: {{"g": (share: true, members: ["A"], topics: ["t"], loop: [Poll])}},
+            group_configs: {{"g": {{"share.auto.offset.reset": "earliest", "share.isolation.level": "{isolation}"}}}},
+            script: [
+                InitTransactions("p"), BeginTransaction("p"), Send(from: "p", to: "t", count: 2), Await(Completed("p")),
+                AbortTransaction("p"), Await(Markers("t", 0, Abort, 1)),
+                BeginTransaction("p"), Send(from: "p", to: "t", count: 1), Await(Completed("p")),
+                CommitTransaction("p"), Await(Markers("t", 0, Commit, 1)),
+                BeginTransaction("p"), Send(from: "p", to: "t", count: 1), Await(Completed("p")),
+                Send(from: "plain", to: "t", count: 1), Await(Completed("plain")),
+                Sleep("10s"), Observe("while open", Deliveries("g")),
+                CommitTransaction("p"), Await(Markers("t", 0, Commit, 2)),
+                Sleep("3s"), Observe("at the end", Deliveries("g")),
+            ],
+            expect: {{"default": [Observed("while open", {while_open}), Observed("at the end", {at_the_end})]}})"#
+        ));
     }
 }

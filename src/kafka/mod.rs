@@ -1,6 +1,7 @@
 //! The machines: what Kafka's processes do, as pure values. Each takes `(now, input, effects)`; none sees the world,
 //! a clock, luck other than through [`effects::Effects`], or another machine's fields.
 
+pub mod aborted;
 pub mod api;
 pub mod backoff;
 pub mod broker;

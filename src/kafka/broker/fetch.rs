@@ -328,7 +328,7 @@ impl Broker {
 }
 
 /// The aborted transactions with records in the slices that a reader from `offset` on is given.
-fn aborted_in<'a>(
+pub(super) fn aborted_in<'a>(
     replica: &'a Replica,
     offset: Offset,
     slices: &[FetchedSlice],

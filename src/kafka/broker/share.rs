@@ -3,12 +3,14 @@
 //! is stored and the second found, or its time is over. A fetch that finds nothing waits; those that wait for one
 //! partition are served in the order they came.
 //!
-//! `persister` has what is stored at share coordinators; `dead_letters` writes to dead-letter topics (KIP-1191).
+//! `isolation` is what a group reads of transactions; `persister` has what is stored at share coordinators;
+//! `dead_letters` writes to dead-letter topics (KIP-1191).
 //!
 //! Simplified: no limit of locks on reading a partition, since a read takes no time; no remote storage; when a group
 //! empties its share partitions stay in memory.
 
 mod dead_letters;
+mod isolation;
 mod members;
 mod persister;
 
@@ -358,7 +360,7 @@ impl Broker {
         let each = params.max_bytes / open.len().max(1) as u32;
         let (mut read, mut bytes, mut urgent) = (Vec::new(), 0, false);
         for (partition, offset) in open {
-            match self.read_for_share(partition, offset, each, fx) {
+            match self.read_for_share((group, partition), offset, each, fx) {
                 Ok((slices, size)) => {
                     bytes += size;
                     read.push((partition, offset, slices));
@@ -413,7 +415,12 @@ impl Broker {
             fetch_offset,
             batches: &batches,
         };
-        let acquired = share.acquire(self.ram.last_step, want, &rules);
+        let mut acquired = share.acquire(self.ram.last_step, want, &rules);
+        for (first, last) in self.aborted_for_share(key, fetch_offset, slices, fx) {
+            let Some(share) = self.ram.share.partitions.get_mut(&key) else { break };
+            share.archive_aborted(first, last, &mut acquired);
+        }
+        let Some(share) = self.ram.share.partitions.get_mut(&key) else { return Vec::new() };
         if fx.defect == Defect::ShareLockDropped {
             share.drop_locks();
         }
@@ -430,24 +437,6 @@ impl Broker {
             });
         }
         acquired
-    }
-
-    /// Whole batches of a partition from `offset` up to its high watermark. `Err`: the log begins later.
-    fn read_for_share(
-        &self,
-        partition: PartitionId,
-        offset: i64,
-        budget: u32,
-        fx: &Effects,
-    ) -> Result<(Vec<FetchedSlice>, u32), Offset> {
-        let Some((replica, log)) = self.parts_ref(partition) else { return Ok((Vec::new(), 0)) };
-        if Offset(offset) < log.log_start() {
-            return Err(log.log_start());
-        }
-        let mut slices = Vec::new();
-        let range = (Offset(offset), replica.high_watermark);
-        let bytes = super::fetch::read_batches(log, range, (budget, true), fx, &mut slices);
-        Ok((slices, bytes))
     }
 
     /// Fetches that wait for this partition may have reason to be served: the high watermark moved.

@@ -9,15 +9,16 @@
 //! Simplified: no fetch sessions (KIP-227), compression or corrupt records; a preferred replica is given up when its
 //! connection breaks, fetch or no fetch on it, and the metadata does not say which brokers are replicas.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use crate::base::batch::{BatchKind, BatchTable, RecordBody};
 use crate::base::config::{IsolationLevel, OffsetReset};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BatchHandle, BrokerId, LeaderEpoch, Offset, PartitionId};
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId};
 use crate::base::time::Time;
-use crate::kafka::api::{AbortedTransaction, FetchPartition, FetchResult, FetchedSlice, Message};
+use crate::kafka::aborted::AbortedFilter;
+use crate::kafka::api::{FetchPartition, FetchResult, FetchedSlice, Message};
 use crate::kafka::client_metadata::KnownPartition;
 use crate::kafka::consumer::positions::{FetchState, PartitionState};
 use crate::kafka::consumer::{Consumer, PolledSlice, Request, wire};
@@ -37,43 +38,6 @@ struct CompletedFetch {
     /// The leader epoch of the batch read last.
     last_epoch: LeaderEpoch,
     initialized: bool,
-}
-
-/// Which batches of an answer are of aborted transactions. Empty for a `read_uncommitted` reader.
-#[derive(Clone, Default, Debug)]
-struct AbortedFilter {
-    /// Transactions whose first record was not seen yet, by its offset.
-    ahead: VecDeque<AbortedTransaction>,
-    /// Producers inside an aborted transaction.
-    producers: BTreeSet<i64>,
-}
-
-impl AbortedFilter {
-    fn new(aborted: impl Iterator<Item = AbortedTransaction>) -> Self {
-        let mut ahead: Vec<_> = aborted.collect();
-        ahead.sort_by_key(|transaction| transaction.first_offset);
-        Self { ahead: ahead.into(), producers: BTreeSet::new() }
-    }
-
-    /// True when the records of this batch, whose last offset is `last`, were aborted.
-    fn rejects(&mut self, batch: BatchHandle, last: Offset, batches: &BatchTable) -> bool {
-        let Some(producer) = batches[batch].producer else { return false };
-        while self.ahead.front().is_some_and(|transaction| transaction.first_offset <= last) {
-            let begun = self.ahead.pop_front();
-            self.producers.extend(begun.map(|transaction| transaction.producer_id));
-        }
-        match batches[batch].kind {
-            BatchKind::Plain => false,
-            BatchKind::Transactional => self.producers.contains(&producer.id),
-            BatchKind::Control => {
-                let body = batches.record(batch, 0).body;
-                if let RecordBody::EndTransactionMarker { committed: false, .. } = body {
-                    self.producers.remove(&producer.id);
-                }
-                false
-            }
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -119,10 +83,7 @@ impl Fetcher {
         for fetch in self.next_in_line.iter().chain(&self.completed) {
             into.add((fetch.partition, fetch.error, fetch.next, fetch.initialized));
             into.add(fetch.preferred);
-            into.add(&fetch.aborted.producers);
-            for transaction in &fetch.aborted.ahead {
-                into.add((transaction.producer_id, transaction.first_offset));
-            }
+            fetch.aborted.fingerprint(into);
             for slice in &fetch.slices {
                 into.add((slice.batch, slice.base_offset, slice.leader_epoch));
             }
@@ -411,6 +372,7 @@ mod tests {
     use super::*;
     use crate::base::batch::Record;
     use crate::base::ids::{KeyId, MessageId, NodeId};
+    use crate::kafka::api::AbortedTransaction;
 
     #[test]
     fn a_fetch_gives_whole_polls_and_passes_over_what_is_below_the_position() {

@@ -23,6 +23,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{GroupId, LeaderEpoch, MemberId, Offset, PartitionId};
 use crate::base::share::{RecordState, ShareStateBatch};
 use crate::base::time::{Duration, Time};
+use crate::kafka::api::AcquiredRecords;
 use crate::kafka::share::state::{InFlightBatch, InFlightState, Limit};
 
 pub use acquire::Acquisition;
@@ -254,30 +255,42 @@ impl SharePartition {
             self.end = log_start;
             return;
         }
-        if self.archive_available(self.start, log_start) {
+        if self.archive_records((self.start, log_start), RecordState::Available) {
             self.find_next = true;
         }
         self.start = log_start;
         self.end = self.end.max(log_start);
     }
 
-    /// Archives the available records from `from` up to, not including, `to`.
-    fn archive_available(&mut self, from: i64, to: i64) -> bool {
+    /// Archives the records from `from` up to, not including, `to` that are in this state (`archiveRecords`).
+    fn archive_records(&mut self, (from, to): (i64, i64), before: RecordState) -> bool {
         let mut any = false;
         let below = self.cached.range_mut(..to).map(|(_, batch)| batch);
         for batch in below.filter(|batch| batch.last >= from) {
             let whole = batch.first >= from && batch.last < to;
-            if !whole && batch.whole().is_some_and(|state| state.state == RecordState::Available) {
+            if !whole && batch.whole().is_some_and(|state| state.state == before) {
                 batch.split();
             }
             for (first, last, state) in batch.parts_mut() {
-                if first >= from && last < to && state.state == RecordState::Available {
+                if first >= from && last < to && state.state == before {
                     state.archive();
                     any = true;
                 }
             }
         }
         any
+    }
+
+    /// A batch from `first` to `last` was acquired and turns out to be aborted: it is archived, and `acquired` goes on
+    /// without it (`filterRecordBatchesFromAcquiredRecords`).
+    pub fn archive_aborted(&mut self, first: i64, last: i64, acquired: &mut Vec<AcquiredRecords>) {
+        self.archive_records((first, last + 1), RecordState::Acquired);
+        let rest = |run: &AcquiredRecords| {
+            let before = AcquiredRecords { last: run.last.min(Offset(first - 1)), ..*run };
+            let after = AcquiredRecords { first: run.first.max(Offset(last + 1)), ..*run };
+            [before, after].into_iter().filter(|part| part.first <= part.last)
+        };
+        *acquired = acquired.iter().flat_map(rest).collect();
     }
 
     /// The share coordinator stored the write, or did not (`rollbackOrProcessStateUpdates`).

@@ -120,7 +120,9 @@ impl SharePartition {
     /// The read began at `fetch_offset` and found nothing before `found`: what was available in between is gone from
     /// the log (`maybeArchiveStaleBatches`).
     fn archive_stale(&mut self, fetch_offset: i64, found: i64) {
-        if fetch_offset < found && self.archive_available(fetch_offset, found) {
+        if fetch_offset < found
+            && self.archive_records((fetch_offset, found), RecordState::Available)
+        {
             self.find_next = true;
         }
     }
