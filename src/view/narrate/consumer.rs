@@ -2,6 +2,7 @@
 
 use crate::base::ids::{BatchHandle, NodeId, Offset, PartitionId};
 use crate::event::{CommitKind, Event, EventKind, PositionReason, RebalanceCallback};
+use crate::view::cluster::table::TableView;
 use crate::view::narrate::Scene;
 use crate::view::words::{fold_ids, plural, slice_ids, slice_messages};
 
@@ -138,7 +139,13 @@ fn position(
         PositionReason::ResetEarliest => reset("earliest"),
         PositionReason::ResetLatest => reset("latest"),
         PositionReason::ResetByDuration => reset("by_duration"),
-        PositionReason::Seek => format!("{who} seeks to {offset} in {name}."),
+        PositionReason::Seek => {
+            let keeps = |table: &TableView| table.offsets.get(&partition) == Some(&offset);
+            let kept = scene.before.tables.iter().position(keeps);
+            let kept = kept.map(|table| scene.names().tables[table].as_str());
+            let why = kept.map_or(String::new(), |table| format!(", the offset kept in {table}"));
+            format!("{who} seeks to {offset} in {name}{why}.")
+        }
         PositionReason::Truncation => {
             format!("{who} goes back to {offset} in {name} because the log was truncated there.")
         }

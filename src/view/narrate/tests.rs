@@ -258,3 +258,31 @@ fn a_transcript_folds_sends_and_quiet_stretches() {
         ]
     );
 }
+
+#[test]
+fn what_a_database_has_is_told_of_rows_and_of_where_an_application_reads_on() {
+    use crate::base::tables::TableId;
+
+    let mut story = Story::new();
+    std::sync::Arc::make_mut(&mut story.names).tables = vec!["bills".to_owned()];
+    let batch = story.send(&[0, 1]);
+    let (table, partition, base_offset) = (TableId(0), P0, Offset(0));
+    let rows = |once| {
+        let (first, count) = (0, 2);
+        EventKind::RowsInserted { table, partition, batch, base_offset, first, count, once }
+    };
+    let mut told = |kind| {
+        story.consumer(0, kind);
+        last(&story, &Facts::default())
+    };
+    assert_eq!(told(rows(false)), "c1 inserts 2 rows into bills: m0 m1.");
+    assert_eq!(told(rows(false)), "c1 inserts 2 rows into bills: m0 m1; m0 m1 had a row already.");
+    let text = "c1 inserts 2 rows into bills: m0 m1; the unique key refuses m0 m1.";
+    assert_eq!(told(rows(true)), text);
+    let (offset, reason) = (Offset(2), PositionReason::Seek);
+    let seek = EventKind::PositionSet { partition, offset, reason };
+    assert_eq!(told(seek), "c1 seeks to 2 in orders-0.");
+    let kept = told(EventKind::OffsetKept { table, partition, offset });
+    assert!(kept.starts_with("c1 keeps offset 2 of orders-0 in bills"), "{kept}");
+    assert_eq!(told(seek), "c1 seeks to 2 in orders-0, the offset kept in bills.");
+}
