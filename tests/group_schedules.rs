@@ -461,6 +461,7 @@ fn what_schedules_have_found_stays_repaired() {
             5340,
             "a commit before a rebalance, due and without a coordinator, was tried every microsecond",
         ),
+        (9442, "an error beside a callback that took its time was never thrown"),
     ] {
         assert_eq!(lives_through(seed).err(), None, "seed {seed}: {what}");
     }

@@ -138,6 +138,8 @@ pub(super) struct AsyncMember {
     /// How many of them the application's thread has yet to look at in this turn.
     to_look_at: usize,
     running: Option<Then>,
+    /// The first error among the events looked at: thrown when they are all done, callbacks included.
+    first_error: Option<Exception>,
     /// `AsyncPollEvent`: what `poll()` asked of the network thread is not done yet.
     poll_event: bool,
     /// What looking for positions came to; the next `poll()` throws it.
@@ -202,7 +204,7 @@ impl AsyncMember {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.member, self.epoch, self.identity, &self.target, &self.current));
         into.add((matches!(self.reconciliation, Reconciliation::CallingBack), &self.resolved));
-        into.add(self.told);
+        into.add((self.told, self.first_error));
         if let Reconciliation::Committing(commit) = &self.reconciliation {
             commit.fingerprint(now, into);
         }

@@ -206,9 +206,10 @@ impl Consumer {
         unsubscribing: bool,
         fx: &mut Effects,
     ) -> Result<bool, Exception> {
-        let mut error = None;
+        let mut error = self.member_mut().first_error.take();
         loop {
             if self.listener.is_running() {
+                self.member_mut().first_error = error;
                 return Ok(false);
             }
             if let Some(then) = self.member_mut().running.take() {
