@@ -9,7 +9,9 @@ mod common {
     pub(crate) mod seeds;
 }
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use common::pipeline::{
     AT_LEAST_ONCE, AT_MOST_ONCE, Came, EXACTLY_ONCE, Pipeline, lost_answers, run,
@@ -17,7 +19,9 @@ use common::pipeline::{
 use common::seeds::seeds;
 use highwater::base::time::Duration;
 use highwater::check::Guarantee;
-use highwater::scenario::{Limits, load};
+use highwater::event::{Event, EventKind};
+use highwater::scenario::verdict::judge;
+use highwater::scenario::{Limits, Run, load};
 
 const USUAL: Range<u64> = if cfg!(debug_assertions) { 0..12 } else { 0..400 };
 /// How many seeds a witness may need.
@@ -107,4 +111,55 @@ fn a_random_transactional_id_leaves_transactions_to_time_out() {
         assert!(!timed_out(&run(EXACTLY_ONCE, seed)), "seed {seed}: a stable id");
     }
     assert!(witness(RANDOM_ID, timed_out), "a random id");
+}
+
+/// A transaction over two partitions, whose commit is under way for so many milliseconds when `victim` is killed; it
+/// comes back, and everything settles.
+fn killed_at(victim: &str, millis: u64) -> String {
+    format!(
+        r#"(
+    title: {{"en": "a crash inside a commit"}},
+    cluster: (brokers: 3, controllers: 1, config: {{"broker.session.timeout.ms": 3000,
+        "transaction.state.log.num.partitions": 1,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000}}),
+    topics: {{
+        "t": (replicas: [[1, 2, 3], [2, 3, 1]], config: {{"min.insync.replicas": 2}}),
+        "__transaction_state": (replicas: [[3, 2, 1]]),
+    }},
+    producers: {{"A": (config: {{"transactional.id": "tx", "transaction.timeout.ms": 10000}})}},
+    script: [
+        InitTransactions("A"), BeginTransaction("A"),
+        Send(from: "A", to: "t", partition: 0, count: 2), Send(from: "A", to: "t", partition: 1, count: 2),
+        At("0s", [CommitTransaction("A")]), Sleep("{millis}ms"),
+        Kill({victim}), Sleep("500ms"), Start({victim}), Sleep("60s"), Quiesce,
+    ],
+    expect: {{"default": [Torn(0), Hanging(0), Duplicated(0)]}},
+)"#
+    )
+}
+
+/// The coordinator before, between and after its decision and the markers; a leader of a partition; the producer.
+#[test]
+fn a_crash_at_no_point_of_a_commit_tears_it_or_leaves_it_open() {
+    let mut ended = BTreeSet::new();
+    for victim in ["Broker(3)", "Broker(1)", "Client(\"A\")"] {
+        for millis in 0..24 {
+            let text = killed_at(victim, millis);
+            let scenario = load("crash", text.as_bytes(), &Limits::default());
+            let scenario = Arc::new(scenario.unwrap_or_else(|found| panic!("{found}")));
+            let run = Run::new(&scenario, "default", millis + 1, &Limits::default());
+            let mut run = run.expect("its variant");
+            run.finish();
+            let unmet = judge(&run).into_iter().find(|judged| !judged.met);
+            assert_eq!(unmet, None, "{victim} after {millis} ms");
+            let state = |event: &Event| match event.kind {
+                EventKind::TransactionChanged { state, .. } => Some(state.name()),
+                _ => None,
+            };
+            let events = run.simulation().trace().events();
+            ended.extend(events.iter().filter_map(state).next_back());
+        }
+    }
+    // A producer that died before it sent anything has no transaction.
+    assert_eq!(ended, BTreeSet::from(["CompleteAbort", "CompleteCommit", "Empty"]));
 }
