@@ -1,46 +1,18 @@
 //! Stories of administrators and of the controller's own rounds: elections by command, settings altered at run time,
 //! replicas that move. Each expectation is a rule of Kafka's controller.
 
-use std::sync::Arc;
+#[path = "common/story.rs"]
+mod story;
 
-use highwater::base::ids::EventSeq;
-use highwater::check::{Judge, JudgeSetup};
-use highwater::scenario::verdict::judge;
-use highwater::scenario::{Limits, Outcome, Run, load};
+use highwater::check::JudgeSetup;
 
-/// Runs a story under some seeds; every expectation has to be met.
+/// Tells a story. Whatever an administrator does in it, what must not break does not.
 fn holds(body: &str) {
-    let text = format!("(title: {{\"en\": \"t\"}}, {body})");
-    let scenario = load("story", text.as_bytes(), &Limits::default());
-    let scenario = Arc::new(scenario.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
-    for variant in scenario.variant_names() {
-        for seed in 1..=5 {
-            let mut run =
-                Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
-            run.finish();
-            assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
-            hold_invariants(&run, body.contains("nclean"));
-            let judged = judge(&run);
-            assert!(!judged.is_empty(), "nothing is expected of {variant}");
-            for judged in judged {
-                let (wanted, found) = (judged.expectation, judged.found);
-                assert!(judged.met, "{variant}, seed {seed}: {wanted} but {found}");
-            }
-        }
-    }
-}
-
-/// Whatever an administrator does, what must not break does not.
-fn hold_invariants(run: &Run, unclean_by_hand: bool) {
-    let simulation = run.simulation();
-    let acks = simulation.spec().producers.iter().map(|producer| producer.acks).collect();
-    let setup = JudgeSetup { acks, unclean_by_hand, ..JudgeSetup::default() };
-    let mut judge = Judge::new(Arc::clone(simulation.names()), setup);
-    for (seq, event) in simulation.trace().events().iter().enumerate() {
-        judge.observe(EventSeq(seq as u32), event, simulation.batches());
-    }
-    let broken = judge.broken_invariants();
-    assert!(broken.is_empty(), "{broken:?}");
+    let unclean_by_hand = body.contains("nclean");
+    story::holds(body, |run| {
+        let acks = run.simulation().spec().producers.iter().map(|producer| producer.acks).collect();
+        JudgeSetup { acks, unclean_by_hand, ..JudgeSetup::default() }
+    });
 }
 
 const FAST: &str = r#""broker.session.timeout.ms": 5000, "broker.heartbeat.interval.ms": 500,

@@ -187,6 +187,22 @@ impl ErrorCode {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)
     }
+
+    /// What a coordinator tells its client when the append of its own record failed with this code: the client should
+    /// look for the coordinator again, not think that its request was wrong
+    /// (`CoordinatorOperationExceptionHelper`, `TransactionStateManager.appendTransactionToLog`).
+    #[must_use]
+    pub fn of_coordinator_append(self) -> Self {
+        match self {
+            Self::UnknownTopicOrPartition
+            | Self::NotEnoughReplicas
+            | Self::NotEnoughReplicasAfterAppend
+            | Self::RequestTimedOut => Self::CoordinatorNotAvailable,
+            Self::NotLeaderOrFollower => Self::NotCoordinator,
+            Self::MessageTooLarge => Self::UnknownServerError,
+            other => other,
+        }
+    }
 }
 
 /// What a Java client throws or completes a future with, by simple class name. Errors of the wire become

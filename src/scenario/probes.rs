@@ -3,7 +3,7 @@
 mod rebalance;
 mod share;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::batch::RecordBody;
 use crate::base::config::IsolationLevel;
@@ -20,7 +20,7 @@ use crate::scenario::value::Fact;
 use crate::sim::NodeState;
 use crate::view::cluster::message::Told;
 use crate::view::cluster::replica::Says;
-use crate::view::stability::hanging_transactions;
+use crate::view::stability::{Stability, hanging_transactions};
 
 pub(super) use share::{lag as share_lag, open_records};
 
@@ -400,14 +400,14 @@ fn reads(state: &State, topic: &str, isolation: IsolationLevel) -> Option<Fact> 
         let mut readable = Vec::new();
         if let Some(leader) = state.view.partition(id).leader_replica() {
             let (end, aborted) = match isolation {
-                IsolationLevel::ReadUncommitted => (leader.high_watermark, Vec::new()),
+                IsolationLevel::ReadUncommitted => (leader.high_watermark, BTreeSet::new()),
                 IsolationLevel::ReadCommitted => {
                     let end = leader.last_stable_offset();
-                    (end, leader.aborted_before(end, state.batches()))
+                    (end, Stability::before(end, leader, state.batches()).aborted)
                 }
             };
             for (offset, message, _) in state.log(id, leader.broker) {
-                let is_aborted = aborted.binary_search(&Offset(offset)).is_ok();
+                let is_aborted = aborted.contains(&Offset(offset));
                 if (leader.log_start.0..end.0).contains(&offset) && !is_aborted {
                     let name = text(state.names().message(message));
                     readable.push(Fact::List(vec![number(offset), name]));

@@ -23,9 +23,14 @@ pub struct Stability {
 impl Stability {
     /// Of the log of `replica` as it stands.
     pub fn of(replica: &ReplicaView, batches: &BatchTable) -> Self {
+        Self::before(replica.end, replica, batches)
+    }
+
+    /// Of that log below `to`: a transaction without a marker below it is open.
+    pub fn before(to: Offset, replica: &ReplicaView, batches: &BatchTable) -> Self {
         let mut open: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
         let mut aborted = BTreeSet::new();
-        for entry in replica.log.iter() {
+        for entry in replica.log.iter().take_while(|entry| entry.base_offset < to) {
             let batch = &batches[entry.batch];
             let Some(producer) = batch.producer else { continue };
             match batch.kind {

@@ -202,14 +202,12 @@ impl Broker {
         let FetchedSlice { batch, base_offset, leader_epoch, append_time } = slice;
         let Batch { count, bytes, .. } = fx.batches[batch];
         let max_timestamp = append_time.unwrap_or_else(|| fx.batches.max_timestamp(batch));
-        self.maybe_roll(now, partition, (bytes, max_timestamp), fx);
         if self.config.era != Era::Current {
             // The old rules may leave an end inside one of the leader's batches.
             let inside = Truncation { to: base_offset, complete: true };
             self.cut(now, partition, inside, LeaderEpoch::NONE, fx);
         }
-        let Some((replica, log)) = self.parts(partition) else { return };
-        log.append(LogEntry {
+        let entry = LogEntry {
             base_offset,
             batch,
             count,
@@ -218,11 +216,8 @@ impl Broker {
             at: now,
             max_timestamp,
             append_time: append_time.is_some(),
-        });
-        replica.producers.update(&fx.batches, batch, base_offset);
-        fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
-        self.maybe_flush(now, partition, fx);
-        self.say_last_stable(partition, fx);
+        };
+        self.store(now, partition, entry, fx);
     }
 
     /// The leader named the end of the epoch both know: what lies beyond goes.

@@ -215,29 +215,42 @@ impl Broker {
         let append_time = settings.log_append_time;
         let max_timestamp =
             if append_time { now.timestamp() } else { fx.batches.max_timestamp(batch) };
-        self.maybe_roll(now, partition, (header.bytes, max_timestamp), fx);
-        let (replica, log) = self.parts(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        let (leader_epoch, base_offset) = (replica.leader_epoch, log.end());
+        let (replica, log) = self.parts_ref(partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let Batch { count, bytes, .. } = header;
-        log.append(LogEntry {
-            base_offset,
+        let entry = LogEntry {
+            base_offset: log.end(),
             batch,
             count,
             bytes,
-            leader_epoch,
+            leader_epoch: replica.leader_epoch,
             at: now,
             max_timestamp,
             append_time,
-        });
-        replica.producers.update(&fx.batches, batch, base_offset);
-        let end = log.end();
-        fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
-        self.maybe_flush(now, partition, fx);
-        self.say_last_stable(partition, fx);
+        };
+        self.store(now, partition, entry, fx);
         if !self.raise_high_watermark(now, partition, fx) {
             self.complete_fetches(partition, fx);
         }
-        Ok((base_offset, end))
+        Ok((entry.base_offset, entry.end()))
+    }
+
+    /// Puts `entry` at the end of the log of a leader or of a follower, in a new segment when the last is full
+    /// (`UnifiedLog.append`).
+    pub(super) fn store(
+        &mut self,
+        now: Time,
+        partition: PartitionId,
+        entry: LogEntry,
+        fx: &mut Effects,
+    ) {
+        let LogEntry { batch, base_offset, leader_epoch, bytes, max_timestamp, .. } = entry;
+        self.maybe_roll(now, partition, (bytes, max_timestamp), fx);
+        let Some((replica, log)) = self.parts(partition) else { return };
+        log.append(entry);
+        replica.producers.update(&fx.batches, batch, base_offset);
+        fx.event(EventKind::Appended { partition, batch, base_offset, leader_epoch });
+        self.maybe_flush(now, partition, fx);
+        self.say_last_stable(partition, fx);
     }
 
     /// Lets go of the produce requests that waited for `partition`: its high watermark moved, or it is not led here any

@@ -138,7 +138,7 @@ impl GroupCoordinator {
             let Some(Pending { group, after, .. }) = self.pending.remove(at) else { return };
             match result {
                 Ok(_) => self.complete(now, group, after, fx),
-                Err(error) => self.fail(now, group, &after, response_error(error), fx),
+                Err(error) => self.fail(now, group, &after, error.of_coordinator_append(), fx),
             }
         }
     }
@@ -274,7 +274,7 @@ impl GroupCoordinator {
     /// `offsets.commit.timeout.ms` is over for something: it is answered with an error, though its record may still
     /// be replicated later, and then counts.
     pub(super) fn write_timeout(&mut self, now: Time, group: GroupId, fx: &mut Effects) {
-        let error = response_error(ErrorCode::RequestTimedOut);
+        let error = ErrorCode::RequestTimedOut.of_coordinator_append();
         for at in 0..self.pending.len() {
             let pending = &mut self.pending[at];
             if pending.group != group || pending.deadline > now {
@@ -350,19 +350,5 @@ fn answer(error: ErrorCode, is_leave: bool) -> Message {
         Message::LeaveGroupResponse { error }
     } else {
         Message::HeartbeatResponse { error }
-    }
-}
-
-/// What a client is told when a write of the coordinator fails: it should look for the coordinator, not think that
-/// its own request was wrong (`appendGroupMetadataErrorToResponseError`).
-fn response_error(append: ErrorCode) -> ErrorCode {
-    match append {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge => ErrorCode::UnknownServerError,
-        other => other,
     }
 }

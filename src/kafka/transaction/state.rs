@@ -160,7 +160,7 @@ impl TransactionCoordinator {
         self.arm_writes(step.fx);
         match outcome {
             Ok(_) => self.counts(step, write),
-            Err(error) => self.failed(step, write, response_error(error)),
+            Err(error) => self.failed(step, write, error.of_coordinator_append()),
         }
     }
 
@@ -220,7 +220,7 @@ impl TransactionCoordinator {
     pub(super) fn writes_timed_out(&mut self, step: &mut Step<'_>) {
         while let Some(at) = self.writes.iter().position(|write| write.deadline <= step.now) {
             let Some(write) = self.writes.remove(at) else { return };
-            self.failed(step, write, response_error(ErrorCode::RequestTimedOut));
+            self.failed(step, write, ErrorCode::RequestTimedOut.of_coordinator_append());
         }
         self.arm_writes(step.fx);
     }
@@ -297,18 +297,5 @@ fn added_answer(offsets: bool, error: ErrorCode) -> Message {
         Message::AddOffsetsToTxnResponse { error }
     } else {
         Message::AddPartitionsToTxnResponse { error }
-    }
-}
-
-/// `TransactionStateManager.appendTransactionToLog`: clients look for the coordinator again.
-fn response_error(append: ErrorCode) -> ErrorCode {
-    match append {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge => ErrorCode::UnknownServerError,
-        other => other,
     }
 }

@@ -1,9 +1,7 @@
 //! Partitions and replicas as a person with eyes everywhere sees them: the registration of the controller, and each
 //! broker's log, whether its process is alive or not.
 
-use std::collections::BTreeMap;
-
-use crate::base::batch::{BatchKind, BatchTable, RecordBody};
+use crate::base::batch::{BatchTable, RecordBody};
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{BatchHandle, BrokerId, EventSeq, LeaderEpoch, MessageId, Offset};
 use crate::base::time::{Duration, Time};
@@ -249,33 +247,6 @@ impl ReplicaView {
                 })
             })
         })
-    }
-
-    /// Where the transactions of a reader of this replica end: the aborted records below `to`, by offset. A record is
-    /// aborted when the next marker of its producer says so; one without a marker below `to` is of nobody yet.
-    pub fn aborted_before(&self, to: Offset, batches: &BatchTable) -> Vec<Offset> {
-        let mut open: BTreeMap<i64, Vec<Offset>> = BTreeMap::new();
-        let mut aborted = Vec::new();
-        for entry in self.log.iter().take_while(|entry| entry.base_offset < to) {
-            let batch = &batches[entry.batch];
-            let Some(producer) = batch.producer else { continue };
-            match batch.kind {
-                BatchKind::Plain => {}
-                BatchKind::Transactional => {
-                    let offsets = (0..batch.count).map(|n| entry.base_offset + i64::from(n));
-                    open.entry(producer.id).or_default().extend(offsets);
-                }
-                BatchKind::Control => {
-                    let ended = open.remove(&producer.id).unwrap_or_default();
-                    let body = batches.record(entry.batch, 0).body;
-                    if matches!(body, RecordBody::EndTransactionMarker { committed: false, .. }) {
-                        aborted.extend(ended);
-                    }
-                }
-            }
-        }
-        aborted.sort_unstable();
-        aborted
     }
 
     /// The log begins at `offset` from now on. One that ended before starts over there, empty.
