@@ -1,12 +1,10 @@
 //! Stories of classic groups: who gives what up when, which callbacks run in which order, and what a member that is
 //! late, fenced or replaced is told. Each expectation is a rule of Kafka's coordinators.
 
-use std::sync::Arc;
+#[path = "common/story.rs"]
+mod story;
 
-use highwater::base::ids::EventSeq;
-use highwater::check::{Judge, JudgeSetup};
-use highwater::scenario::verdict::judge;
-use highwater::scenario::{Limits, Outcome, Run, load};
+use highwater::check::JudgeSetup;
 
 const CLUSTER: &str = r#"cluster: (brokers: 1, controllers: 1, config: {
     "offsets.topic.num.partitions": 1, "offsets.topic.replication.factor": 1,
@@ -16,31 +14,9 @@ const FAST: &str =
 const COOPERATIVE: &str = r#""partition.assignment.strategy": "CooperativeStickyAssignor""#;
 const FOUR: &str = r#"topics: {"t": (replicas: [[1], [1], [1], [1]])}"#;
 
-/// Runs a story under some seeds; every expectation has to be met, and no guarantee broken.
+/// Tells a story of the cluster above; every expectation has to be met, and no guarantee broken.
 fn holds(body: &str) {
-    let text = format!("(title: {{\"en\": \"t\"}}, {CLUSTER}, {body})");
-    let scenario = load("story", text.as_bytes(), &Limits::default());
-    let scenario = Arc::new(scenario.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
-    for variant in scenario.variant_names() {
-        for seed in 1..=5 {
-            let mut run =
-                Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
-            run.finish();
-            assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
-            let simulation = run.simulation();
-            let mut watch = Judge::new(Arc::clone(simulation.names()), JudgeSetup::default());
-            for (seq, event) in simulation.trace().events().iter().enumerate() {
-                watch.observe(EventSeq(seq as u32), event, simulation.batches());
-            }
-            assert!(watch.broken_invariants().is_empty(), "{:?}", watch.broken_invariants());
-            let judged = judge(&run);
-            assert!(!judged.is_empty(), "nothing is expected of {variant}");
-            for judged in judged {
-                let (wanted, found) = (judged.expectation, judged.found);
-                assert!(judged.met, "{variant}, seed {seed}: {wanted} but {found}");
-            }
-        }
-    }
+    story::holds(&format!("{CLUSTER}, {body}"), |_| JudgeSetup::default());
 }
 
 /// `["onPartitionsAssigned", ["t-0", …]]`, in the words of a fact.
@@ -242,5 +218,56 @@ fn a_fenced_process_cannot_commit_either() {
         r#"Observed("at once", "FencedInstanceIdException"), Observed("later", "CommitFailedException"),
             Observed("polled", "FencedInstanceIdException"),
             Observed("committed", {"t-0": 3, "t-1": 0}), Repeated(0)"#,
+    );
+}
+
+#[test]
+fn members_get_what_their_rack_has_when_not_every_rack_has_everything() {
+    let member = |name: &str, rack: &str| {
+        format!(
+            r#""{name}": (group: "g", topics: ["t"], config: {{{FAST}, "client.rack": "{rack}"}}, loop: [Poll],
+                start: ByScript)"#
+        )
+    };
+    let members = [member("A", "c"), member("B", "a"), member("C", "b")].join(", ");
+    let assigned = |[a, b, c]: [u32; 3]| {
+        format!(r#"Observed("A", ["t-{a}"]), Observed("B", ["t-{b}"]), Observed("C", ["t-{c}"])"#)
+    };
+    let everybody = |setting: &str| {
+        ["A", "B", "C"].map(|name| format!(r#""consumers.{name}.{setting}"#)).join(", ")
+    };
+    let tell = |replicas: &str, variants: &str, expected: &str| {
+        let body = format!(
+            r#"cluster: (brokers: 3, controllers: 1, racks: {{"a": [1], "b": [2], "c": [3]}},
+                config: {{"group.initial.rebalance.delay.ms": 0, "group.min.session.timeout.ms": 1000}}),
+            topics: {{"t": (replicas: [{replicas}])}}, consumers: {{{members}}}, script: [
+                Start(Client("A")), Await(Members("g", 1)), Start(Client("B")), Await(Members("g", 2)),
+                Start(Client("C")), Await(All([Members("g", 3), Assigned("C")])), Sleep("2s"),
+                Observe("A", Assigned("A")), Observe("B", Assigned("B")), Observe("C", Assigned("C"))],
+            variants: {{"as it is": {{}}, {variants}}}, expect: {{{expected}}}"#
+        );
+        story::holds(&body, |_| JudgeSetup::default());
+    };
+    tell(
+        "[1], [2], [3]",
+        &format!(
+            r#""sticky": {{{}}}, "nobody says its rack": {{{}}},
+            "one is in a rack without a broker": {{"consumers.A.client.rack": "z"}}"#,
+            everybody(r#"partition.assignment.strategy": "StickyAssignor""#),
+            everybody(r#"client.rack": """#),
+        ),
+        &format!(
+            r#""as it is": [{matched}], "sticky": [{matched}], "nobody says its rack": [{plain}],
+            "one is in a rack without a broker": [{matched}]"#,
+            matched = assigned([2, 0, 1]),
+            plain = assigned([0, 1, 2]),
+        ),
+    );
+    // Every rack has a replica of everything: no reason to look at racks.
+    let plain = assigned([0, 1, 2]);
+    tell(
+        "[1, 2, 3], [2, 3, 1], [3, 1, 2]",
+        r#""again": {}"#,
+        &format!(r#""as it is": [{plain}], "again": [{plain}]"#),
     );
 }

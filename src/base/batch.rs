@@ -9,7 +9,7 @@ use crate::base::config::AssignorName;
 use crate::base::group_records::{ConsumerGroupKey, ConsumerGroupRecord, ConsumerGroupRecordId};
 use crate::base::ids::{
     BatchHandle, Generation, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, Offset,
-    PartitionId, ProducerEpoch, Sequence, TopicId, TransactionalId,
+    PartitionId, ProducerEpoch, RackId, Sequence, TopicId, TransactionalId,
 };
 use crate::base::share::{ShareGroupSnapshot, ShareSnapshot};
 use crate::base::shared_log::SharedLog;
@@ -188,6 +188,8 @@ pub enum Subscribed {
     Generation(Generation),
     /// Its `group.instance.id`; told to the leader.
     Instance(InstanceId),
+    /// Its `client.rack` (KIP-881).
+    Rack(RackId),
     /// It subscribes to this topic.
     Topic(TopicId),
     /// It owns this partition and keeps it for now (cooperative protocol, KIP-429).

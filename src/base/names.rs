@@ -54,7 +54,7 @@ pub struct Names {
     pub controllers: u8,
     /// How many brokers there are: 1 to this number.
     pub brokers: u8,
-    /// Racks by id: the name and the brokers in it (`broker.rack`).
+    /// Racks by id: the name and the brokers in it (`broker.rack`), none for one that only a `client.rack` names.
     pub racks: Vec<(String, BrokerSet)>,
     /// Topics by id.
     pub topics: Vec<Topic>,
@@ -176,7 +176,13 @@ impl Names {
         Some(TransactionalId(place as u16))
     }
 
-    /// The rack called `name`, if a broker is in it.
+    /// The name of the rack that `broker` is in.
+    pub fn rack_of(&self, broker: BrokerId) -> Option<&str> {
+        let rack = self.racks.iter().find(|(_, brokers)| brokers.contains(broker));
+        rack.map(|(name, _)| name.as_str())
+    }
+
+    /// The rack called `name`, if a broker or a client is in it.
     pub fn find_rack(&self, name: &str) -> Option<RackId> {
         self.racks.iter().position(|(rack, _)| rack == name).map(|i| RackId(i as u8))
     }

@@ -35,7 +35,7 @@ pub enum Message {
     /// Not sent under `acks=0`.
     ProduceResponse { results: List<ProduceResult> },
     /// `replica` names the fetching follower, `replica_epoch` its broker epoch (KIP-903, `ReplicaState`); `None` and -1
-    /// for a consumer. `rack` is a consumer's (KIP-392); `None` also for one that no broker is in.
+    /// for a consumer. `rack` is a consumer's (KIP-392).
     Fetch {
         replica: Option<BrokerId>, rack: Option<RackId>, replica_epoch: i32, max_wait_ms: u32, min_bytes: u32,
         max_bytes: u32, isolation: IsolationLevel, partitions: List<FetchPartition>,

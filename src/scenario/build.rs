@@ -140,7 +140,7 @@ fn names(
     let mut names = Names {
         controllers: resolved.cluster.controllers,
         brokers: resolved.cluster.brokers,
-        racks: named_racks(&resolved.cluster),
+        racks: named_racks(resolved),
         groups: resolved.groups.clone(),
         keys: keys(scenario),
         messages: workload.named.iter().map(|(name, id)| (MessageId(*id), name.clone())).collect(),
@@ -149,7 +149,7 @@ fn names(
         ..Names::default()
     };
     names.messages.sort_unstable();
-    names.instances = instances(resolved);
+    names.instances = of_consumers(resolved, |config| config.group_instance_id);
     let internal =
         |name: &str| matches!(name, CONSUMER_OFFSETS | TRANSACTION_STATE | SHARE_GROUP_STATE);
     for (name, topic) in resolved.topics.iter().filter(|(name, _)| !internal(name)) {
@@ -234,11 +234,11 @@ pub(super) fn created(scenario: &Scenario, topic: &str) -> u32 {
     most(scenario, &scenario.script, topic)
 }
 
-/// The `group.instance.id`s that consumers have.
-fn instances(resolved: &Resolved) -> Vec<String> {
+/// The names that consumers have for something, each once, in order.
+fn of_consumers(resolved: &Resolved, name: impl Fn(ConsumerConfig) -> String) -> Vec<String> {
     let configs = resolved.consumers.iter().map(|(_, consumer)| config_of(&consumer.config));
     let known = configs.filter_map(|config: Result<ConsumerConfig, _>| config.ok());
-    let mut names: Vec<String> = known.map(|config| config.group_instance_id).collect();
+    let mut names: Vec<String> = known.map(name).collect();
     names.retain(|name| !name.is_empty());
     names.sort_unstable();
     names.dedup();
@@ -427,12 +427,19 @@ fn racks(cluster: &Cluster) -> Vec<Vec<BrokerId>> {
     racks
 }
 
-/// The brokers of each rack that has a name, the racks in order of their names.
-fn named_racks(cluster: &Cluster) -> Vec<(String, BrokerSet)> {
+/// The brokers of each rack that has a name, the racks in order of their names; behind them those without a broker, which
+/// only consumers say they are in.
+fn named_racks(resolved: &Resolved) -> Vec<(String, BrokerSet)> {
     let set = |brokers: &[u8]| brokers.iter().map(|n| BrokerId(*n)).collect();
+    let cluster = resolved.cluster.racks.iter();
     let mut racks: Vec<(String, BrokerSet)> =
-        cluster.racks.iter().map(|(name, brokers)| (name.to_owned(), set(brokers))).collect();
+        cluster.map(|(name, brokers)| (name.to_owned(), set(brokers))).collect();
     racks.sort_unstable();
+    for rack in of_consumers(resolved, |config| config.client_rack) {
+        if !racks.iter().any(|(name, _)| *name == rack) {
+            racks.push((rack, BrokerSet::EMPTY));
+        }
+    }
     racks
 }
 

@@ -52,6 +52,7 @@ impl Consumer {
         let mut topics = self.subscriptions.topics.clone();
         topics.sort_by_key(|topic| &names.topics[topic.index()].name);
         let mut says = vec![Subscribed::Generation(self.membership.identity.generation)];
+        says.extend(names.find_rack(&self.config.client_rack).map(Subscribed::Rack));
         says.extend(topics.into_iter().map(Subscribed::Topic));
         says.extend(sorted(self.subscriptions.ids(), names).into_iter().map(Subscribed::Owned));
         let sticky = self.membership.sticky.as_ref();
@@ -182,7 +183,8 @@ impl Consumer {
             let metadata = self.network.metadata();
             self.membership.assigned_topics = Some(topic_sizes(metadata, &rows, &fx.names));
             let size = |topic: &Topic| metadata.partitions_of(topic).len() as u32;
-            let rows = leader::assign(protocol, &rows, &fx.names, size, fx.defect);
+            let online = metadata.brokers();
+            let rows = leader::assign(protocol, &rows, (&fx.names, online), size, fx.defect);
             fx.keep(&rows)
         } else {
             List::EMPTY

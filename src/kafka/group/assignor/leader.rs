@@ -1,9 +1,11 @@
 //! What the leader of a group does between its JoinGroup and its SyncGroup (`ConsumerCoordinator.onLeaderElected`): the
 //! members' subscriptions to names, through the assignor, and back to ids.
 //!
-//! Simplified: members come in the order of their ids (Kafka: in that of a hash map over random ids); no racks.
+//! Simplified: members come in the order of their ids (Kafka: in that of a hash map over random ids); the racks of a
+//! partition are those of the replicas that the topic began with.
 
 use crate::base::batch::Subscribed;
+use crate::base::broker_set::BrokerSet;
 use crate::base::config::{AssignorName, Defect};
 use crate::base::ids::{MemberId, PartitionId};
 use crate::base::names::{self, Names};
@@ -13,11 +15,12 @@ use crate::kafka::group::assignor::{
 };
 
 /// Assigns the partitions of the topics that members subscribe to; `rows` has what each said of itself, members in
-/// order, and `size` how many partitions a topic has. Member ids are made so that their order is that of Kafka's names.
+/// order, `size` how many partitions a topic has, and `online` the brokers in the leader's metadata: of others it does
+/// not know the rack. Member ids are made so that their order is that of Kafka's names.
 pub fn assign(
     assignor: AssignorName,
     rows: &[MemberRow],
-    names: &Names,
+    (names, online): (&Names, BrokerSet),
     size: impl Fn(&names::Topic) -> u32,
     defect: Defect,
 ) -> Vec<MemberPartition> {
@@ -32,8 +35,11 @@ pub fn assign(
             subscription(assignor, word, says, names)
         })
         .collect();
-    let topics: Topics<'_> =
-        names.topics.iter().map(|topic| (topic.name.as_str(), Topic::of(size(topic)))).collect();
+    let topics: Topics<'_> = names
+        .topics
+        .iter()
+        .map(|topic| (topic.name.as_str(), known(topic, size(topic), (names, online))))
+        .collect();
     let partition = |(topic, number): &(&str, u32)| names.find_partition(topic, *number);
     let mut assignment = Vec::new();
     let result = match assignor {
@@ -55,6 +61,21 @@ pub fn assign(
     assignment
 }
 
+/// A topic as the leader knows it: its partitions, and the racks of their replicas that are online (KIP-881).
+fn known<'a>(
+    topic: &'a names::Topic,
+    partitions: u32,
+    (names, online): (&'a Names, BrokerSet),
+) -> Topic<'a> {
+    let of_replicas = |number| {
+        let id = names.find_partition(&topic.name, number);
+        let replicas = id.map(|id| names.partitions[id.index()].replicas).unwrap_or_default();
+        let online = replicas.as_slice().iter().copied().filter(|broker| online.contains(*broker));
+        online.filter_map(|broker| names.rack_of(broker)).collect()
+    };
+    Topic { partitions, racks: (0..partitions).map(of_replicas).collect() }
+}
+
 /// What one member said, by names: to the sticky assignor what it had, to the others what it owns.
 fn subscription<'a>(
     assignor: AssignorName,
@@ -72,6 +93,7 @@ fn subscription<'a>(
             Subscribed::Instance(instance) => {
                 member.instance = Some(&names.instances[instance.index()]);
             }
+            Subscribed::Rack(rack) => member.rack = Some(&names.racks[rack.index()].0),
             Subscribed::Topic(topic) => member.topics.push(&names.topics[topic.index()].name),
             Subscribed::HadSince(generation) => since = generation.0,
             Subscribed::Owned(id) => member.owned.push(partition(id)),
@@ -113,7 +135,7 @@ mod tests {
             let rows = assign(
                 AssignorName::Range,
                 &[row(7), row(9)],
-                &names,
+                (&names, BrokerSet::EMPTY),
                 |t| t.partition_count,
                 defect,
             );
