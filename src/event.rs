@@ -145,6 +145,9 @@ pub enum EventKind {
     Polled { partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16 },
     /// The application finished these records of a slice it was handed.
     Processed { partition: PartitionId, batch: BatchHandle, base_offset: Offset, first: u16, count: u16 },
+    /// The fetch position went on to `offset` over offsets that hold nothing for the application: markers, records of
+    /// aborted transactions for a `read_committed` reader, gaps of compaction.
+    PositionPassed { partition: PartitionId, offset: Offset },
     /// The fetch position was set other than by reading on.
     PositionSet { partition: PartitionId, offset: Offset, reason: PositionReason },
     /// An offset commit was sent. One event a partition.

@@ -185,6 +185,20 @@ macro_rules! encodings {
         /// The names of all kinds of events but those of the wire.
         pub const EVENT_NAMES: &[&str] = &[$(stringify!($variant),)*];
 
+        /// To the hash, two kinds with one code would be one.
+        const _: () = {
+            let codes: &[u64] = &[$($code),*];
+            let mut at = 1;
+            while at < codes.len() {
+                let mut other = 0;
+                while other < at {
+                    assert!(codes[at] != codes[other], "two kinds of events have the same code");
+                    other += 1;
+                }
+                at += 1;
+            }
+        };
+
         /// Mixes one event into the hash: time, node, the code of its kind, its fields in order of declaration.
         fn encode(hash: u64, event: &Event) -> u64 {
             let hash = mix(mix(hash, event.at.0), event.node.word());
@@ -288,4 +302,5 @@ encodings! {
     115: OffsetRemoved { group, partition };
     120: RowsInserted { table, partition, batch, base_offset, first, count, once };
     121: OffsetKept { table, partition, offset };
+    122: PositionPassed { partition, offset };
 }

@@ -420,6 +420,7 @@ fn shows(kind: &EventKind) -> bool {
         | EventKind::WireLost { .. }
         | EventKind::PollCalled
         | EventKind::PollEmpty
+        | EventKind::PositionPassed { .. }
         | EventKind::Step { .. }
         | EventKind::Observed { .. }
         | EventKind::Flushed { .. }

@@ -231,6 +231,12 @@ impl ClusterView {
         }
     }
 
+    /// True when `consumer` is a `KafkaShareConsumer`: it shares records with others in place of owning partitions.
+    pub fn is_share_consumer(&self, consumer: u16) -> bool {
+        let group = self.names.consumers[usize::from(consumer)].group;
+        group.is_some_and(|group| self.names.share_groups.contains(&group))
+    }
+
     /// The group's records beyond the committed offset: leader's high watermark minus committed offset, over all
     /// partitions it has committed. `None` while a leader is missing.
     pub fn lag(&self, group: GroupId) -> Option<i64> {

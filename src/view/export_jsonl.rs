@@ -311,6 +311,9 @@ impl Writer<'_> {
             EventKind::Processed { partition, batch, base_offset, first, count } => {
                 records("Processed", partition, batch, base_offset.0, (first, count))
             }
+            EventKind::PositionPassed { partition, offset } => {
+                ("PositionPassed", at(partition, offset.0))
+            }
             EventKind::PositionSet { partition, offset, reason } => {
                 let mut fields = at(partition, offset.0);
                 fields.push(("reason", format!("{reason:?}").into()));

@@ -125,6 +125,7 @@ pub fn importance(event: &Event, names: &Names) -> Importance {
         | EventKind::WireLost { .. }
         | EventKind::PollCalled
         | EventKind::PollEmpty
+        | EventKind::PositionPassed { .. }
         | EventKind::Step { .. }
         | EventKind::Callback { .. }
         | EventKind::Observed { .. }

@@ -2,6 +2,8 @@
 //!
 //! Kafka: `ClassicKafkaConsumer`, where such a call is a loop over the network client in the application's thread.
 
+use std::collections::BTreeMap;
+
 use crate::base::config::OffsetReset;
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
@@ -11,6 +13,7 @@ use crate::event::{CommitKind, EventKind, PositionReason};
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::commits::{SyncCommit, has_negative};
 use crate::kafka::consumer::coordinator::Progress;
+use crate::kafka::consumer::fetcher::Collected;
 use crate::kafka::consumer::log_bounds::LogBounds;
 use crate::kafka::consumer::network_thread::{AsyncClose, AsyncPoll};
 use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
@@ -346,9 +349,9 @@ impl Consumer {
     fn advance_poll(&mut self, now: Time, poll: &mut Poll, fx: &mut Effects) -> Outcome {
         let expired = poll.deadline <= now;
         if poll.fetching {
-            let (records, moved) = self.collect(now, fx)?;
-            if expired || moved || !records.is_empty() {
-                return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+            let collected = self.collect(now, fx)?;
+            if expired || collected.is_something() {
+                return Ok(Some(self.polled(now, collected, poll.quiet, fx)));
             }
         }
         poll.fetching = false;
@@ -362,13 +365,13 @@ impl Consumer {
             self.wake = until.min(poll.deadline);
             return Ok(None);
         }
-        let (records, moved) = self.collect(now, fx)?;
-        if moved || !records.is_empty() {
-            return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+        let collected = self.collect(now, fx)?;
+        if collected.is_something() {
+            return Ok(Some(self.polled(now, collected, poll.quiet, fx)));
         }
         let unsent = self.send_fetches(now, fx);
         if expired {
-            return Ok(Some(self.polled(now, Vec::new(), poll.quiet, fx)));
+            return Ok(Some(self.polled(now, Collected::default(), poll.quiet, fx)));
         }
         self.auto_commit_too_late(now, fx);
         poll.fetching = true;
@@ -403,13 +406,23 @@ impl Consumer {
     pub(super) fn polled(
         &mut self,
         now: Time,
-        records: Vec<PolledSlice>,
+        collected: Collected,
         quiet: bool,
         fx: &mut Effects,
     ) -> Returned {
+        let Collected { records, mut moved } = collected;
         for slice in &records {
             let PolledSlice { partition, batch, base_offset, first, count } = *slice;
             fx.event(EventKind::Polled { partition, batch, base_offset, first, count });
+        }
+        // Of those whose records end where the position is, reading said it all.
+        let read_to =
+            |slice: &PolledSlice| slice.base_offset + i64::from(slice.first + slice.count);
+        let told: BTreeMap<_, _> =
+            records.iter().map(|slice| (slice.partition, read_to(slice))).collect();
+        moved.retain(|partition, to| told.get(partition) != Some(to));
+        for (partition, offset) in moved {
+            fx.event(EventKind::PositionPassed { partition, offset });
         }
         if records.is_empty() {
             if !quiet {

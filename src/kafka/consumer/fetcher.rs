@@ -9,7 +9,7 @@
 //! Simplified: no fetch sessions (KIP-227), compression or corrupt records; a preferred replica is given up when its
 //! connection breaks, fetch or no fetch on it, and the metadata does not say which brokers are replicas.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::batch::{BatchKind, BatchTable, RecordBody};
 use crate::base::config::{IsolationLevel, OffsetReset};
@@ -137,6 +137,22 @@ impl CompletedFetch {
             self.slices.pop_front();
         }
         false
+    }
+}
+
+/// What a look into the buffer gave.
+#[derive(Default)]
+pub(super) struct Collected {
+    /// Slices for the application, in the order in which it gets them.
+    pub(super) records: Vec<PolledSlice>,
+    /// Where the positions are that moved, which they do over control records and aborted ones too.
+    pub(super) moved: BTreeMap<PartitionId, Offset>,
+}
+
+impl Collected {
+    /// `poll()` returns, be it without a record.
+    pub(super) fn is_something(&self) -> bool {
+        !self.moved.is_empty() || !self.records.is_empty()
     }
 }
 
@@ -273,17 +289,12 @@ impl Consumer {
         }
     }
 
-    /// Takes at most `max.poll.records` out of the buffer and moves the positions behind them. True with it when a
-    /// position moved, which it does over control records and aborted ones too: `poll()` returns then.
+    /// Takes at most `max.poll.records` out of the buffer and moves the positions behind them.
     ///
     /// # Errors
     /// What `poll()` throws for the partition that is next, when nothing was taken before.
-    pub(super) fn collect(
-        &mut self,
-        now: Time,
-        fx: &mut Effects,
-    ) -> Result<(Vec<PolledSlice>, bool), Exception> {
-        let (mut out, mut moved) = (Vec::new(), false);
+    pub(super) fn collect(&mut self, now: Time, fx: &mut Effects) -> Result<Collected, Exception> {
+        let (mut out, mut moved) = (Vec::new(), BTreeMap::new());
         let mut left = self.config.max_poll_records;
         let mut paused = VecDeque::new();
         while left > 0 {
@@ -299,7 +310,9 @@ impl Consumer {
                 let drained = fetch.take(left, &fx.batches, &mut out);
                 left -= out[before..].iter().map(|slice| u32::from(slice.count)).sum::<u32>();
                 let stood = self.position(fetch.partition);
-                moved |= stood.is_some_and(|stood| fetch.next > stood);
+                if stood.is_some_and(|stood| fetch.next > stood) {
+                    moved.insert(fetch.partition, fetch.next);
+                }
                 self.subscriptions.advance(fetch.partition, fetch.next, fetch.last_epoch);
                 if !drained {
                     self.fetcher.next_in_line = Some(fetch);
@@ -326,7 +339,7 @@ impl Consumer {
         }
         // What is paused may be resumed before the next poll.
         self.fetcher.completed.append(&mut paused);
-        Ok((out, moved))
+        Ok(Collected { records: out, moved })
     }
 
     /// True when the fetch continues where the partition stands; else it is obsolete.

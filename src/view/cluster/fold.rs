@@ -381,6 +381,7 @@ impl ClusterView {
         batches: &BatchTable,
     ) {
         let reader = self.reader_of(n);
+        let shares = self.is_share_consumer(n);
         let consumer = &mut self.consumers[usize::from(n)];
         if matches!(event.kind, EventKind::PollCalled | EventKind::Polled { .. }) {
             consumer.heard.polled = Some(event.at);
@@ -388,7 +389,8 @@ impl ClusterView {
         match event.kind {
             EventKind::Polled { partition, batch, base_offset, first, count } => {
                 let slice = HandedSlice { partition, batch, base_offset, first, count, seq };
-                consumer.partition_mut(partition).position = Some(slice.end());
+                // A share consumer has no positions: the broker decides record by record who gets it.
+                consumer.partition_mut(partition).position = (!shares).then(|| slice.end());
                 consumer.unprocessed.push(slice);
                 self.readers[reader].lower_floor(partition, slice.start());
                 self.each_message(slice, batches, reader, |p| p.handed += 1);
@@ -404,6 +406,9 @@ impl ClusterView {
                     (p.count, p.last) = (p.count.saturating_add(1), seq);
                     p.by = [Some(n), p.by[0]];
                 });
+            }
+            EventKind::PositionPassed { partition, offset } => {
+                consumer.partition_mut(partition).position = Some(offset);
             }
             EventKind::PositionSet { partition, offset, .. } => {
                 let mine = consumer.partition_mut(partition);

@@ -20,29 +20,15 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         EventKind::Processed { partition, batch, first, count, .. } => {
             processed(scene, n, partition, batch, (first, count))
         }
+        EventKind::PositionPassed { partition, offset } => {
+            let name = name(partition);
+            format!("{who} goes on at {offset} of {name}: what lies before holds no record for it.")
+        }
         EventKind::PositionSet { partition, offset, reason } => {
             position(scene, n, partition, offset, reason)
         }
         EventKind::CommitSent { partition, offset, kind } => {
-            let name = name(partition);
-            match kind {
-                CommitKind::Sync => format!("{who} calls commitSync(): offset {offset} of {name}."),
-                CommitKind::Async => {
-                    format!("{who} calls commitAsync(): offset {offset} of {name}.")
-                }
-                CommitKind::AutoPoll => format!(
-                    "{who}'s poll() commits offset {offset} of {name}, which earlier polls returned."
-                ),
-                CommitKind::AutoRebalance => format!(
-                    "{who} commits offset {offset} of {name} before the rebalance takes it away."
-                ),
-                CommitKind::AutoBackground => format!(
-                    "{who}'s background thread commits offset {offset} of {name}, whatever is finished."
-                ),
-                CommitKind::AutoClose => {
-                    format!("{who}'s close() commits offset {offset} of {name}.")
-                }
-            }
+            commit(&who, offset, &name(partition), kind)
         }
         EventKind::CommitAnswered { partition, offset, exception, .. } => match exception {
             None => {
@@ -77,6 +63,25 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
         EventKind::Closed => format!("{who} closes its consumer."),
         _ => return None,
     })
+}
+
+fn commit(who: &str, offset: Offset, name: &str, kind: CommitKind) -> String {
+    match kind {
+        CommitKind::Sync => format!("{who} calls commitSync(): offset {offset} of {name}."),
+        CommitKind::Async => format!("{who} calls commitAsync(): offset {offset} of {name}."),
+        CommitKind::AutoPoll => {
+            format!(
+                "{who}'s poll() commits offset {offset} of {name}, which earlier polls returned."
+            )
+        }
+        CommitKind::AutoRebalance => {
+            format!("{who} commits offset {offset} of {name} before the rebalance takes it away.")
+        }
+        CommitKind::AutoBackground => format!(
+            "{who}'s background thread commits offset {offset} of {name}, whatever is finished."
+        ),
+        CommitKind::AutoClose => format!("{who}'s close() commits offset {offset} of {name}."),
+    }
 }
 
 fn method(callback: RebalanceCallback) -> &'static str {

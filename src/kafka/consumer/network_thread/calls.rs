@@ -105,22 +105,22 @@ impl Consumer {
                     if !self.background_events(now, false, fx)? {
                         return Ok(None);
                     }
-                    let records = self.collect(now, fx);
+                    let collected = self.collect(now, fx);
                     if late {
                         self.auto_commit_of_poll(now, fx);
                     }
-                    let (records, moved) = records?;
-                    if moved || !records.is_empty() {
-                        return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+                    let collected = collected?;
+                    if collected.is_something() {
+                        return Ok(Some(self.polled(now, collected, poll.quiet, fx)));
                     }
                     let until = poll.deadline.min(now + self.config.retry_backoff);
                     poll.stage = Stage::Waiting(until);
                     self.network_thread(now, fx);
                 }
                 Stage::Waiting(until) => {
-                    let (records, moved) = self.collect(now, fx)?;
-                    if moved || !records.is_empty() || poll.deadline <= now {
-                        return Ok(Some(self.polled(now, records, poll.quiet, fx)));
+                    let collected = self.collect(now, fx)?;
+                    if collected.is_something() || poll.deadline <= now {
+                        return Ok(Some(self.polled(now, collected, poll.quiet, fx)));
                     }
                     if until > now {
                         self.wake = until;
