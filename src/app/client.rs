@@ -111,6 +111,16 @@ impl Client {
         }
     }
 
+    /// True while a callback of the application's listener runs, or what it commits has not been answered.
+    pub fn is_in_callback(&self) -> bool {
+        matches!(self, Self::Consumer(consumer) if consumer.is_in_callback())
+    }
+
+    /// True for an assigned partition that is on its way out: `onPartitionsRevoked` was or will be called for it.
+    pub fn is_pending_revocation(&self, partition: PartitionId) -> bool {
+        matches!(self, Self::Consumer(consumer) if consumer.is_pending_revocation(partition))
+    }
+
     /// True while the application's listener is called.
     pub(super) fn is_calling_back(&self) -> bool {
         matches!(self, Self::Consumer(consumer) if consumer.is_calling_back())

@@ -427,8 +427,8 @@ fn racks(cluster: &Cluster) -> Vec<Vec<BrokerId>> {
     racks
 }
 
-/// The brokers of each rack that has a name, the racks in order of their names; behind them those without a broker, which
-/// only consumers say they are in.
+/// The brokers of each rack that has a name, the racks in order of their names; behind them those without a broker,
+/// which only consumers say they are in.
 fn named_racks(resolved: &Resolved) -> Vec<(String, BrokerSet)> {
     let set = |brokers: &[u8]| brokers.iter().map(|n| BrokerId(*n)).collect();
     let cluster = resolved.cluster.racks.iter();

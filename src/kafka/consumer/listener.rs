@@ -52,6 +52,16 @@ impl Consumer {
         self
     }
 
+    /// True while a callback has not returned, because it works or because what it commits is not answered.
+    pub fn is_in_callback(&self) -> bool {
+        self.listener.is_running()
+    }
+
+    /// True for an assigned partition that is on its way out (`SubscriptionState.markPendingRevocation`).
+    pub fn is_pending_revocation(&self, partition: PartitionId) -> bool {
+        self.subscriptions.get(partition).is_some_and(|state| state.pending_revocation)
+    }
+
     /// True while `onPartitionsRevoked` waits for the application to say what it commits.
     pub fn is_calling_back(&self) -> bool {
         matches!(self.listener, Listener::Called)
