@@ -121,11 +121,12 @@ fn check(run: &Run, expectation: &Expectation) -> Option<String> {
             (!same).then(|| format!("{found:?}"))
         }
         Expectation::Observed(name, wanted) => {
-            let found = observed(run, name);
+            let Some(found) = observed(run, name) else { return Some(NEVER_OBSERVED.to_owned()) };
             (found != wanted).then(|| found.to_string())
         }
         Expectation::Measured(name, wanted) => {
-            Some(observed(run, name)).filter(|fact| !measures(fact, wanted)).map(Fact::to_string)
+            let Some(found) = observed(run, name) else { return Some(NEVER_OBSERVED.to_owned()) };
+            (!measures(found, wanted)).then(|| found.to_string())
         }
         Expectation::Log(at, wanted) => {
             let found = leaders_log(run, at);
@@ -151,10 +152,13 @@ fn committed(run: &Run, group: GroupId) -> BTreeMap<String, i64> {
     offsets.map(|c| (run.names().partition(c.partition), c.offset.0)).collect()
 }
 
+/// What is found where no `Observe` of that name was reached: not even that there is nothing.
+const NEVER_OBSERVED: &str = "it was never observed";
+
 /// What `Observe` recorded last under `name`.
-fn observed<'a>(run: &'a Run, name: &str) -> &'a Fact {
+fn observed<'a>(run: &'a Run, name: &str) -> Option<&'a Fact> {
     let found = run.observations().iter().rev().find(|(n, _)| n == name);
-    found.map_or(&Fact::None, |(_, fact)| fact)
+    found.map(|(_, fact)| fact)
 }
 
 /// The fact is a number, or a list of so many, as wanted.
