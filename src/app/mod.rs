@@ -18,7 +18,7 @@ mod unfinished;
 mod workers;
 
 use crate::base::error::Exception;
-use crate::base::ids::{MessageId, Offset, PartitionId, TopicId};
+use crate::base::ids::{MessageId, Offset, PartitionId, RegexId, TopicId};
 use crate::base::share::AcknowledgeType;
 use crate::base::tables::{Insert, TableId};
 use crate::base::time::Duration;
@@ -34,6 +34,10 @@ pub use process::ConsumerProcess;
 pub enum Subscription {
     /// `subscribe(topics)`. Empty: a script will say it.
     Topics(Vec<TopicId>),
+    /// `subscribe(Pattern)`: these topics fit.
+    Pattern(Vec<TopicId>),
+    /// `subscribe(SubscriptionPattern)`, and the topics that fit.
+    Regex(RegexId, Vec<TopicId>),
     /// `assign(partitions)`.
     Partitions(Vec<PartitionId>),
 }

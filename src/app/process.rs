@@ -203,6 +203,8 @@ impl ConsumerProcess {
         let call = match self.subscription.clone() {
             Subscription::Topics(topics) if topics.is_empty() => None,
             Subscription::Topics(topics) => Some(ConsumerCall::Subscribe(topics)),
+            Subscription::Pattern(topics) => Some(ConsumerCall::SubscribePattern(topics)),
+            Subscription::Regex(regex, _) => Some(ConsumerCall::SubscribeRegex(Some(regex))),
             Subscription::Partitions(partitions) => Some(ConsumerCall::Assign(partitions)),
         };
         if let Some(call) = call {

@@ -180,6 +180,8 @@ error_codes! {
     InvalidRequiredAcks = "INVALID_REQUIRED_ACKS", "InvalidRequiredAcksException", false;
     /// A batch does not have the checksum it says.
     CorruptMessage = "CORRUPT_MESSAGE", "CorruptRecordException", true;
+    /// RE2/J does not understand what a member subscribes to.
+    InvalidRegularExpression = "INVALID_REGULAR_EXPRESSION", "InvalidRegularExpression", false;
 }
 
 impl ErrorCode {
@@ -249,6 +251,8 @@ pub enum Exception {
     GroupIsActive,
     /// Not an exception: what `kafka-transactions.sh abort` prints when no open transaction begins there.
     NoOpenTransaction,
+    /// `UnsupportedOperationException`: the protocol of the consumer does not have it.
+    UnsupportedOperation,
 }
 
 impl Exception {
@@ -267,6 +271,7 @@ impl Exception {
             Self::InvalidGroupId => "InvalidGroupIdException",
             Self::IllegalState => "IllegalStateException",
             Self::IllegalArgument => "IllegalArgumentException",
+            Self::UnsupportedOperation => "UnsupportedOperationException",
             Self::Config => "ConfigException",
             Self::InvalidConfiguration => "InvalidConfigurationException",
             Self::Kafka => "KafkaException",
@@ -289,6 +294,13 @@ impl Exception {
 
     /// True when the class extends `ApiException`: `send()` completes its future with it and does not throw.
     pub const fn is_api(self) -> bool {
-        !matches!(self, Self::IllegalState | Self::IllegalArgument | Self::Config | Self::Kafka)
+        !matches!(
+            self,
+            Self::IllegalState
+                | Self::IllegalArgument
+                | Self::UnsupportedOperation
+                | Self::Config
+                | Self::Kafka
+        )
     }
 }

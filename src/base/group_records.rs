@@ -2,10 +2,10 @@
 //! `__consumer_offsets` about their group: each piece of the group's state is a record with a key of its own, and a
 //! record without a value (a tombstone) ends it. Whoever replays all records knows all that the coordinator knew.
 //!
-//! Simplified: no record of regular expressions; the hash of the topics is our own.
+//! Simplified: the hash of the topics is our own.
 
 use crate::base::config::RemoteAssignor;
-use crate::base::ids::{InstanceId, MemberId, PartitionId, TopicId};
+use crate::base::ids::{InstanceId, MemberId, PartitionId, RegexId, TopicId};
 
 /// One thing in a `ConsumerGroupHeartbeat`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -18,6 +18,8 @@ pub enum HeartbeatField {
     Subscription,
     /// One of them.
     Topic(TopicId),
+    /// It subscribes to all topics that fit this regular expression; `None`: to none any more.
+    Regex(Option<RegexId>),
     /// The assignor it prefers.
     Assignor(RemoteAssignor),
     /// It owns these partitions and no others: they follow, perhaps none.
@@ -37,6 +39,8 @@ pub enum ConsumerGroupRecord {
     Epoch(Option<(i32, u32)>),
     /// `ConsumerGroupMemberMetadata`: what a member says of itself.
     Member(MemberId, Option<MemberMetadata>),
+    /// `ConsumerGroupRegularExpression`: the topics that fit what members subscribe to.
+    Regex(RegexId, Option<ResolvedRegex>),
     /// `ConsumerGroupTargetAssignmentMetadata`: the epoch of the target assignment, and when it was computed, in
     /// milliseconds since 1970; 0 lets the next one be computed at once.
     TargetEpoch(Option<(i32, i64)>),
@@ -53,6 +57,8 @@ pub enum ConsumerGroupKey {
     Epoch,
     /// What this member says of itself.
     Member(MemberId),
+    /// What fits this regular expression.
+    Regex(RegexId),
     /// The epoch of the target assignment.
     TargetEpoch,
     /// What this member is to own.
@@ -67,6 +73,7 @@ impl ConsumerGroupRecord {
         match self {
             Self::Epoch(value) => (ConsumerGroupKey::Epoch, value.is_none()),
             Self::Member(id, value) => (ConsumerGroupKey::Member(*id), value.is_none()),
+            Self::Regex(id, value) => (ConsumerGroupKey::Regex(*id), value.is_none()),
             Self::TargetEpoch(value) => (ConsumerGroupKey::TargetEpoch, value.is_none()),
             Self::Target(id, value) => (ConsumerGroupKey::Target(*id), value.is_none()),
             Self::Current(id, value) => (ConsumerGroupKey::Current(*id), value.is_none()),
@@ -83,10 +90,23 @@ pub struct MemberMetadata {
     pub rebalance_timeout_ms: i32,
     /// The topics it subscribes to, ascending.
     pub topics: Vec<TopicId>,
+    /// The regular expression it subscribes to (`SubscriptionPattern`).
+    pub regex: Option<RegexId>,
     /// `group.remote.assignor`.
     pub assignor: Option<RemoteAssignor>,
     /// A member that speaks the classic protocol (online migration): how, else `None`.
     pub classic: Option<ClassicMemberMetadata>,
+}
+
+/// `ResolvedRegularExpression`: what a coordinator found to fit a regular expression.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ResolvedRegex {
+    /// The topics whose whole name fits, ascending.
+    pub topics: Vec<TopicId>,
+    /// How many topics had been created when it looked (Kafka: the offset of the metadata).
+    pub version: u32,
+    /// When it looked, in milliseconds since 1970.
+    pub at: i64,
 }
 
 /// `ClassicMemberMetadata`: a member of the classic protocol in a group of the consumer protocol.

@@ -44,6 +44,10 @@ dense_id! {
     InstanceId(u16)
 }
 dense_id! {
+    /// A regular expression that a consumer leaves to the coordinator (`SubscriptionPattern`).
+    RegexId(u16)
+}
+dense_id! {
     /// A rack that has brokers, in order of the names.
     RackId(u8)
 }

@@ -5,7 +5,7 @@
 use crate::base::broker_set::{BrokerSet, ReplicaList};
 use crate::base::ids::{
     BrokerId, EventSeq, GroupId, InstanceId, KeyId, MemberId, MessageId, NodeId, PartitionId,
-    RackId, TopicId, TransactionalId,
+    RackId, RegexId, TopicId, TransactionalId,
 };
 use crate::base::tables::TableId;
 
@@ -47,6 +47,15 @@ pub struct Client {
     pub rank: u16,
 }
 
+/// A regular expression that members of groups subscribe to (`SubscriptionPattern`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Regex {
+    /// As it is written.
+    pub text: String,
+    /// The topics whose whole name fits it, ascending, also those that do not exist yet; `None`: RE2/J refuses it.
+    pub fits: Option<Vec<TopicId>>,
+}
+
 /// All names of a run.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Names {
@@ -82,6 +91,8 @@ pub struct Names {
     pub share_groups: Vec<GroupId>,
     /// The `__share_group_state` partition of each share partition, sorted.
     pub share_homes: Vec<((GroupId, PartitionId), PartitionId)>,
+    /// Every regular expression that consumers leave to the coordinator, by id.
+    pub regexes: Vec<Regex>,
     /// Tables of a database that applications write to, by id.
     pub tables: Vec<String>,
     /// Record keys by id, as bytes.
@@ -190,6 +201,17 @@ impl Names {
     /// The `group.instance.id` called `name`, if a consumer has it.
     pub fn find_instance(&self, name: &str) -> Option<InstanceId> {
         self.instances.iter().position(|instance| instance == name).map(|i| InstanceId(i as u16))
+    }
+
+    /// The regular expression written `text`, if a consumer of the run may subscribe to it.
+    pub fn find_regex(&self, text: &str) -> Option<RegexId> {
+        self.regexes.iter().position(|regex| regex.text == text).map(|i| RegexId(i as u16))
+    }
+
+    /// The topics that exist and fit a regular expression, ascending; `None` where RE2/J refuses it.
+    pub fn fitting(&self, regex: RegexId) -> Option<Vec<TopicId>> {
+        let fits = self.regexes[regex.index()].fits.as_ref()?.iter().copied();
+        Some(fits.filter(|topic| !self.existing(*topic).is_empty()).collect())
     }
 
     /// The topic called `name`.

@@ -11,7 +11,7 @@ use crate::event::TransactionCall;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::consumer::{ConsumerCall, DEFAULT_CLOSE_TIMEOUT, LogBound};
 use crate::kafka::producer::GroupOffsets;
-use crate::scenario::pattern::Pattern;
+use crate::scenario::pattern::fitting;
 use crate::scenario::schema::{Consumer, LoopStep, OnRevoked};
 use crate::scenario::state::State;
 use crate::scenario::step::{AcknowledgeHow, AskOffsets, CommitHow, SendOffsets, Step};
@@ -20,7 +20,12 @@ use crate::sim::world::ConsumerSpec;
 
 /// What a consumer reads.
 pub(super) fn subscription(names: &Names, consumer: &Consumer) -> Subscription {
-    if consumer.partitions.is_empty() {
+    if let Some(pattern) = &consumer.pattern {
+        Subscription::Pattern(fitting(names, pattern).unwrap_or_default())
+    } else if let Some(text) = &consumer.regex {
+        let regex = names.find_regex(text).expect("every regular expression of a file has its id");
+        Subscription::Regex(regex, fitting(names, text).unwrap_or_default())
+    } else if consumer.partitions.is_empty() {
         Subscription::Topics(consumer.topics.iter().filter_map(|t| names.find_topic(t)).collect())
     } else {
         let find = |p: &TopicPartition| {
@@ -33,13 +38,19 @@ pub(super) fn subscription(names: &Names, consumer: &Consumer) -> Subscription {
 
 /// True when the group decides what is read.
 pub(super) fn subscribes(subscription: &Subscription) -> bool {
-    matches!(subscription, Subscription::Topics(topics) if !topics.is_empty())
+    match subscription {
+        Subscription::Topics(topics) => !topics.is_empty(),
+        Subscription::Pattern(_) | Subscription::Regex(..) => true,
+        Subscription::Partitions(_) => false,
+    }
 }
 
 /// True when this partition can be read under the subscription.
 pub(super) fn reads(subscription: &Subscription, topic: TopicId, partition: PartitionId) -> bool {
     match subscription {
-        Subscription::Topics(topics) => topics.contains(&topic),
+        Subscription::Topics(topics)
+        | Subscription::Pattern(topics)
+        | Subscription::Regex(_, topics) => topics.contains(&topic),
         Subscription::Partitions(partitions) => partitions.contains(&partition),
     }
 }
@@ -213,11 +224,10 @@ fn consumer_call<'a>(state: &State, step: &'a Step) -> Option<(&'a String, Consu
             (name, ConsumerCall::Subscribe(topics))
         }
         Step::SubscribePattern(name, pattern) => {
-            let fits = Pattern::parse(pattern).ok()?;
-            let topics = state.names().topics.iter().enumerate();
-            let topics = topics.filter(|(_, topic)| !topic.internal && fits.matches(&topic.name));
-            let topics = topics.map(|(n, _)| TopicId(n as u16)).collect();
-            (name, ConsumerCall::SubscribePattern(topics))
+            (name, ConsumerCall::SubscribePattern(fitting(state.names(), pattern).ok()?))
+        }
+        Step::SubscribeRegex(name, text) => {
+            (name, ConsumerCall::SubscribeRegex(state.names().find_regex(text)))
         }
         Step::Unsubscribe(name) => (name, ConsumerCall::Unsubscribe),
         Step::SeekToBeginning(name, of) => {

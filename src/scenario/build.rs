@@ -13,6 +13,7 @@ use crate::base::share::GroupConfig;
 use crate::kafka::group::hash::partition_for;
 use crate::kafka::placement::place;
 use crate::scenario::apps;
+use crate::scenario::pattern::regexes;
 use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{
     Cluster, LoopStep, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
@@ -172,6 +173,7 @@ fn names(
     add_transaction_topic(&mut names, resolved, config);
     add_share_topic(&mut names, resolved, config);
     add_later_partitions(&mut names, scenario, resolved, config);
+    names.regexes = regexes(scenario, &names);
     names.producers = resolved
         .producers
         .keys()

@@ -1,7 +1,7 @@
 //! Checking the calls of consumers and of transactional producers by hand.
 
 use crate::scenario::check_script::Script;
-use crate::scenario::pattern::Pattern;
+use crate::scenario::pattern::{Fault, Pattern};
 use crate::scenario::schema::Override;
 use crate::scenario::step::Step;
 
@@ -56,8 +56,14 @@ impl Script<'_, '_, '_> {
             }
             Step::SubscribePattern(name, pattern) => {
                 self.consumer(name);
-                if let Err(message) = Pattern::parse(pattern) {
-                    self.problem(pattern, &message, None);
+                if let Err(fault) = Pattern::parse(pattern) {
+                    self.problem(pattern, fault.message(), None);
+                }
+            }
+            Step::SubscribeRegex(name, regex) => {
+                self.consumer(name);
+                if let Err(Fault::Unknown(message)) = Pattern::parse(regex) {
+                    self.problem(regex, &message, None);
                 }
             }
             Step::Unsubscribe(name) | Step::EnforceRebalance(name) => self.consumer(name),

@@ -405,6 +405,8 @@ impl<'a> Loader<'a> {
             "client",
             "share",
             "topics",
+            "pattern",
+            "regex",
             "partitions",
             "config",
             "loop",
@@ -419,6 +421,8 @@ impl<'a> Loader<'a> {
             client: self.client(path, &fields),
             share: get("share").and_then(|p| self.read(path, p)).unwrap_or(false),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
+            pattern: get("pattern").and_then(|p| self.read(path, p)),
+            regex: get("regex").and_then(|p| self.read(path, p)),
             partitions: get("partitions").and_then(|p| self.read(path, p)).unwrap_or_default(),
             config: self.settings(path, "config", &fields),
             steps: get("loop")
@@ -436,6 +440,8 @@ impl<'a> Loader<'a> {
             "client",
             "share",
             "topics",
+            "pattern",
+            "regex",
             "config",
             "loop",
             "on_revoked",
@@ -445,7 +451,8 @@ impl<'a> Loader<'a> {
         let fields = self.fields(path, piece, "Group", &known)?;
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
-            if !fields.contains_key(field) {
+            let otherwise = ["pattern", "regex"].iter().any(|other| fields.contains_key(*other));
+            if !fields.contains_key(field) && !(field == "topics" && otherwise) {
                 let message = format!("the field `{field}` is missing");
                 self.problem(piece.start..piece.start + 1, path, message, None);
             }
@@ -457,6 +464,8 @@ impl<'a> Loader<'a> {
             client: self.client(path, &fields),
             share: get("share").and_then(|p| self.read(path, p)).unwrap_or(false),
             topics: get("topics").and_then(|p| self.read(path, p)).unwrap_or_default(),
+            pattern: get("pattern").and_then(|p| self.read(path, p)),
+            regex: get("regex").and_then(|p| self.read(path, p)),
             config: self.settings(path, "config", &fields),
             steps: get("loop")
                 .map(|p| self.list(&format!("{path}.loop"), p, &LoopStep::Poll))

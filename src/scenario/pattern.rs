@@ -1,10 +1,77 @@
-//! Patterns of topic names, for `subscribe(Pattern)`: the part of `java.util.regex` that names need. Literals, `.`,
-//! classes (`[a-c_]`, `[^x]`), groups and alternatives (`(a|b)`), `*`, `+`, `?`, and a backslash before a character
-//! that is meant as such. The whole name has to fit, as with `Matcher.matches`.
+//! Patterns of topic names, for `subscribe(Pattern)` and `subscribe(SubscriptionPattern)`: the part of
+//! `java.util.regex` and RE2/J that names need, which means the same in both. Literals, `.`, classes (`[a-c_]`, `[^x]`,
+//! `\d`, `\w`), groups and alternatives (`(a|b)`), `*`, `+`, `?`, and a backslash before a character that is meant as
+//! such. The whole name has to fit, as with `Matcher.matches`.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
+
+use crate::base::ids::TopicId;
+use crate::base::names::{Names, Regex};
+use crate::scenario::schema::{Override, Scenario};
+use crate::scenario::step::Step;
+
+/// Why a pattern has no meaning here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// Nor has it for Java or RE2/J.
+    Invalid(String),
+    /// It may have for them.
+    Unknown(String),
+}
+
+impl Fault {
+    /// What is wrong.
+    pub(super) fn message(&self) -> &str {
+        match self {
+            Self::Invalid(message) | Self::Unknown(message) => message,
+        }
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Fault {
+    Fault::Invalid(message.into())
+}
+
+/// The topics, internal ones left out, whose whole name fits the pattern.
+///
+/// # Errors
+/// What is wrong with the pattern.
+pub(super) fn fitting(names: &Names, text: &str) -> Result<Vec<TopicId>, Fault> {
+    let pattern = Pattern::parse(text)?;
+    let topics = names.topics.iter().zip(0..).filter(|(topic, _)| !topic.internal);
+    let fits = topics.filter(|(topic, _)| pattern.matches(&topic.name));
+    Ok(fits.map(|(_, n)| TopicId(n)).collect())
+}
+
+/// Every regular expression that a consumer of any variant may leave to the coordinator, in order.
+pub(super) fn regexes(scenario: &Scenario, names: &Names) -> Vec<Regex> {
+    fn said<'a>(steps: &'a [Step], into: &mut BTreeSet<&'a str>) {
+        for step in steps {
+            match step {
+                Step::SubscribeRegex(_, text) if !text.is_empty() => {
+                    into.insert(text);
+                }
+                Step::At(_, steps) | Step::Named(_, steps) => said(steps, into),
+                Step::Every(every) => said(&every.steps, into),
+                _ => {}
+            }
+        }
+    }
+    let mut texts = BTreeSet::new();
+    said(&scenario.script, &mut texts);
+    for (_, value) in scenario.variants.iter().flat_map(|(_, overrides)| overrides.iter()) {
+        if let Override::Steps(steps) = value {
+            said(steps, &mut texts);
+        }
+    }
+    let consumers = scenario.consumers.iter().filter_map(|(_, consumer)| consumer.regex.as_ref());
+    let groups = scenario.groups.iter().filter_map(|(_, group)| group.regex.as_ref());
+    texts.extend(consumers.chain(groups).map(String::as_str));
+    let regex = |text: &str| Regex { text: text.to_owned(), fits: fitting(names, text).ok() };
+    texts.into_iter().map(regex).collect()
+}
 
 /// A pattern that was understood: alternatives, each a row of pieces.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,15 +98,15 @@ impl Pattern {
     ///
     /// # Errors
     /// What is not understood.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         if text.is_empty() {
-            return Err("the pattern is empty (IllegalArgumentException)".to_owned());
+            return Err(invalid("the pattern is empty (IllegalArgumentException)"));
         }
         let mut rest = text.chars().peekable();
         let pattern = Self::alternatives(&mut rest)?;
         match rest.next() {
             None => Ok(pattern),
-            Some(extra) => Err(format!("`{extra}` closes nothing")),
+            Some(extra) => Err(invalid(format!("`{extra}` closes nothing"))),
         }
     }
 
@@ -49,7 +116,7 @@ impl Pattern {
         self.ends(&name, &BTreeSet::from([0])).contains(&name.len())
     }
 
-    fn alternatives(rest: &mut Peekable<Chars<'_>>) -> Result<Self, String> {
+    fn alternatives(rest: &mut Peekable<Chars<'_>>) -> Result<Self, Fault> {
         let mut all = vec![Vec::new()];
         while let Some(next) = rest.next_if(|next| *next != ')') {
             if next == '|' {
@@ -65,6 +132,10 @@ impl Pattern {
             };
             if (least, once) != (1, true) {
                 rest.next();
+                if let Some(again) = rest.peek().filter(|next| "*+?".contains(**next)) {
+                    let message = format!("`{again}` after a repetition is not understood");
+                    return Err(Fault::Unknown(message));
+                }
             }
             all.last_mut().expect("there is one from the start").push(Piece { what, least, once });
         }
@@ -96,34 +167,66 @@ impl Piece {
 }
 
 impl What {
-    fn parse(first: char, rest: &mut Peekable<Chars<'_>>) -> Result<Self, String> {
+    fn parse(first: char, rest: &mut Peekable<Chars<'_>>) -> Result<Self, Fault> {
         Ok(match first {
             '.' => Self::Any,
-            '\\' => Self::Char(rest.next().ok_or("a backslash at the end means nothing")?),
+            '\\' => Self::escaped(rest.next())?,
             '[' => Self::class(rest)?,
             '(' => {
+                if rest.peek() == Some(&'?') {
+                    return Err(Fault::Unknown("`(?` is not understood".to_owned()));
+                }
                 let group = Pattern::alternatives(rest)?;
-                rest.next().ok_or("`(` is not closed")?;
+                rest.next().ok_or_else(|| invalid("`(` is not closed"))?;
                 Self::Group(group)
             }
-            '*' | '+' | '?' => return Err(format!("`{first}` repeats nothing")),
-            '^' | '$' | '{' | '}' => return Err(format!("`{first}` is not understood")),
+            '*' | '+' | '?' => return Err(invalid(format!("`{first}` repeats nothing"))),
+            '^' | '$' | '{' | '}' => {
+                return Err(Fault::Unknown(format!("`{first}` is not understood")));
+            }
             other => Self::Char(other),
         })
     }
 
-    fn class(rest: &mut Peekable<Chars<'_>>) -> Result<Self, String> {
-        let open = || "`[` is not closed".to_owned();
+    fn escaped(next: Option<char>) -> Result<Self, Fault> {
+        let digit = ('0', '9');
+        let class = |ranges: Vec<(char, char)>| Self::Class { except: false, ranges };
+        match next.ok_or_else(|| invalid("a backslash at the end means nothing"))? {
+            'd' => Ok(class(vec![digit])),
+            'w' => Ok(class(vec![digit, ('A', 'Z'), ('a', 'z'), ('_', '_')])),
+            other if other.is_ascii_alphanumeric() => {
+                Err(Fault::Unknown(format!("`\\{other}` is not understood")))
+            }
+            other => Ok(Self::Char(other)),
+        }
+    }
+
+    fn class(rest: &mut Peekable<Chars<'_>>) -> Result<Self, Fault> {
+        let open = || invalid("`[` is not closed");
         let except = rest.next_if_eq(&'^').is_some();
         let mut ranges = Vec::new();
         loop {
             let from = match rest.next().ok_or_else(open)? {
-                ']' => return Ok(Self::Class { except, ranges }),
-                '\\' => rest.next().ok_or_else(open)?,
+                // Right behind the opening it is one of the characters.
+                ']' if !ranges.is_empty() => return Ok(Self::Class { except, ranges }),
+                '\\' => match Self::escaped(rest.next())? {
+                    Self::Char(meant) => meant,
+                    _ => return Err(Fault::Unknown("a class in a class".to_owned())),
+                },
                 other => other,
             };
-            let to = if rest.next_if_eq(&'-').is_some() { rest.next() } else { Some(from) };
-            ranges.push((from, to.ok_or_else(open)?));
+            let mut to = from;
+            if rest.next_if_eq(&'-').is_some() {
+                // At the end it is one of the characters.
+                match rest.next_if(|next| *next != ']') {
+                    Some(next) => to = next,
+                    None => ranges.push(('-', '-')),
+                }
+            }
+            if to < from {
+                return Err(invalid(format!("`{from}-{to}` is the wrong way round")));
+            }
+            ranges.push((from, to));
         }
     }
 
@@ -158,6 +261,8 @@ mod tests {
             ("[^_].*", "orders", "_orders"),
             ("(ab?)+", "abaab", "abb"),
             ("(a*)*b", "aaab", "aaa"),
+            (r"t\d\w+", "t1_", "td1"),
+            ("[]a-]+", "a]-", "b"),
         ] {
             let pattern = Pattern::parse(pattern).unwrap();
             assert!(pattern.matches(fits) && !pattern.matches(not), "{pattern:?}");
@@ -165,9 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
-        for pattern in ["", "*a", "(a", "a)", "[a", "a{2}", r"a\"] {
-            assert!(Pattern::parse(pattern).is_err(), "{pattern}");
+    fn what_nobody_understands_is_told_from_what_is_only_not_understood_here() {
+        for pattern in ["", "*a", "(a", "a)", "[a", "[]", "[b-a]", r"a\"] {
+            assert!(matches!(Pattern::parse(pattern), Err(Fault::Invalid(_))), "{pattern}");
+        }
+        for pattern in ["a{2}", "^a", "a*?", "(?i)a", r"\bA"] {
+            assert!(matches!(Pattern::parse(pattern), Err(Fault::Unknown(_))), "{pattern}");
         }
     }
 }

@@ -212,6 +212,8 @@ fn spell_out(resolved: &mut Resolved, groups: &Ordered<Group>) {
                 client: group.client.clone(),
                 share: group.share,
                 topics: group.topics.clone(),
+                pattern: group.pattern.clone(),
+                regex: group.regex.clone(),
                 partitions: Vec::new(),
                 config,
                 steps: group.steps.clone(),

@@ -142,6 +142,12 @@ pub struct Consumer {
     /// Topics it subscribes to when it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
+    /// The pattern of topics it subscribes to in their place, looking for them itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The regular expression it leaves to the coordinator in their place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
     /// Partitions it assigns to itself when it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<TopicPartition>,
@@ -198,6 +204,12 @@ pub struct Group {
     pub share: bool,
     /// Topics they subscribe to.
     pub topics: Vec<String>,
+    /// The pattern of topics they subscribe to in their place, looking for them themselves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The regular expression they leave to the coordinator in their place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
     /// Settings of each.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,

@@ -108,6 +108,8 @@ pub enum Step {
     Subscribe(String, Vec<String>),
     /// `subscribe(pattern)`.
     SubscribePattern(String, String),
+    /// `subscribe(SubscriptionPattern)`.
+    SubscribeRegex(String, String),
     /// `unsubscribe()`.
     Unsubscribe(String),
     /// `assign(partitions)`.
@@ -221,7 +223,7 @@ mod tests {
             r#"[Await(ControllerElected),Observe("c",ActiveController),Observe("e",ControllerEpoch)]"#,
             r#"[CutOff([ActiveController,Broker(1)],[Controller(2),Client("p")])]"#,
             r#"[Pause("A",["t-0"]),Resume("A",["t-0"]),SeekToBeginning("A",[]),SeekToEnd("A",["t-0"])]"#,
-            r#"[SubscribePattern("A","t.*"),EnforceRebalance("A"),Observe("x",Paused("A"))]"#,
+            r#"[SubscribePattern("A","t.*"),SubscribeRegex("A","t.*"),EnforceRebalance("A"),Observe("x",Paused("A"))]"#,
             r#"[Observe("x",Log(Broker(1),"t-0")),Mark("x"),Wipe(Broker(1),true)]"#,
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[Store(consumer:"c",offsets:{"t-0":5})]"#,

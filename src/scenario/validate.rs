@@ -11,6 +11,7 @@ use crate::scenario::check_script::check_scripts;
 use crate::scenario::diagnostics::{Problem, did_you_mean};
 use crate::scenario::expect::Expectation;
 use crate::scenario::load::{Limits, Places, is_clean};
+use crate::scenario::pattern::{Fault, Pattern};
 use crate::scenario::resolve::{Resolved, path};
 use crate::scenario::schema::{LoopStep, Members, Override, Producer, Scenario, StartAt, Topic};
 use crate::scenario::settings;
@@ -182,9 +183,15 @@ impl Check<'_> {
                 let place = format!("consumers.{name}");
                 self.problem(self.places.at(&place), &place, message, None);
             }
+            let patterns = (consumer.pattern.as_ref(), consumer.regex.as_ref());
+            let others = !consumer.topics.is_empty() || !consumer.partitions.is_empty();
+            self.patterns(&format!("consumers.{name}"), patterns, others || consumer.share);
         }
         for (name, group) in scenario.groups.iter() {
-            self.consumer_topics(&format!("groups.{name}"), &group.topics);
+            let place = format!("groups.{name}");
+            self.consumer_topics(&place, &group.topics);
+            let patterns = (group.pattern.as_ref(), group.regex.as_ref());
+            self.patterns(&place, patterns, !group.topics.is_empty() || group.share);
         }
         self.outlets();
         self.tables();
@@ -238,6 +245,30 @@ impl Check<'_> {
                     self.problem(self.places.at(&place), &place, message, help);
                     break;
                 }
+            }
+        }
+    }
+
+    /// `pattern` and `regex` of a consumer: `others` says that it reads something else.
+    fn patterns(
+        &mut self,
+        place: &str,
+        (pattern, regex): (Option<&String>, Option<&String>),
+        others: bool,
+    ) {
+        let at = self.places.at(place);
+        if (pattern.is_some() && regex.is_some()) || (others && pattern.or(regex).is_some()) {
+            let message =
+                "a consumer subscribes to topics, by `pattern` or by `regex`, one of them";
+            self.problem(at.clone(), place, message, None);
+        }
+        for (text, is_regex) in [(pattern, false), (regex, true)] {
+            let Some(text) = text else { continue };
+            match Pattern::parse(text) {
+                // What RE2/J refuses is the coordinator's to tell.
+                Err(Fault::Invalid(_)) if is_regex && !text.is_empty() => {}
+                Err(fault) => self.problem(at.clone(), place, fault.message(), None),
+                Ok(_) => {}
             }
         }
     }

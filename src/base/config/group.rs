@@ -74,6 +74,8 @@ pub struct ConsumerGroupConfig {
     pub assignment_interval: Duration,
     /// `group.consumer.min.assignment.interval.ms` and `…max…`.
     pub assignment_interval_bounds: (Duration, Duration),
+    /// `group.consumer.regex.refresh.interval.ms`.
+    pub regex_refresh_interval: Duration,
     /// `group.consumer.max.size`.
     pub max_size: u32,
     /// `group.consumer.assignors`; the first is the default.
@@ -92,6 +94,7 @@ impl Default for ConsumerGroupConfig {
             heartbeat_interval_bounds: millis((5_000, 15_000)),
             assignment_interval: Duration::from_millis(1_000),
             assignment_interval_bounds: millis((0, 15_000)),
+            regex_refresh_interval: Duration::from_secs(600),
             max_size: i32::MAX as u32,
             assignors: RemoteAssignor::ALL.to_vec(),
             migration_policy: MigrationPolicy::Bidirectional,

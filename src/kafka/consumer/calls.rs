@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::base::config::OffsetReset;
 use crate::base::error::Exception;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{Offset, PartitionId, TopicId};
+use crate::base::ids::{Offset, PartitionId, RegexId, TopicId};
 use crate::base::time::{Duration, Time};
 use crate::event::{CommitKind, EventKind, PositionReason};
 use crate::kafka::api::PartitionOffset;
@@ -16,7 +16,7 @@ use crate::kafka::consumer::coordinator::Progress;
 use crate::kafka::consumer::fetcher::Collected;
 use crate::kafka::consumer::log_bounds::LogBounds;
 use crate::kafka::consumer::network_thread::{AsyncClose, AsyncPoll};
-use crate::kafka::consumer::positions::{FetchState, SubscriptionType};
+use crate::kafka::consumer::positions::{FetchState, SubscribedBy, SubscriptionType};
 use crate::kafka::consumer::{Consumer, ConsumerCall, LogBound, PolledSlice, Returned};
 use crate::kafka::effects::Effects;
 
@@ -107,7 +107,10 @@ impl Consumer {
             |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
             ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
-            ConsumerCall::SubscribePattern(topics) => self.subscribe_to(topics, true, fx),
+            ConsumerCall::SubscribePattern(topics) => {
+                self.subscribe_to(topics, SubscribedBy::Pattern, fx)
+            }
+            ConsumerCall::SubscribeRegex(regex) => self.subscribe_regex(regex),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
             ConsumerCall::Unsubscribe => Ok(self.unsubscribe(now, fx)),
             ConsumerCall::Poll { timeout, quiet } => {
@@ -179,21 +182,17 @@ impl Consumer {
         if topics.is_empty() {
             return Ok(self.unsubscribe(now, fx));
         }
-        self.subscribe_to(topics, false, fx)
+        self.subscribe_to(topics, SubscribedBy::Names, fx)
     }
 
     fn subscribe_to(
         &mut self,
         mut topics: Vec<TopicId>,
-        by_pattern: bool,
+        by: SubscribedBy,
         fx: &mut Effects,
     ) -> Outcome {
         self.group.ok_or(Exception::InvalidGroupId)?;
-        // Subscriptions to topics, partitions and pattern are mutually exclusive.
-        let (kind, other) = (self.subscriptions.kind, self.subscriptions.by_pattern != by_pattern);
-        if kind == SubscriptionType::Partitions || (kind == SubscriptionType::Topics && other) {
-            return Err(Exception::IllegalState);
-        }
+        self.exclude_others(by)?;
         topics.sort_unstable();
         topics.dedup();
         let names = &fx.names;
@@ -202,8 +201,33 @@ impl Consumer {
             self.network.metadata_mut().request_update_for_new_topic();
         }
         self.subscriptions.kind = SubscriptionType::Topics;
-        self.subscriptions.by_pattern = by_pattern;
+        self.subscriptions.by = by;
         self.subscriptions.topics = topics;
+        self.subscription_updated();
+        Ok(Some(Returned::Done))
+    }
+
+    /// `setSubscriptionType`: subscriptions to topics, partitions and patterns are mutually exclusive.
+    fn exclude_others(&self, by: SubscribedBy) -> Result<(), Exception> {
+        let subscriptions = &self.subscriptions;
+        let same = std::mem::discriminant(&subscriptions.by) == std::mem::discriminant(&by);
+        match subscriptions.kind {
+            SubscriptionType::None => Ok(()),
+            SubscriptionType::Topics if same => Ok(()),
+            _ => Err(Exception::IllegalState),
+        }
+    }
+
+    /// `subscribe(SubscriptionPattern)`: the coordinator looks for the topics. `None`: the pattern is empty.
+    fn subscribe_regex(&mut self, regex: Option<RegexId>) -> Outcome {
+        if !self.is_async() {
+            return Err(Exception::UnsupportedOperation);
+        }
+        self.group.ok_or(Exception::InvalidGroupId)?;
+        let by = SubscribedBy::Regex(regex.ok_or(Exception::IllegalArgument)?);
+        self.exclude_others(by)?;
+        self.subscriptions.kind = SubscriptionType::Topics;
+        self.subscriptions.by = by;
         self.subscription_updated();
         Ok(Some(Returned::Done))
     }

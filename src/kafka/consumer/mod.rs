@@ -37,7 +37,8 @@ use crate::base::config::{ConsumerConfig, GroupProtocol};
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{
-    BatchHandle, BrokerId, Generation, GroupId, MemberId, MessageId, Offset, PartitionId, TopicId,
+    BatchHandle, BrokerId, Generation, GroupId, MemberId, MessageId, Offset, PartitionId, RegexId,
+    TopicId,
 };
 use crate::base::share::AcknowledgeType;
 use crate::base::time::{Duration, Time};
@@ -67,6 +68,8 @@ pub enum ConsumerCall {
     Subscribe(Vec<TopicId>),
     /// `subscribe(pattern)`: these topics fit it, perhaps none.
     SubscribePattern(Vec<TopicId>),
+    /// `subscribe(SubscriptionPattern)`: the coordinator looks for the topics; `None` for an empty one.
+    SubscribeRegex(Option<RegexId>),
     /// `assign(partitions)`.
     Assign(Vec<PartitionId>),
     /// `unsubscribe()`.

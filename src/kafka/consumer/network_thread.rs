@@ -10,7 +10,7 @@
 //! * [`calls`]: `poll()`, `unsubscribe()` and `close()`.
 //!
 //! Simplified: the thread takes no time, so what a call asks of it has happened when the call goes on, but for the
-//! one race that Kafka 4.4 is known for ([`calls`]); regular expressions are not modelled.
+//! one race that Kafka 4.4 is known for ([`calls`]).
 
 mod calls;
 pub(super) mod heartbeats;

@@ -7,7 +7,7 @@
 
 use crate::base::config::OffsetReset;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId, TopicId};
+use crate::base::ids::{BrokerId, LeaderEpoch, Offset, PartitionId, RegexId, TopicId};
 use crate::base::time::Time;
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::client_metadata::KnownPartition;
@@ -136,14 +136,25 @@ pub(super) enum Validation {
     Refused,
 }
 
+/// By what a consumer subscribes to topics (`AUTO_TOPICS`, `AUTO_PATTERN`, `AUTO_PATTERN_RE2J`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum SubscribedBy {
+    /// `subscribe(topics)`.
+    Names,
+    /// `subscribe(Pattern)`: the consumer looks for the topics.
+    Pattern,
+    /// `subscribe(SubscriptionPattern)`: the coordinator does.
+    Regex(RegexId),
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub(super) struct SubscriptionState {
     pub(super) kind: SubscriptionType,
-    /// Sorted; what `subscribe` named, or what fits its pattern.
+    /// Sorted; what `subscribe` named, or what fits its pattern. None where the coordinator looks for them.
     pub(super) topics: Vec<TopicId>,
-    /// `subscribe(pattern)`.
-    pub(super) by_pattern: bool,
+    /// Which `subscribe` it was.
+    pub(super) by: SubscribedBy,
     assignment: Vec<PartitionState>,
     ids: Vec<PartitionId>,
     /// `auto.offset.reset`.
@@ -155,7 +166,7 @@ impl SubscriptionState {
         Self {
             kind: SubscriptionType::None,
             topics: Vec::new(),
-            by_pattern: false,
+            by: SubscribedBy::Names,
             assignment: Vec::new(),
             ids: Vec::new(),
             policy,
@@ -182,7 +193,7 @@ impl SubscriptionState {
     /// `unsubscribe()`.
     pub(super) fn clear(&mut self) {
         self.kind = SubscriptionType::None;
-        self.by_pattern = false;
+        self.by = SubscribedBy::Names;
         self.topics.clear();
         self.assign(&[]);
     }
@@ -373,7 +384,7 @@ impl SubscriptionState {
 
     /// Adds this state to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.kind, self.by_pattern, &self.topics));
+        into.add((self.kind, self.by, &self.topics));
         for state in &self.assignment {
             into.add((state.partition, state.state, state.position, state.pending_revocation));
             into.add((state.paused, state.reset));

@@ -11,14 +11,16 @@
 //! * [`reconcile`]: one step of a member towards its target (`CurrentAssignmentBuilder`);
 //! * [`target`]: the target assignment (`TargetAssignmentBuilder`);
 //! * [`classic_members`]: members of the classic protocol in the group (online migration);
+//! * [`regex`]: the topics that fit the regular expressions members subscribe to;
 //! * [`say`]: the events that tell of a change.
 //!
-//! Simplified: no subscription by regular expression; the coordinator knows the partitions of a topic as soon as they
-//! exist (Kafka: from its broker's metadata).
+//! Simplified: the coordinator knows the partitions of a topic as soon as they exist (Kafka: from its broker's
+//! metadata).
 
 pub(super) mod classic_members;
 pub(super) mod heartbeat;
 mod reconcile;
+pub(super) mod regex;
 mod say;
 mod target;
 
@@ -29,8 +31,9 @@ use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::group_records::{
     ConsumerGroupRecord, CurrentAssignment, EpochPartition, MemberMetadata, MemberState,
+    ResolvedRegex,
 };
-use crate::base::ids::{GroupId, InstanceId, MemberId, PartitionId};
+use crate::base::ids::{GroupId, InstanceId, MemberId, PartitionId, RegexId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::Time;
 use crate::event::GroupState;
@@ -100,7 +103,11 @@ pub struct ConsumerGroup {
     /// A hash of the partition counts of the topics that members subscribe to.
     pub(super) metadata_hash: u32,
     pub(super) members: BTreeMap<MemberId, ConsumerGroupMember>,
-    /// -1 before the first.
+    /// What fits the regular expressions that members subscribe to, as far as it was looked for.
+    pub(super) resolved: BTreeMap<RegexId, ResolvedRegex>,
+    /// How many partitions had been created when the group last compared its topics with the metadata; `None`: it has
+    /// not yet, in this coordinator.
+    pub(super) compared_at: Option<usize>,
     pub(super) target_epoch: i32,
     /// When the target was computed, in milliseconds since 1970; 0: the next may be computed at once.
     pub(super) target_at: i64,
@@ -120,14 +127,16 @@ pub struct ConsumerGroup {
 }
 
 impl ConsumerGroup {
-    /// An empty group.
+    /// An empty group. Its first epoch has an assignment: nothing.
     pub(super) fn new(id: GroupId) -> Self {
         Self {
             id,
-            epoch: 0,
+            epoch: 1,
             metadata_hash: 0,
             members: BTreeMap::new(),
-            target_epoch: -1,
+            resolved: BTreeMap::new(),
+            compared_at: None,
+            target_epoch: 1,
             target_at: 0,
             target: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -157,7 +166,7 @@ impl ConsumerGroup {
         self.epoch
     }
 
-    /// The epoch of the target assignment; -1 before the first.
+    /// The epoch of the target assignment.
     pub fn target_epoch(&self) -> i32 {
         self.target_epoch
     }
@@ -199,10 +208,28 @@ impl ConsumerGroup {
         RemoteAssignor::ALL.into_iter().find(|assignor| assignor.name() == most)
     }
 
+    /// The topics that `member` subscribes to, by name or by what fits its regular expression; ascending.
+    pub(super) fn topics_of(&self, member: &MemberMetadata) -> Vec<TopicId> {
+        let resolved = member.regex.and_then(|regex| self.resolved.get(&regex));
+        let fitting = resolved.into_iter().flat_map(|resolved| &resolved.topics);
+        let mut topics: Vec<TopicId> = member.topics.iter().chain(fitting).copied().collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// Does a member subscribe to `topic`?
+    pub(super) fn subscribes_to(&self, topic: TopicId) -> bool {
+        let named = |m: &ConsumerGroupMember| m.metadata.topics.contains(&topic);
+        self.members.values().any(named)
+            || self.resolved.values().any(|resolved| resolved.topics.contains(&topic))
+    }
+
     /// `computeMetadataHash`: changes when a subscribed topic gets partitions.
     fn hash_of_topics(&self, names: &Names) -> u32 {
-        let mut topics: Vec<_> =
-            self.members.values().flat_map(|m| m.metadata.topics.iter().copied()).collect();
+        let named = self.members.values().flat_map(|m| &m.metadata.topics);
+        let fitting = self.resolved.values().flat_map(|resolved| &resolved.topics);
+        let mut topics: Vec<_> = named.chain(fitting).copied().collect();
         topics.sort_unstable();
         topics.dedup();
         topics.into_iter().fold(0, |hash: u32, topic| {
@@ -235,6 +262,12 @@ impl ConsumerGroup {
                 self.rebalances.remove(id);
                 self.joins.remove(id);
                 self.syncs.remove(id);
+            }
+            ConsumerGroupRecord::Regex(id, Some(resolved)) => {
+                self.resolved.insert(*id, resolved.clone());
+            }
+            ConsumerGroupRecord::Regex(id, None) => {
+                self.resolved.remove(id);
             }
             ConsumerGroupRecord::TargetEpoch(value) => {
                 (self.target_epoch, self.target_at) = value.unwrap_or((-1, 0));
@@ -296,6 +329,10 @@ impl ConsumerGroup {
         into.add((self.epoch, self.metadata_hash, self.target_epoch, &self.target));
         into.add(if self.target_at == 0 { -1 } else { now.timestamp() - self.target_at });
         into.add(&self.members);
+        into.add(self.compared_at);
+        for (regex, resolved) in &self.resolved {
+            into.add((regex, &resolved.topics, resolved.version, now.timestamp() - resolved.at));
+        }
         into.add(self.ids_given);
         for (member, end) in self.sessions.iter().chain(&self.joins).chain(&self.syncs) {
             into.add(member);

@@ -73,9 +73,7 @@ impl Group {
                 let mut members = group.members.values();
                 members.any(|member| member.subscription.contains(&Subscribed::Topic(topic)))
             }
-            Self::Consumer(group) => {
-                group.members.values().any(|member| member.metadata.topics.contains(&topic))
-            }
+            Self::Consumer(group) => group.subscribes_to(topic),
             Self::Share(group) => group.subscribes_to(topic),
         }
     }

@@ -127,7 +127,11 @@ impl GroupCoordinator {
         }
         let before = group.clone();
         group.replay_all(&records);
+        let mut looks = false;
         if !request.leaves() {
+            group.compared_at = Some(out.fx.names.created.len());
+            let view = View { now: out.now, config, names: &out.fx.names };
+            looks = before.looks_for_topics(&view, &group);
             group.heard_of(out.now, request.member, config);
             let moved = |record: &ConsumerGroupRecord| {
                 record.key() == (ConsumerGroupKey::Current(request.member), false)
@@ -148,7 +152,24 @@ impl GroupCoordinator {
             let was_classic = origin != Origin::Consumer;
             self.write_consumer_group(out, id, (all, was_classic), After::Members { parked, undo });
         }
+        if looks {
+            self.look_for_topics(out, id);
+        }
         Ok(())
+    }
+
+    /// The group looks which topics fit the regular expressions of its members.
+    fn look_for_topics(&mut self, out: &mut Output<'_>, id: GroupId) {
+        let config = std::sync::Arc::clone(&self.config);
+        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else { return };
+        let before = group.as_ref().clone();
+        let view =
+            View { now: out.now, config: &config.brokers.consumer_group, names: &out.fx.names };
+        let records = before.look_for_topics(&view);
+        group.replay_all(&records);
+        group.say_changes(&before, LeaveReason::Replaced, out.fx);
+        let undo = Some(Box::new(Group::Consumer(Box::new(before))));
+        self.write_consumer_group(out, id, (records, false), After::Members { parked: None, undo });
     }
 
     /// `getOrMaybeCreateConsumerGroup`: whoever joins creates the group, also in place of an empty classic one, or
@@ -388,6 +409,7 @@ fn member_records(
 fn partitions_in(record: &ConsumerGroupRecord) -> u32 {
     match record {
         ConsumerGroupRecord::Target(_, Some(partitions)) => partitions.len() as u32,
+        ConsumerGroupRecord::Regex(_, Some(resolved)) => 2 * resolved.topics.len() as u32,
         ConsumerGroupRecord::Current(_, Some(current)) => {
             (current.assigned.len() + current.pending_revocation.len()) as u32
         }

@@ -5,11 +5,12 @@
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
-use crate::base::ids::{BrokerId, GroupId, MemberId, PartitionId, TopicId};
+use crate::base::ids::{BrokerId, GroupId, MemberId, PartitionId, RegexId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::{HeartbeatField, Message};
 use crate::kafka::consumer::network_thread::{LocalAssignment, MemberState, Then};
+use crate::kafka::consumer::positions::SubscribedBy;
 use crate::kafka::consumer::{Consumer, GroupRequest, wire};
 use crate::kafka::effects::Effects;
 
@@ -37,6 +38,7 @@ struct UnsentLeave {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 struct Sent {
     topics: Option<Vec<TopicId>>,
+    regex: Option<RegexId>,
     /// What it was told that the member owns, if `owned_told`.
     owned: Option<LocalAssignment>,
     owned_told: bool,
@@ -175,6 +177,10 @@ impl Consumer {
         let mut says = Vec::new();
         says.extend(self.instance(names).map(HeartbeatField::Instance));
         let topics = self.subscriptions.topics.clone();
+        let regex = match self.subscriptions.by {
+            SubscribedBy::Regex(regex) => Some(regex),
+            SubscribedBy::Names | SubscribedBy::Pattern => None,
+        };
         let timeout = self.config.max_poll_interval.as_millis() as u32;
         let assignor = self.config.remote_assignor;
         let member = self.member_mut();
@@ -189,6 +195,10 @@ impl Consumer {
             says.push(HeartbeatField::Subscription);
             says.extend(topics.iter().copied().map(HeartbeatField::Topic));
             sent.topics = Some(topics);
+        }
+        if (all && regex.is_some()) || sent.regex != regex {
+            says.push(HeartbeatField::Regex(regex));
+            sent.regex = regex;
         }
         if all || !sent.owned_told || sent.owned != member.current {
             says.push(HeartbeatField::Owned);

@@ -18,6 +18,7 @@ use crate::event::EventKind;
 use crate::kafka::effects::Effects;
 use crate::kafka::group::classic::{Caller, ClassicGroup, Member};
 use crate::kafka::group::consumer::heartbeat::{Change, View};
+use crate::kafka::group::consumer::regex::RegexUpdate;
 use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember};
 
 /// A `JoinGroup` of a member with an id.
@@ -73,6 +74,7 @@ impl ConsumerGroup {
                 instance: member.instance,
                 rebalance_timeout_ms: member.rebalance_timeout.as_millis() as i32,
                 topics: topics_in(&member.subscription),
+                regex: None,
                 assignor: None,
                 classic: Some(ClassicMemberMetadata {
                     session_timeout_ms: member.session_timeout.as_millis() as u32,
@@ -118,6 +120,7 @@ impl ConsumerGroup {
         records.extend(members().map(|id| ConsumerGroupRecord::Target(id, None)));
         records.push(ConsumerGroupRecord::TargetEpoch(None));
         records.extend(members().map(|id| ConsumerGroupRecord::Member(id, None)));
+        records.extend(self.resolved.keys().map(|id| ConsumerGroupRecord::Regex(*id, None)));
         records.push(ConsumerGroupRecord::Epoch(None));
         records
     }
@@ -225,21 +228,20 @@ impl ConsumerGroup {
             instance: join.caller.instance.or(before.metadata.instance),
             rebalance_timeout_ms: join.rebalance_timeout.as_millis() as i32,
             topics: join.topics(),
+            regex: None,
             assignor: before.metadata.assignor,
             classic: Some(ClassicMemberMetadata {
                 session_timeout_ms: join.session_timeout.as_millis() as u32,
                 protocols: join.protocols,
             }),
         };
-        let resubscribed = metadata.topics != before.metadata.topics;
+        let renamed = metadata.topics != before.metadata.topics;
         if metadata != before.metadata || !change.group.members.contains_key(&id) {
             change.write(ConsumerGroupRecord::Member(id, Some(metadata)));
         }
-        let hash = change.group.hash_of_topics(view.names);
-        if resubscribed || hash != self.metadata_hash {
-            let epoch = change.group.epoch + 1;
-            change.write(ConsumerGroupRecord::Epoch(Some((epoch, hash))));
-        }
+        let regex = self.update_regex(view, (before.metadata.regex, None), &mut change)?;
+        let resubscribed = renamed || regex != RegexUpdate::Unchanged;
+        change.raise_epoch(view, resubscribed);
         let default = view.config.assignors.first().copied().unwrap_or(RemoteAssignor::Uniform);
         change.retarget(view, default);
         change.reconcile(view, id, (resubscribed, Some(&join.owned())));

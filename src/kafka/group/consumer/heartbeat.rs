@@ -4,11 +4,12 @@
 use crate::base::config::{ConsumerGroupConfig, RemoteAssignor};
 use crate::base::error::ErrorCode;
 use crate::base::group_records::{ConsumerGroupRecord, CurrentAssignment, MemberState};
-use crate::base::ids::{InstanceId, MemberId, PartitionId, TopicId};
+use crate::base::ids::{InstanceId, MemberId, PartitionId, RegexId, TopicId};
 use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::HeartbeatField;
 use crate::kafka::group::consumer::reconcile::{Step, validate_epoch};
+use crate::kafka::group::consumer::regex::RegexUpdate;
 use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember, LEFT_FOR_A_WHILE, target};
 
 /// A `ConsumerGroupHeartbeat` request. What is `None` is as it was.
@@ -19,6 +20,8 @@ pub(in crate::kafka::group) struct HeartbeatRequest {
     pub(in crate::kafka::group) instance: Option<InstanceId>,
     rebalance_timeout_ms: Option<u32>,
     topics: Option<Vec<TopicId>>,
+    /// `Some(None)`: it subscribes by no regular expression.
+    regex: Option<Option<RegexId>>,
     assignor: Option<RemoteAssignor>,
     owned: Option<Vec<PartitionId>>,
 }
@@ -51,6 +54,7 @@ impl HeartbeatRequest {
             instance,
             rebalance_timeout_ms,
             topics: None,
+            regex: None,
             assignor,
             owned: None,
         };
@@ -61,6 +65,7 @@ impl HeartbeatRequest {
                 HeartbeatField::Assignor(assignor) => read.assignor = Some(assignor),
                 HeartbeatField::Subscription => read.topics = Some(Vec::new()),
                 HeartbeatField::Topic(topic) => read.topics.get_or_insert_default().push(topic),
+                HeartbeatField::Regex(regex) => read.regex = Some(regex),
                 HeartbeatField::Owned => read.owned = Some(Vec::new()),
                 HeartbeatField::Partition(p) => read.owned.get_or_insert_default().push(p),
             }
@@ -79,7 +84,7 @@ impl HeartbeatRequest {
     ) -> Result<(), ErrorCode> {
         let joins_badly = self.epoch == 0
             && (self.rebalance_timeout_ms.is_none()
-                || self.topics.is_none()
+                || !self.subscribes()
                 || self.owned.as_ref().is_none_or(|owned| !owned.is_empty()));
         let leaves_badly = self.epoch == LEFT_FOR_A_WHILE && self.instance.is_none();
         if joins_badly || leaves_badly || self.epoch < LEFT_FOR_A_WHILE {
@@ -104,7 +109,12 @@ impl HeartbeatRequest {
     }
 
     fn is_full(&self) -> bool {
-        self.rebalance_timeout_ms.is_some() && self.topics.is_some() && self.owned.is_some()
+        self.rebalance_timeout_ms.is_some() && self.subscribes() && self.owned.is_some()
+    }
+
+    /// It says what it subscribes to.
+    fn subscribes(&self) -> bool {
+        self.topics.is_some() || self.regex.is_some()
     }
 }
 
@@ -146,19 +156,20 @@ impl ConsumerGroup {
         }
         metadata.assignor = request.assignor.or(metadata.assignor);
         metadata.topics = request.topics.clone().unwrap_or(metadata.topics);
+        metadata.regex = request.regex.unwrap_or(metadata.regex);
         metadata.classic = None;
-        let resubscribed = metadata.topics != before.metadata.topics;
+        let renamed = metadata.topics != before.metadata.topics;
+        let regexes = (before.metadata.regex, metadata.regex);
         if metadata != before.metadata || !change.group.members.contains_key(&id) {
             change.write(ConsumerGroupRecord::Member(id, Some(metadata)));
         }
+        let regex = self.update_regex(view, regexes, &mut change)?;
+        let resubscribed = renamed || regex != RegexUpdate::Unchanged;
         let default = view.config.assignors.first().copied().unwrap_or(RemoteAssignor::Uniform);
         let other_assignor =
             change.group.preferred_assignor().unwrap_or(default) != preferred.unwrap_or(default);
-        let hash = change.group.hash_of_topics(view.names);
-        if resubscribed || other_assignor || hash != self.metadata_hash {
-            let epoch = change.group.epoch + 1;
-            change.write(ConsumerGroupRecord::Epoch(Some((epoch, hash))));
-        }
+        let other = renamed || regex == RegexUpdate::ChangedAndResolved || other_assignor;
+        change.raise_epoch(view, other);
         change.retarget(view, default);
         change.reconcile(view, id, (resubscribed, request.owned.as_deref()));
         let after = &change.group.members[&id];
@@ -269,6 +280,7 @@ impl ConsumerGroup {
         for member in members {
             change.remove(*member);
         }
+        self.regexes_without(members).into_iter().for_each(|record| change.write(record));
         let hash = change.group.hash_of_topics(view.names);
         let epoch = change.group.epoch + 1;
         change.write(ConsumerGroupRecord::Epoch(Some((epoch, hash))));
@@ -324,6 +336,17 @@ impl Change {
         self.write(ConsumerGroupRecord::Target(new, Some(target)));
         self.write(ConsumerGroupRecord::Current(new, Some(member.current.clone())));
         member
+    }
+
+    /// `updateSubscriptionMetadata`: the group's next epoch, when a subscription is another (`other`), or when the
+    /// metadata changed since the group last looked and its topics with it.
+    pub(super) fn raise_epoch(&mut self, view: &View<'_>, other: bool) {
+        let hash = self.group.hash_of_topics(view.names);
+        let compares = self.group.compared_at != Some(view.names.created.len());
+        if other || (compares && hash != self.group.metadata_hash) {
+            let epoch = self.group.epoch + 1;
+            self.write(ConsumerGroupRecord::Epoch(Some((epoch, hash))));
+        }
     }
 
     /// `maybeUpdateTargetAssignment`: not more often than every `group.consumer.assignment.interval.ms`.

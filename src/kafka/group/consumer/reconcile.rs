@@ -42,7 +42,7 @@ impl Step<'_> {
 
     fn subscribes(&self, partition: PartitionId) -> bool {
         let topic = self.names.partitions[partition.index()].topic;
-        self.member.metadata.topics.contains(&topic)
+        self.group.topics_of(&self.member.metadata).contains(&topic)
     }
 
     /// `updateCurrentAssignment`: what the member does not subscribe to any more is taken away at once.

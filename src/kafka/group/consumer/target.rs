@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use crate::base::config::RemoteAssignor;
-use crate::base::ids::{MemberId, PartitionId, TopicId};
+use crate::base::ids::{MemberId, PartitionId, RegexId, TopicId};
 use crate::base::names::Names;
 use crate::kafka::group::assignor::target::{
     Member, SubscriptionType, Topics, Uuid, range, uniform,
 };
-use crate::kafka::group::consumer::ConsumerGroup;
+use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember};
 use crate::kafka::group::hash::hash_map_order;
 
 /// What each member is to own, ascending, by the subscriptions and the target before.
@@ -30,7 +30,7 @@ pub(super) fn assign(
         .map(|word| {
             let metadata = &group.members[&ids[word]].metadata;
             let instance = metadata.instance.map(|i| names.instances[i.index()].as_str());
-            let topics = metadata.topics.iter().map(|topic| uuid(*topic)).collect();
+            let topics = group.topics_of(metadata).into_iter().map(uuid).collect();
             let target = by_topic(group.target_of(ids[word]), names);
             Member { id: word, instance, topics, target }
         })
@@ -56,11 +56,15 @@ pub(super) fn assign(
     words.iter().map(|(id, word)| (*id, partitions(word))).collect()
 }
 
-/// `ConsumerGroup.subscriptionType`.
+/// `ConsumerGroup.subscriptionType`: all name the same topics, or all have the same regular expression and name none.
 fn subscription_type(group: &ConsumerGroup) -> SubscriptionType {
-    let mut topics = group.members.values().map(|member| &member.metadata.topics);
-    let first = topics.next();
-    if topics.all(|other| Some(other) == first) {
+    fn says(member: &ConsumerGroupMember) -> (Option<RegexId>, &[TopicId]) {
+        (member.metadata.regex, &member.metadata.topics)
+    }
+    let mut members = group.members.values();
+    let first = members.next().map(says);
+    let both = first.is_some_and(|(regex, topics)| regex.is_some() && !topics.is_empty());
+    if !both && members.all(|other| Some(says(other)) == first) {
         SubscriptionType::Homogeneous
     } else {
         SubscriptionType::Heterogeneous

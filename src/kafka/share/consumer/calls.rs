@@ -108,6 +108,7 @@ impl ShareConsumer {
             // A share consumer has no such methods.
             ConsumerCall::Assign(_)
             | ConsumerCall::SubscribePattern(_)
+            | ConsumerCall::SubscribeRegex(_)
             | ConsumerCall::Seek(_)
             | ConsumerCall::Store(_)
             | ConsumerCall::SeekTo(..)
