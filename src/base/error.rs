@@ -182,6 +182,8 @@ error_codes! {
     CorruptMessage = "CORRUPT_MESSAGE", "CorruptRecordException", true;
     /// RE2/J does not understand what a member subscribes to.
     InvalidRegularExpression = "INVALID_REGULAR_EXPRESSION", "InvalidRegularExpression", false;
+    /// There is a topic of that name.
+    TopicAlreadyExists = "TOPIC_ALREADY_EXISTS", "TopicExistsException", false;
 }
 
 impl ErrorCode {

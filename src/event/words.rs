@@ -150,6 +150,8 @@ pub enum AdminCall {
     ResetOffsets,
     /// `abortTransaction`: ends a hanging transaction in one partition.
     AbortTransaction,
+    /// `createTopics`.
+    CreateTopics,
 }
 
 impl AdminCall {
@@ -167,6 +169,7 @@ impl AdminCall {
             Self::DeleteGroups => "deleteConsumerGroups",
             Self::ResetOffsets => "kafka-consumer-groups.sh --reset-offsets",
             Self::AbortTransaction => "abortTransaction",
+            Self::CreateTopics => "createTopics",
         }
     }
 }

@@ -152,6 +152,11 @@ impl ClientMetadata {
         self.allowed_at = Time::ZERO;
     }
 
+    /// When the last answer was taken in.
+    pub fn answered_at(&self) -> Option<Time> {
+        self.last_success
+    }
+
     /// When the next request is due; never while one is on its way.
     pub fn next_update(&self) -> Time {
         if self.in_progress {

@@ -33,6 +33,11 @@ pub(super) fn admin_request(state: &State, step: &Step) -> Option<AdminRequest> 
             let altered = settings.keys().filter_map(setting).collect();
             AdminRequest::AlterConfigs { topic, config, altered }
         }
+        Step::CreateTopic(topic) => {
+            let topic = state.names().find_topic(topic)?;
+            let count = state.names().topics[topic.index()].partition_count;
+            AdminRequest::CreateTopic { topic, count }
+        }
         Step::CreatePartitions(topic, count) => AdminRequest::CreatePartitions {
             topic: state.names().find_topic(topic)?,
             count: *count,

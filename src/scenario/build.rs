@@ -16,7 +16,7 @@ use crate::scenario::apps;
 use crate::scenario::pattern::regexes;
 use crate::scenario::resolve::Resolved;
 use crate::scenario::schema::{
-    Cluster, LoopStep, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
+    Cluster, Created, LoopStep, Producer, Scenario, Settings, StartAt, Topic as TopicSchema,
 };
 use crate::scenario::settings::{
     SettingFault, config_of, config_over, consumer_config, era_of, features_of, producer_config,
@@ -156,12 +156,14 @@ fn names(
     for (name, topic) in resolved.topics.iter().filter(|(name, _)| !internal(name)) {
         let id = TopicId(names.topics.len() as u16);
         let placement = placement(topic, config, &resolved.cluster);
+        let partition_count = placement.len() as u32;
+        let at_once = if topic.created == Created::AtOnce { placement.len() } else { 0 };
         let partitions: Vec<PartitionId> = placement
             .into_iter()
+            .take(at_once)
             .enumerate()
             .map(|(index, replicas)| add_partition(&mut names, id, index as u32, replicas))
             .collect();
-        let partition_count = partitions.len() as u32;
         names.topics.push(Topic {
             name: name.to_owned(),
             partitions,
@@ -200,7 +202,8 @@ fn add_later_partitions(
     for n in 0..names.topics.len() {
         let (name, now) = (names.topics[n].name.clone(), names.topics[n].partitions.len());
         let Some(topic) = resolved.topics.get(&name) else { continue };
-        let most = created(scenario, &name).max(now as u32);
+        let declared = placement(topic, config, &resolved.cluster);
+        let most = created(scenario, &name).max(declared.len() as u32);
         let factor = match topic.replicas.first() {
             Some(replicas) => replicas.len(),
             None => {
@@ -209,7 +212,8 @@ fn add_later_partitions(
         };
         let factor = factor.min(usize::from(names.brokers));
         let placed = place(&racks(&resolved.cluster), most, factor);
-        for (index, replicas) in placed.into_iter().enumerate().skip(now) {
+        let beyond = placed.into_iter().skip(declared.len());
+        for (index, replicas) in declared.into_iter().chain(beyond).enumerate().skip(now) {
             let id = add_partition(names, TopicId(n as u16), index as u32, replicas);
             names.topics[n].partitions.push(id);
             names.later += 1;

@@ -130,6 +130,7 @@ impl Script<'_, '_, '_> {
                     self.problem("", "a topic has 1 to 1024 partitions", None);
                 }
             }
+            Step::CreateTopic(topic) => self.topic(topic),
             Step::AlterOffsets(group, offsets) => {
                 self.group(group);
                 if offsets.values().any(|offset| *offset < 0) {

@@ -354,7 +354,7 @@ impl<'a> Loader<'a> {
     }
 
     fn topic(&mut self, path: &str, piece: Piece<'a>) -> Option<Topic> {
-        let known = ["replicas", "partitions", "replication", "config"];
+        let known = ["replicas", "partitions", "replication", "config", "created"];
         let fields = self.fields(path, piece, "Topic", &known)?;
         let replicas = fields.get("replicas").and_then(|p| self.read(path, *p));
         let partitions =
@@ -372,6 +372,7 @@ impl<'a> Loader<'a> {
             partitions: partitions.map(|n| n as u32),
             replication: replication.map(|n| n as u8),
             config: self.settings(path, "config", &fields),
+            created: fields.get("created").and_then(|p| self.read(path, *p)).unwrap_or_default(),
         })
     }
 

@@ -89,8 +89,8 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
                 .map(|c| (state.names().partition(c.partition), number(c.offset.0)))
                 .collect(),
         ),
-        // Who describes a group that is gone is told so with an exception.
-        Probe::GroupState(_) if group.state == GroupState::Dead => {
+        // Who describes a group that is gone, or never was there, is told so with an exception.
+        Probe::GroupState(_) if group.state == GroupState::Dead || group.is_unheard_of() => {
             text(ErrorCode::GroupIdNotFound.exception())
         }
         Probe::GroupState(_) => text(group.state.name()),

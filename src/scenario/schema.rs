@@ -109,6 +109,25 @@ pub struct Topic {
     /// Settings of the topic.
     #[serde(skip_serializing_if = "Ordered::is_empty")]
     pub config: Settings,
+    /// When it is created.
+    #[serde(skip_serializing_if = "Created::is_at_once")]
+    pub created: Created,
+}
+
+/// When a topic is created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Created {
+    /// With the cluster.
+    #[default]
+    AtOnce,
+    /// When the script says `CreateTopic`.
+    ByScript,
+}
+
+impl Created {
+    fn is_at_once(&self) -> bool {
+        *self == Self::AtOnce
+    }
 }
 
 /// One producer.

@@ -173,6 +173,8 @@ pub enum Step {
 
     /// `createPartitions`: the topic is to have so many.
     CreatePartitions(String, u32),
+    /// `createTopics` of one that is declared with `created: ByScript`.
+    CreateTopic(String),
     /// `alterConsumerGroupOffsets`.
     AlterOffsets(String, BTreeMap<TopicPartition, i64>),
     /// `deleteConsumerGroupOffsets`.
@@ -228,7 +230,7 @@ mod tests {
             r#"[ElectLeaders(Unclean,["t-0"]),AlterConfigs("t",{"min.insync.replicas":2})]"#,
             r#"[Store(consumer:"c",offsets:{"t-0":5})]"#,
             r#"[AbortHangingTransaction(partition:"t-0"),AbortHangingTransaction(partition:"t-0",start_offset:3)]"#,
-            r#"[DeleteRecords("t-0",-1),CreatePartitions("t",6),DeleteGroup("g")]"#,
+            r#"[DeleteRecords("t-0",-1),CreatePartitions("t",6),CreateTopic("t"),DeleteGroup("g")]"#,
             r#"[AlterOffsets("g",{"t-0":3}),DeleteOffsets("g",["t-0"])]"#,
             r#"[ResetOffsets(group:"g",topic:"t",to:ShiftBy(-3)),Send(from:"p",to:"t",tombstone:true)]"#,
             r#"[InitTransactions("p"),SendOffsetsToTransaction(producer:"p",consumer:"A")]"#,

@@ -107,9 +107,7 @@ impl Consumer {
             |timeout: Option<Duration>| now + timeout.unwrap_or(self.config.default_api_timeout);
         match call {
             ConsumerCall::Subscribe(topics) => self.subscribe(now, topics, fx),
-            ConsumerCall::SubscribePattern(topics) => {
-                self.subscribe_to(topics, SubscribedBy::Pattern, fx)
-            }
+            ConsumerCall::SubscribePattern(fits) => self.subscribe_pattern(fits, fx),
             ConsumerCall::SubscribeRegex(regex) => self.subscribe_regex(regex),
             ConsumerCall::Assign(partitions) => self.assign(now, &partitions, fx),
             ConsumerCall::Unsubscribe => Ok(self.unsubscribe(now, fx)),
@@ -205,6 +203,35 @@ impl Consumer {
         self.subscriptions.topics = topics;
         self.subscription_updated();
         Ok(Some(Returned::Done))
+    }
+
+    /// `subscribe(Pattern)`: of the topics that fit those that the metadata has.
+    fn subscribe_pattern(&mut self, mut fits: Vec<TopicId>, fx: &mut Effects) -> Outcome {
+        fits.sort_unstable();
+        let known = self.known_topics(&fits, fx);
+        self.subscribe_to(known, SubscribedBy::Pattern, fx)?;
+        self.subscriptions.fits = fits;
+        Ok(Some(Returned::Done))
+    }
+
+    /// `updatePatternSubscription`: the metadata may have topics now that fit the pattern.
+    pub(super) fn look_for_topics(&mut self, fx: &Effects) {
+        if self.subscriptions.by != SubscribedBy::Pattern {
+            return;
+        }
+        let known = self.known_topics(&self.subscriptions.fits, fx);
+        if known != self.subscriptions.topics {
+            self.subscriptions.topics = known;
+            self.network.metadata_mut().request_update_for_new_topic();
+            self.subscription_updated();
+        }
+    }
+
+    /// Those of `topics` that the metadata has.
+    fn known_topics(&self, topics: &[TopicId], fx: &Effects) -> Vec<TopicId> {
+        let (names, metadata) = (&fx.names, self.network.metadata());
+        let known = |t: &TopicId| !metadata.partitions_of(&names.topics[t.index()]).is_empty();
+        topics.iter().copied().filter(known).collect()
     }
 
     /// `setSubscriptionType`: subscriptions to topics, partitions and patterns are mutually exclusive.

@@ -15,7 +15,7 @@ use crate::base::time::Time;
 use crate::event::{CommitKind, RebalanceCallback};
 use crate::kafka::api::Message;
 use crate::kafka::consumer::membership::{Joining, MemberState};
-use crate::kafka::consumer::positions::SubscriptionType;
+use crate::kafka::consumer::positions::{SubscribedBy, SubscriptionType};
 use crate::kafka::consumer::{Consumer, GroupRequest, is_retriable};
 use crate::kafka::effects::Effects;
 
@@ -47,8 +47,11 @@ impl Consumer {
             if !self.ensure_coordinator(now, fx)? {
                 return Ok(Progress::Blocked(self.coordinator_wake(now)));
             }
+            self.look_for_topics(fx);
             self.notice_new_partitions(fx);
-            if self.needs_rejoin() && !self.ensure_active_group(now, fx)? {
+            if self.needs_rejoin()
+                && !(self.has_looked_for_topics(now, fx) && self.ensure_active_group(now, fx)?)
+            {
                 return Ok(Progress::NotReady);
             }
         }
@@ -96,6 +99,25 @@ impl Consumer {
             }
         }
         Ok(true)
+    }
+
+    /// Who subscribes by a pattern joins with the topics of fresh metadata: of an answer that is not older than
+    /// `retry.backoff.ms`, or of the next one.
+    fn has_looked_for_topics(&mut self, now: Time, fx: &Effects) -> bool {
+        if self.subscriptions.by != SubscribedBy::Pattern || self.membership.is_joining() {
+            return true;
+        }
+        let backoff = self.config.retry_backoff;
+        let metadata = self.network.metadata_mut();
+        let is_old = metadata.answered_at().is_none_or(|at| at + backoff <= now);
+        if !std::mem::replace(&mut self.membership.looks, true) && is_old {
+            metadata.request_update_for_new_topic();
+        }
+        if metadata.is_update_requested() {
+            return false;
+        }
+        self.look_for_topics(fx);
+        true
     }
 
     /// The leader assigned what it knew of its topics; when the metadata says otherwise the group has to join again.

@@ -40,6 +40,7 @@ impl Consumer {
             subscription: fx.keep(&self.subscription(&fx.names)),
         };
         self.membership.joined_topics = Some(self.subscriptions.topics.clone());
+        self.membership.looks = false;
         let longest = self.config.max_poll_interval + JOIN_GROUP_TIMEOUT_LAPSE;
         let timeout = self.config.request_timeout.max(longest);
         self.send_to_group(now, (message, GroupRequest::Join(sent)), timeout, fx);
@@ -142,7 +143,14 @@ impl Consumer {
         self.membership.identity = identity;
         self.heartbeat.enable(now, &self.config);
         self.membership.assigned_topics = None;
-        let metadata = self.network.metadata();
+        // `groupSubscribe`: others may subscribe to topics that this member has not looked at.
+        let own = &self.subscriptions.topics;
+        let foreign =
+            |row: &MemberRow| matches!(row.says, Subscribed::Topic(topic) if !own.contains(&topic));
+        let metadata = self.network.metadata_mut();
+        if rows.iter().flatten().any(foreign) {
+            metadata.request_update_for_new_topic();
+        }
         match rows {
             Some(rows) if metadata.is_update_requested() => {
                 let later_than = metadata.version();
@@ -163,6 +171,7 @@ impl Consumer {
             // A heartbeat was told meanwhile that it is no member of the generation.
             self.membership.joining = Joining::Failed(wire(ErrorCode::UnknownMemberId));
         } else if self.network.metadata().version() > later_than {
+            self.look_for_topics(fx);
             self.send_sync(now, Some(rows), fx);
         } else {
             self.membership.joining = Joining::Leading { rows, later_than };

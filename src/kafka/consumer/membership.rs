@@ -54,6 +54,8 @@ pub(super) struct Membership {
     pub(super) needs_prepare: bool,
     pub(super) joining: Joining,
     pub(super) joined_topics: Option<Vec<TopicId>>,
+    /// It is to join, and has asked for metadata in which it looks for the topics of its pattern.
+    pub(super) looks: bool,
     /// The leader's: the topics it assigned, with their numbers of partitions (`assignmentSnapshot`).
     pub(super) assigned_topics: Option<Vec<(TopicId, usize)>>,
     /// The assignor that the group agreed on.
@@ -82,6 +84,7 @@ impl Default for Membership {
             needs_prepare: true,
             joining: Joining::No,
             joined_topics: None,
+            looks: false,
             assigned_topics: None,
             protocol: None,
             sticky: None,
@@ -156,7 +159,7 @@ impl Membership {
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.state, self.identity, self.rejoin_needed, self.needs_prepare));
         into.add((&self.joining, &self.joined_topics, self.leaving, self.leave));
-        into.add(&self.assigned_topics);
+        into.add((&self.assigned_topics, self.looks));
         into.add((self.protocol, &self.sticky, &self.keeps));
         into.add((self.prepare_until.is_some(), self.prepare_commit.is_some()));
         into.add_time(now, self.retry_at.max(now));

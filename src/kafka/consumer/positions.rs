@@ -153,6 +153,8 @@ pub(super) struct SubscriptionState {
     pub(super) kind: SubscriptionType,
     /// Sorted; what `subscribe` named, or what fits its pattern. None where the coordinator looks for them.
     pub(super) topics: Vec<TopicId>,
+    /// The topics that fit the pattern of `subscribe(Pattern)`, whether or not the consumer knows of them.
+    pub(super) fits: Vec<TopicId>,
     /// Which `subscribe` it was.
     pub(super) by: SubscribedBy,
     assignment: Vec<PartitionState>,
@@ -166,6 +168,7 @@ impl SubscriptionState {
         Self {
             kind: SubscriptionType::None,
             topics: Vec::new(),
+            fits: Vec::new(),
             by: SubscribedBy::Names,
             assignment: Vec::new(),
             ids: Vec::new(),
@@ -194,6 +197,7 @@ impl SubscriptionState {
     pub(super) fn clear(&mut self) {
         self.kind = SubscriptionType::None;
         self.by = SubscribedBy::Names;
+        self.fits.clear();
         self.topics.clear();
         self.assign(&[]);
     }
@@ -384,7 +388,7 @@ impl SubscriptionState {
 
     /// Adds this state to a fingerprint.
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.kind, self.by, &self.topics));
+        into.add((self.kind, self.by, &self.topics, &self.fits));
         for state in &self.assignment {
             into.add((state.partition, state.state, state.position, state.pending_revocation));
             into.add((state.paused, state.reset));

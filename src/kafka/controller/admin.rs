@@ -35,6 +35,13 @@ pub enum AdminRequest {
         /// Those that are altered.
         altered: Vec<TopicSetting>,
     },
+    /// `createTopics` of one topic.
+    CreateTopic {
+        /// Which topic.
+        topic: TopicId,
+        /// How many partitions it is to have.
+        count: u32,
+    },
     /// `createPartitions`: a topic is to have more.
     CreatePartitions {
         /// Which topic.
@@ -60,6 +67,7 @@ impl AdminRequest {
             }
             Self::ElectLeaders { .. } => AdminCall::ElectUncleanLeaders,
             Self::AlterConfigs { .. } => AdminCall::IncrementalAlterConfigs,
+            Self::CreateTopic { .. } => AdminCall::CreateTopics,
             Self::CreatePartitions { .. } => AdminCall::CreatePartitions,
             Self::Reassign { .. } => AdminCall::AlterPartitionReassignments,
         }
@@ -86,7 +94,16 @@ impl Controller {
                 self.alter_configs(*topic, *config, altered, fx);
                 Ok(())
             }
-            AdminRequest::CreatePartitions { topic, count } => {
+            AdminRequest::CreateTopic { topic, .. } if self.partitions_now(*topic, fx) > 0 => {
+                Err(ErrorCode::TopicAlreadyExists)
+            }
+            AdminRequest::CreatePartitions { topic, .. }
+                if self.partitions_now(*topic, fx) == 0 =>
+            {
+                Err(ErrorCode::UnknownTopicOrPartition)
+            }
+            AdminRequest::CreateTopic { topic, count }
+            | AdminRequest::CreatePartitions { topic, count } => {
                 self.create_partitions(*topic, *count, fx)
             }
             AdminRequest::Reassign { partition, target } => match target {
@@ -191,6 +208,12 @@ impl Controller {
         }
     }
 
+    /// How many partitions a topic has; 0: it does not exist.
+    fn partitions_now(&self, topic: TopicId, fx: &Effects) -> usize {
+        let all = &fx.names.topics[topic.index()].partitions;
+        all.iter().take_while(|id| self.decided.partition(**id).is_some()).count()
+    }
+
     /// `ReplicationControlManager.createPartitions`: the new partitions come after those there are. Who is alive of
     /// their replicas is in sync, and the first of these leads.
     fn create_partitions(
@@ -201,8 +224,7 @@ impl Controller {
     ) -> Result<(), ErrorCode> {
         let names = std::sync::Arc::clone(&fx.names);
         let all = &names.topics[topic.index()].partitions;
-        let exists = |id: &&PartitionId| self.decided.partition(**id).is_some();
-        let now = all.iter().take_while(exists).count();
+        let now = self.partitions_now(topic, fx);
         if count as usize <= now {
             return Err(ErrorCode::InvalidPartitions);
         }

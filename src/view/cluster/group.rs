@@ -194,6 +194,11 @@ pub struct GroupView {
 }
 
 impl GroupView {
+    /// True when nobody has joined it or committed anything for it.
+    pub fn is_unheard_of(&self) -> bool {
+        self.state == GroupState::Empty && self.generation.0 <= 0 && self.advances.is_empty()
+    }
+
     /// The committed offset of `partition`.
     pub fn committed(&self, partition: PartitionId) -> Option<&Committed> {
         self.committed.iter().find(|c| c.partition == partition)

@@ -138,6 +138,7 @@ impl Consumer {
         if let Some(exception) = self.member_mut().error.take() {
             return Err(exception);
         }
+        self.look_for_topics(fx);
         self.maybe_reconcile(now, true);
         self.drive_reconciliation(now, fx);
         let due = self.auto_commits() && self.commits.auto_commit_is_due(now);

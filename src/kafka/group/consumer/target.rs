@@ -30,12 +30,14 @@ pub(super) fn assign(
         .map(|word| {
             let metadata = &group.members[&ids[word]].metadata;
             let instance = metadata.instance.map(|i| names.instances[i.index()].as_str());
-            let topics = group.topics_of(metadata).into_iter().map(uuid).collect();
+            let exists = |topic: &TopicId| !names.existing(*topic).is_empty();
+            let topics = group.topics_of(metadata).into_iter().filter(exists).map(uuid).collect();
             let target = by_topic(group.target_of(ids[word]), names);
             Member { id: word, instance, topics, target }
         })
         .collect();
     let all = (0..names.topics.len() as u16).map(TopicId);
+    let all = all.filter(|topic| !names.existing(*topic).is_empty());
     let existing: BTreeMap<Uuid, TopicId> = all.map(|topic| (uuid(topic), topic)).collect();
     let count = |topic: &TopicId| names.existing(*topic).len() as u32;
     let topics: Topics = existing.iter().map(|(id, topic)| (*id, count(topic))).collect();
