@@ -79,10 +79,8 @@ fn what_only_one_member_had_is_forgotten_with_it() {
 
 #[test]
 fn a_classic_member_and_one_with_an_expression_share_a_group() {
-    let members = [
-        member("A", r#"regex: "orders-.*""#, CONSUMER),
-        member("C", r#"topics: ["bills"]"#, ""),
-    ];
+    let members =
+        [member("A", r#"regex: "orders-.*""#, CONSUMER), member("C", r#"topics: ["bills"]"#, "")];
     story(
         &members.concat(),
         r#"Sleep("30s"), Observe("A", Assigned("A")), Observe("C", Assigned("C")), Close("A"), Sleep("30s"),
@@ -104,7 +102,7 @@ fn records_of_a_topic_that_is_created_late_are_read_by_whoever_subscribes_to_it(
         story(
             &member("A", subscription, settings),
             r#"Sleep("15s"), CreateTopic("orders-jp"), Observe("created", AdminException), Sleep("1s"),
-                Send(from: "p", to: "orders-jp", count: 4, ids: ["a", "b", "c", "d"]), Await(Completed("p")),
+                Send(from: "p", to: "orders-jp", ids: ["a", "b", "c", "d"]), Await(Completed("p")),
                 Await(Processed("A", 4)), CreateTopic("orders-jp"), Observe("again", AdminException), Close("A")"#,
             r#"Acked(4), Lost(0), Unprocessed(0), Observed("created", None),
                 Observed("again", "TopicExistsException")"#,
@@ -128,7 +126,8 @@ fn before_it_is_created_a_topic_takes_nothing() {
 /// What is wrong with a scenario that has this consumer.
 fn problems(consumer: &str) -> String {
     let text = format!(
-        r#"Scenario(title: {{"en": "a test"}}, topics: {{"t": ()}}, consumers: {{"A": (group: "g", {consumer})}}, script: [])"#
+        r#"Scenario(title: {{"en": "a test"}}, topics: {{"t": ()}}, script: [],
+            consumers: {{"A": (group: "g", {consumer})}})"#
     );
     match load("a test", text.as_bytes(), &Limits::default()) {
         Ok(_) => String::new(),

@@ -453,7 +453,7 @@ impl<'a> Loader<'a> {
         let get = |name: &str| fields.get(name).copied();
         for field in ["members", "topics"] {
             let otherwise = ["pattern", "regex"].iter().any(|other| fields.contains_key(*other));
-            if !fields.contains_key(field) && !(field == "topics" && otherwise) {
+            if !(fields.contains_key(field) || field == "topics" && otherwise) {
                 let message = format!("the field `{field}` is missing");
                 self.problem(piece.start..piece.start + 1, path, message, None);
             }

@@ -125,6 +125,7 @@ pub enum Created {
 }
 
 impl Created {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_at_once(&self) -> bool {
         *self == Self::AtOnce
     }

@@ -20,8 +20,9 @@ pub(in crate::kafka::group) struct HeartbeatRequest {
     pub(in crate::kafka::group) instance: Option<InstanceId>,
     rebalance_timeout_ms: Option<u32>,
     topics: Option<Vec<TopicId>>,
-    /// `Some(None)`: it subscribes by no regular expression.
-    regex: Option<Option<RegexId>>,
+    /// It says by which regular expression it subscribes, perhaps by none.
+    says_regex: bool,
+    regex: Option<RegexId>,
     assignor: Option<RemoteAssignor>,
     owned: Option<Vec<PartitionId>>,
 }
@@ -54,6 +55,7 @@ impl HeartbeatRequest {
             instance,
             rebalance_timeout_ms,
             topics: None,
+            says_regex: false,
             regex: None,
             assignor,
             owned: None,
@@ -65,7 +67,7 @@ impl HeartbeatRequest {
                 HeartbeatField::Assignor(assignor) => read.assignor = Some(assignor),
                 HeartbeatField::Subscription => read.topics = Some(Vec::new()),
                 HeartbeatField::Topic(topic) => read.topics.get_or_insert_default().push(topic),
-                HeartbeatField::Regex(regex) => read.regex = Some(regex),
+                HeartbeatField::Regex(regex) => (read.says_regex, read.regex) = (true, regex),
                 HeartbeatField::Owned => read.owned = Some(Vec::new()),
                 HeartbeatField::Partition(p) => read.owned.get_or_insert_default().push(p),
             }
@@ -114,7 +116,7 @@ impl HeartbeatRequest {
 
     /// It says what it subscribes to.
     fn subscribes(&self) -> bool {
-        self.topics.is_some() || self.regex.is_some()
+        self.topics.is_some() || self.says_regex
     }
 }
 
@@ -156,7 +158,9 @@ impl ConsumerGroup {
         }
         metadata.assignor = request.assignor.or(metadata.assignor);
         metadata.topics = request.topics.clone().unwrap_or(metadata.topics);
-        metadata.regex = request.regex.unwrap_or(metadata.regex);
+        if request.says_regex {
+            metadata.regex = request.regex;
+        }
         metadata.classic = None;
         let renamed = metadata.topics != before.metadata.topics;
         let regexes = (before.metadata.regex, metadata.regex);
