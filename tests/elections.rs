@@ -9,10 +9,11 @@ use highwater::check::JudgeSetup;
 /// Tells a story. Whatever an administrator does in it, what must not break does not.
 fn holds(body: &str) {
     let unclean_by_hand = body.contains("nclean");
-    story::holds(body, |run| {
+    let wrongs = story::wrongs(body, |run| {
         let acks = run.simulation().spec().producers.iter().map(|producer| producer.acks).collect();
         JudgeSetup { acks, unclean_by_hand, ..JudgeSetup::default() }
     });
+    assert!(wrongs.is_empty(), "{wrongs:#?}");
 }
 
 const FAST: &str = r#""broker.session.timeout.ms": 5000, "broker.heartbeat.interval.ms": 500,

@@ -7,35 +7,42 @@ use highwater::check::{Judge, JudgeSetup};
 use highwater::scenario::verdict::judge;
 use highwater::scenario::{Limits, Outcome, Run, load};
 
-/// Tells every variant of a story, which `body` has all of but the title: each run ends, breaks no invariant that the
-/// judge watches when set up by `setup`, and finds what is expected of its variant.
-pub(crate) fn holds(body: &str, setup: impl Fn(&Run) -> JudgeSetup) {
+/// Tells every variant of a story, which `body` has all of but the title, and returns what is wrong with it: a run that
+/// does not end, an invariant broken (the judge is set up by `setup`), an expectation not met, or none stated. An empty
+/// list is what a test wants.
+pub(crate) fn wrongs(body: &str, setup: impl Fn(&Run) -> JudgeSetup) -> Vec<String> {
     let text = format!("(title: {{\"en\": \"t\"}}, {body})");
     let loaded = load("story.ron", text.as_bytes(), &Limits::default());
     let scenario = Arc::new(loaded.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
+    let mut wrongs = Vec::new();
     for variant in scenario.variant_names() {
         for seed in 1..=5 {
             let mut run =
                 Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
             run.finish();
-            assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
-            hold_invariants(&run, setup(&run));
-            let judged = judge(&run);
-            assert!(!judged.is_empty(), "nothing is expected of {variant}");
-            for judged in judged {
-                let (wanted, found) = (judged.expectation, judged.found);
-                assert!(judged.met, "{variant}, seed {seed}: {wanted} but {found}");
-            }
+            let found = wrongs_of(&run, setup(&run));
+            wrongs.extend(found.into_iter().map(|what| format!("{variant}, seed {seed}: {what}")));
         }
     }
+    wrongs
 }
 
-fn hold_invariants(run: &Run, setup: JudgeSetup) {
+fn wrongs_of(run: &Run, setup: JudgeSetup) -> Vec<String> {
     let simulation = run.simulation();
-    let mut judge = Judge::new(Arc::clone(simulation.names()), setup);
+    let mut watch = Judge::new(Arc::clone(simulation.names()), setup);
     for (seq, event) in simulation.trace().events().iter().enumerate() {
-        judge.observe(EventSeq(seq as u32), event, simulation.batches());
+        watch.observe(EventSeq(seq as u32), event, simulation.batches());
     }
-    let broken = judge.broken_invariants();
-    assert!(broken.is_empty(), "{broken:?}");
+    let mut wrongs: Vec<String> =
+        watch.broken_invariants().iter().map(|broken| format!("{broken:?}")).collect();
+    if *run.outcome() != Outcome::Completed {
+        wrongs.push(format!("{:?} at {}", run.outcome(), run.now()));
+    }
+    let judged = judge(run);
+    if judged.is_empty() {
+        wrongs.push("nothing is expected".to_owned());
+    }
+    let missed = judged.into_iter().filter(|judged| !judged.met);
+    wrongs.extend(missed.map(|judged| format!("{} but {}", judged.expectation, judged.found)));
+    wrongs
 }
