@@ -7,18 +7,22 @@ mod common;
 mod pipeline;
 #[path = "common/storm.rs"]
 mod storm;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::sync::Arc;
 
 use highwater::app::LoopStep;
 use highwater::base::config::{Acks, Defect};
-use highwater::base::ids::{BrokerId, EventSeq, NodeId};
+use highwater::base::ids::{BrokerId, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::verdict::Verdict;
 use highwater::check::{Guarantee, Judge, JudgeSetup};
 use highwater::event::{Api, FaultKind};
 use highwater::sim::schedule::{FaultClasses, run_until};
 use highwater::sim::{Command, Simulation, WireAction, WireRule, WorldSpec};
+
+use watch::Watch;
 
 /// How many storms a planted bug may survive.
 const SEEDS: u64 = 300;
@@ -134,26 +138,14 @@ fn without_idempotence(seed: u64) -> WorldSpec {
 /// The guarantees that a storm broke: invariants as soon as one is, else `at_end` when all is healed and quiet.
 fn broken_by(spec: WorldSpec, at_end: &[Guarantee]) -> Vec<(Guarantee, String)> {
     let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
-    let mut judge = Judge::new(Arc::clone(&spec.names), setup);
-    let mut seen = 0;
-    let mut found = Vec::new();
-    let observe = |simulation: &Simulation| {
-        let events = simulation.trace().events();
-        let grown = events.len() > seen;
-        for n in seen..events.len() {
-            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-        }
-        seen = events.len();
-        if grown {
-            found = judge.broken_invariants();
-        }
-        found.is_empty()
-    };
-    let mut observe = observe;
-    let (simulation, _) =
-        storm::storm(spec, FaultClasses::SURVIVABLE, |simulation, _| observe(simulation));
+    let mut watch = Watch::new(Judge::new(Arc::clone(&spec.names), setup));
+    let (simulation, _) = storm::storm(spec, FaultClasses::SURVIVABLE, |simulation, _| {
+        watch.look(simulation);
+        watch.broken.is_empty()
+    });
+    let mut found = watch.broken;
     if found.is_empty() {
-        found = judge.verdicts(simulation.batches());
+        found = watch.judge.verdicts(simulation.batches());
         found.retain(|(guarantee, _)| at_end.contains(guarantee));
     }
     let broken = found.into_iter().filter_map(|(guarantee, verdict)| {
@@ -209,7 +201,7 @@ fn every_bug_planted_in_transactions_is_found() {
 fn deaf_follower(defect: Defect) -> Vec<(Guarantee, String)> {
     let spec = Arc::new(WorldSpec { defect, ..common::safe_spec(1) });
     let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
-    let mut judge = Judge::new(Arc::clone(&spec.names), setup);
+    let mut watch = Watch::new(Judge::new(Arc::clone(&spec.names), setup));
     let mut simulation = Simulation::new(&spec);
     let [b1, b2, b3] = [1, 2, 3].map(|n| NodeId::Broker(BrokerId(n)));
     let fault = |node, kind| Command::Fault { node, kind };
@@ -245,12 +237,9 @@ fn deaf_follower(defect: Defect) -> Vec<(Guarantee, String)> {
             }
         }
     }
-    let events = simulation.trace().events();
-    for n in 0..events.len() {
-        judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-    }
+    watch.look(&simulation);
     let text = |(g, v): (Guarantee, Verdict)| v.violation().map(|v| (g, v.text.clone()));
-    judge.broken_invariants().into_iter().filter_map(text).collect()
+    watch.broken.into_iter().filter_map(text).collect()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use highwater::check::JudgeSetup;
 /// Tells a story. Whatever an administrator does in it, what must not break does not.
 fn holds(body: &str) {
     let unclean_by_hand = body.contains("nclean");
-    let wrongs = story::wrongs(body, |run| {
+    let wrongs = story::wrongs(body, 5, |run| {
         let acks = run.simulation().spec().producers.iter().map(|producer| producer.acks).collect();
         JudgeSetup { acks, unclean_by_hand, ..JudgeSetup::default() }
     });

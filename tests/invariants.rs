@@ -7,18 +7,22 @@ mod common;
 mod seeds;
 #[path = "common/storm.rs"]
 mod storm;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::sync::Arc;
 
 use highwater::base::chooser::{ChoicePoint, Chooser};
 use highwater::base::config::{Acks, Defect};
-use highwater::base::ids::{BrokerId, EventSeq, NodeId};
+use highwater::base::ids::{BrokerId, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::verdict::Verdict;
 use highwater::check::{FaultClass, Guarantee, Judge, JudgeSetup};
 use highwater::event::FaultKind;
 use highwater::sim::schedule::{FaultClasses, run_until};
 use highwater::sim::{Command, Simulation, WorldSpec};
+
+use watch::Watch;
 
 /// What is checked. `registration` is "the leader is in the ISR", `high-watermark-moves` "the high watermark is valid",
 /// `leader-epochs` "one leader per epoch".
@@ -67,25 +71,16 @@ fn setup(spec: &WorldSpec, unclean: bool) -> JudgeSetup {
 fn broken_in(
     spec: WorldSpec,
     classes: FaultClasses,
-    mut judge: Judge,
+    judge: Judge,
     mut enough: impl FnMut(&[(Guarantee, Verdict)]) -> bool,
 ) -> Vec<(Guarantee, String)> {
-    let mut seen = 0;
-    let mut found = Vec::new();
-    storm::storm(spec, classes, |simulation: &Simulation, _| {
-        let events = simulation.trace().events();
-        let grown = events.len() > seen;
-        for n in seen..events.len() {
-            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-        }
-        seen = events.len();
-        if grown {
-            found = judge.broken_invariants();
-        }
-        !enough(&found)
+    let mut watch = Watch::new(judge);
+    storm::storm(spec, classes, |simulation, _| {
+        watch.look(simulation);
+        !enough(&watch.broken)
     });
     let text = |v: Verdict| v.violation().map(|v| v.text.clone()).unwrap_or_default();
-    found.into_iter().map(|(g, v)| (g, text(v))).collect()
+    watch.broken.into_iter().map(|(g, v)| (g, text(v))).collect()
 }
 
 /// One broken invariant is enough.
@@ -195,7 +190,7 @@ fn an_unclean_election_breaks_what_a_zombie_leader_knows_of_its_own_isr() {
         let spec = Arc::new(spec);
         let judge =
             Judge::of(Arc::clone(&spec.names), setup(&spec, unclean), &[Guarantee::WeakIsr]);
-        let mut judge = judge.regardless_of_preconditions();
+        let mut watch = Watch::new(judge.regardless_of_preconditions());
         let mut simulation = Simulation::new(&spec);
         for second in 0..60u64 {
             run_until(&mut simulation, Time::ZERO + Duration::from_secs(second), &mut |_| true);
@@ -205,11 +200,8 @@ fn an_unclean_election_breaks_what_a_zombie_leader_knows_of_its_own_isr() {
             let due = script.iter().filter(|(at, _)| *at == second);
             due.for_each(|(_, command)| simulation.apply(command));
         }
-        let events = simulation.trace().events();
-        for n in 0..events.len() {
-            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-        }
-        assert_eq!(judge.broken_invariants().len(), usize::from(unclean), "unclean: {unclean}");
+        watch.look(&simulation);
+        assert_eq!(watch.broken.len(), usize::from(unclean), "unclean: {unclean}");
     }
 }
 

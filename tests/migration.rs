@@ -2,19 +2,17 @@
 //! of the consumer protocol joins a classic group, works beside its members, and leaves again; and a group that is
 //! replaced member by member. Each expectation is a rule of Kafka's group coordinator.
 
-use std::sync::Arc;
+#[path = "common/story.rs"]
+mod story;
 
-use highwater::base::ids::EventSeq;
-use highwater::check::{Judge, JudgeSetup};
-use highwater::scenario::verdict::judge;
-use highwater::scenario::{Limits, Outcome, Run, load};
+use highwater::check::JudgeSetup;
 
 const CLUSTER: &str =
     r#"cluster: (brokers: 3, controllers: 1, config: {"group.initial.rebalance.delay.ms": 0})"#;
 const ORDERS: &str = r#"topics: {"t": (partitions: 6, replication: 3)}, producers: {"p": ()}"#;
 
 /// An optimised build is ten times as fast.
-const SEEDS: u64 = if cfg!(debug_assertions) { 2 } else { 20 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 5 } else { 20 };
 
 /// A member with a loop: what stands before its settings, and the settings.
 fn member(name: &str, settings: &str) -> String {
@@ -31,29 +29,9 @@ const CONSUMER: &str = r#""group.protocol": "consumer""#;
 /// Runs the story under some seeds; every expectation has to be met, and no guarantee broken.
 fn holds(members: &[String], body: &str) {
     let members = members.join(", ");
-    let text = format!(
-        "(title: {{\"en\": \"t\"}}, {CLUSTER}, {ORDERS}, consumers: {{{members}}}, {body})"
-    );
-    let scenario = load("story", text.as_bytes(), &Limits::default());
-    let scenario = Arc::new(scenario.unwrap_or_else(|diagnostics| panic!("{diagnostics}")));
-    for variant in scenario.variant_names() {
-        for seed in 1..=SEEDS {
-            let mut run =
-                Run::new(&scenario, variant, seed, &Limits::default()).expect("a variant of it");
-            run.finish();
-            assert_eq!(*run.outcome(), Outcome::Completed, "{variant}, seed {seed}");
-            let simulation = run.simulation();
-            let mut watch = Judge::new(Arc::clone(simulation.names()), JudgeSetup::default());
-            for (seq, event) in simulation.trace().events().iter().enumerate() {
-                watch.observe(EventSeq(seq as u32), event, simulation.batches());
-            }
-            assert!(watch.broken_invariants().is_empty(), "{:?}", watch.broken_invariants());
-            for judged in judge(&run) {
-                let (wanted, found) = (judged.expectation, judged.found);
-                assert!(judged.met, "{variant}, seed {seed}: {wanted} but {found}");
-            }
-        }
-    }
+    let body = format!("{CLUSTER}, {ORDERS}, consumers: {{{members}}}, {body}");
+    let wrongs = story::wrongs(&body, SEEDS, |_| JudgeSetup::default());
+    assert!(wrongs.is_empty(), "{wrongs:#?}");
 }
 
 const SENDS: &str = r#"Send(from: "p", to: "t", every: "20ms", count: 1000)"#;

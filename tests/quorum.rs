@@ -3,11 +3,13 @@
 mod common;
 #[path = "common/storm.rs"]
 mod storm;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::sync::Arc;
 
 use highwater::base::config::Acks;
-use highwater::base::ids::{BrokerId, EventSeq, NodeId, PartitionId};
+use highwater::base::ids::{BrokerId, NodeId, PartitionId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::{Judge, JudgeSetup};
 use highwater::event::{Event, EventKind, FaultKind};
@@ -15,6 +17,8 @@ use highwater::kafka::api::PartitionRegistration;
 use highwater::kafka::controller::Controller;
 use highwater::sim::schedule::{FaultClasses, run_until};
 use highwater::sim::{Command, NodeState, Simulation};
+
+use watch::Watch;
 
 /// How many storms. A debug build stays fast; `cargo test --release --test quorum` tries the thousands.
 const SEEDS: u64 = if cfg!(debug_assertions) { 40 } else { 2_000 };
@@ -230,28 +234,22 @@ fn storms_leave_one_leader_an_epoch_and_lose_no_committed_metadata() {
         let controllers = if seed % 4 == 3 { 5 } else { 3 };
         let spec = storm::with_quorum(common::safe_spec(seed), controllers);
         let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
-        let mut judge = Judge::new(Arc::clone(&spec.names), setup);
-        let mut seen = 0;
+        let mut watch = Watch::new(Judge::new(Arc::clone(&spec.names), setup));
         let all = FaultClasses::SURVIVABLE;
         let classes = match seed % 2 {
             0 => all,
             _ => FaultClasses { brokers: false, clients: false, ..all },
         };
         let (simulation, schedule) = storm::storm(spec, classes, |s, _| {
-            let events = s.trace().events();
-            let grown = events.len() > seen;
-            for n in seen..events.len() {
-                judge.observe(EventSeq(n as u32), &events[n], s.batches());
-                elections +=
-                    u64::from(matches!(events[n].kind, EventKind::ControllerElected { .. }));
+            for n in watch.look(s) {
+                let kind = s.trace().events()[n].kind;
+                elections += u64::from(matches!(kind, EventKind::ControllerElected { .. }));
             }
-            seen = events.len();
-            !grown || judge.broken_invariants().is_empty()
+            watch.broken.is_empty()
         });
-        let broken = judge.broken_invariants();
-        assert!(broken.is_empty(), "seed {seed}: {broken:?}\n{schedule:?}");
+        assert!(watch.broken.is_empty(), "seed {seed}: {:?}\n{schedule:?}", watch.broken);
         committed_logs_agree(&simulation).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
-        let tally = judge.counts(simulation.batches());
+        let tally = watch.judge.counts(simulation.batches());
         assert!(tally.lost.is_empty(), "seed {seed}: lost {:?}\n{schedule:?}", tally.lost);
         assert!(active(&simulation).is_some(), "seed {seed}: no controller\n{schedule:?}");
         // An orderly shutdown that was under way when all healed is over now.

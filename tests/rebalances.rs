@@ -22,7 +22,7 @@ fn holds(body: &str) {
 }
 
 fn holds_on(cluster: &str, body: &str) {
-    let wrongs = story::wrongs(&format!("{cluster}, {body}"), |_| JudgeSetup::default());
+    let wrongs = story::wrongs(&format!("{cluster}, {body}"), 5, |_| JudgeSetup::default());
     assert!(wrongs.is_empty(), "{wrongs:#?}");
 }
 

@@ -9,6 +9,8 @@ mod seeds;
 mod storm;
 #[path = "common/tell.rs"]
 mod tell;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use highwater::app::{CommitMode, LoopStep};
 use highwater::base::broker_set::ReplicaList;
 use highwater::base::chooser::{ChoicePoint, Chooser};
 use highwater::base::config::Defect;
-use highwater::base::ids::{BrokerId, EventSeq, GroupId, MessageId, Offset, PartitionId, TopicId};
+use highwater::base::ids::{BrokerId, GroupId, MessageId, Offset, PartitionId, TopicId};
 use highwater::base::names::{Client, Partition, Topic};
 use highwater::base::share::{AcknowledgeType, GroupConfig, RecordState, ShareReset};
 use highwater::base::time::Duration;
@@ -26,6 +28,8 @@ use highwater::check::{Guarantee, Judge, JudgeSetup};
 use highwater::event::EventKind;
 use highwater::sim::schedule::FaultClasses;
 use highwater::sim::{Simulation, WorldSpec};
+
+use watch::Watch;
 
 const PROMISES: &[Guarantee] = &[
     Guarantee::OneLock,
@@ -115,24 +119,15 @@ fn broken_in(seed: u64, defect: Defect) -> (Vec<String>, Simulation) {
     let spec = if seed.is_multiple_of(4) { storm::with_quorum(spec, 3) } else { spec };
     let delivery_limits = spec.config.delivery_limits();
     let setup = JudgeSetup { delivery_limits, ..JudgeSetup::default() };
-    let mut judge = Judge::of(Arc::clone(&spec.names), setup, PROMISES);
-    let (mut seen, mut found) = (0, Vec::new());
+    let mut watch = Watch::new(Judge::of(Arc::clone(&spec.names), setup, PROMISES));
     let (simulation, _) = storm::storm(spec, FaultClasses::SURVIVABLE, |simulation, _| {
-        let events = simulation.trace().events();
-        let grown = events.len() > seen;
-        for n in seen..events.len() {
-            judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-        }
-        seen = events.len();
-        if grown {
-            found = judge.broken_invariants();
-        }
-        found.is_empty()
+        watch.look(simulation);
+        watch.broken.is_empty()
     });
     let text = |(g, v): (Guarantee, Verdict)| {
         format!("{}: {}", g.name(), v.violation().map_or("", |v| v.text.as_str()))
     };
-    (found.into_iter().map(text).collect(), simulation)
+    (watch.broken.into_iter().map(text).collect(), simulation)
 }
 
 /// How many schedules each half of the test tries.

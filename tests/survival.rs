@@ -5,50 +5,21 @@
 mod common;
 #[path = "common/seeds.rs"]
 mod seeds;
+#[path = "common/watch.rs"]
+mod watch;
 
 use std::sync::Arc;
 
 use highwater::base::chooser::Chooser;
 use highwater::base::config::Acks;
-use highwater::base::ids::{BrokerId, EventSeq, NodeId};
+use highwater::base::ids::{BrokerId, NodeId};
 use highwater::base::time::{Duration, Time};
 use highwater::check::{Guarantee, Judge, JudgeSetup};
 use highwater::event::{Api, EventKind, FaultKind, WireLabel};
 use highwater::sim::schedule::{Act, FaultClasses, Schedule, heal_all, run_until};
-use highwater::sim::{Command, Simulation, WorldSpec};
+use highwater::sim::{Command, Simulation};
 
-/// Feeds a judge with what a simulation has done since the last look.
-struct Watch {
-    judge: Judge,
-    seen: usize,
-    seed: u64,
-}
-
-impl Watch {
-    fn new(spec: &WorldSpec, seed: u64) -> Self {
-        let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
-        Self { judge: Judge::new(Arc::clone(&spec.names), setup), seen: 0, seed }
-    }
-
-    /// Looks at every new event; panics with the story's end when an invariant is broken.
-    fn look(&mut self, simulation: &Simulation, schedule: &Schedule) {
-        let events = simulation.trace().events();
-        let grown = events.len() > self.seen;
-        for n in self.seen..events.len() {
-            self.judge.observe(EventSeq(n as u32), &events[n], simulation.batches());
-        }
-        self.seen = events.len();
-        if grown {
-            let broken = self.judge.broken_invariants();
-            assert!(
-                broken.is_empty(),
-                "seed {}, {}: {broken:?}\n{schedule:?}",
-                self.seed,
-                simulation.now()
-            );
-        }
-    }
-}
+use watch::Watch;
 
 /// One cluster through one schedule: sends all the while, heals, settles.
 fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
@@ -56,7 +27,14 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
     let mut luck = Chooser::seeded(seed ^ 0x5eed);
     let schedule = Schedule::random(&spec, FaultClasses::SURVIVABLE, 12, &mut luck);
     let mut simulation = Simulation::new(&spec);
-    let mut watch = Watch::new(&spec, seed);
+    let setup = JudgeSetup { acks: vec![Acks::All], ..JudgeSetup::default() };
+    let mut watch = Watch::new(Judge::new(Arc::clone(&spec.names), setup));
+    let mut observe = |s: &Simulation| {
+        watch.look(s);
+        let (now, broken) = (s.now(), &watch.broken);
+        assert!(broken.is_empty(), "seed {seed}, {now}: {broken:?}\n{schedule:?}");
+        true
+    };
     // Both partitions get producer state first: on a partition without it Kafka takes any first sequence, so a lost
     // first request may be overtaken (recording `4-error-mif5-idem-fresh`). That is Kafka, not a broken promise.
     let (mut message, mut next_send) = (4, Time::ZERO + Duration::from_secs(3));
@@ -66,30 +44,18 @@ fn live_through(seed: u64) -> (Simulation, Watch, Schedule) {
     for (n, (gap, _)) in schedule.acts.iter().enumerate() {
         let until = simulation.now() + *gap;
         while next_send < until && message < 200 {
-            let mut observe = |s: &Simulation| {
-                watch.look(s, &schedule);
-                true
-            };
             let at = next_send.max(simulation.now());
             run_until(&mut simulation, at, &mut observe);
             common::send(&mut simulation, message);
             message += 1;
             next_send += Duration::from_millis(97);
         }
-        let mut observe = |s: &Simulation| {
-            watch.look(s, &schedule);
-            true
-        };
         run_until(&mut simulation, until, &mut observe);
         schedule.act(n, &mut simulation);
     }
     // Again and again: a broker that is still shutting down when everything is healed must be started once it is gone.
     for patience in [20, 80, 300] {
         heal_all(&mut simulation);
-        let mut observe = |s: &Simulation| {
-            watch.look(s, &schedule);
-            true
-        };
         let end = simulation.now() + Duration::from_secs(patience);
         run_until(&mut simulation, end, &mut observe);
     }

@@ -34,8 +34,6 @@ pub struct ClientMetadata {
     all: BrokerSet,
     brokers: BrokerSet,
     partitions: Vec<KnownPartition>,
-    /// The last epoch seen of each partition, which a rebootstrap does not forget (`lastSeenLeaderEpochs`).
-    last_seen: Vec<LeaderEpoch>,
     transaction_version: u8,
     version: u32,
     requests: u32,
@@ -62,7 +60,6 @@ impl ClientMetadata {
             all,
             brokers: all,
             partitions: Vec::new(),
-            last_seen: Vec::new(),
             transaction_version: 0,
             version: 0,
             requests: 0,
@@ -187,7 +184,8 @@ impl ClientMetadata {
         self.failures += 1;
     }
 
-    /// Takes an answer in. An older leader epoch than the one known is not believed.
+    /// Takes an answer in. An older leader epoch than the one known is not believed; only a newer one is news, for which
+    /// the back-off starts from the beginning.
     pub fn update(
         &mut self,
         now: Time,
@@ -200,8 +198,8 @@ impl ClientMetadata {
             self.failed(now, fx);
             return;
         }
-        let mut news = self.brokers != brokers || self.version == 0;
         self.brokers = brokers;
+        let mut news = false;
         for p in partitions {
             let leader = p.leader.filter(|leader| brokers.contains(*leader));
             news |= self.learn(p.partition, leader, p.leader_epoch);
@@ -235,7 +233,8 @@ impl ClientMetadata {
 
     /// Forgets brokers and partitions and falls back on `bootstrap.servers` (KIP-899, KIP-1102,
     /// `metadata.recovery.strategy=rebootstrap`): nobody leads anything any more, and the next `send()` of a producer
-    /// waits for metadata as its first one did.
+    /// waits for metadata as its first one did. Whoever answers next is believed, how old its epochs may be: a topic whose
+    /// id was forgotten counts as a new one (`Metadata.updateLatestMetadata`).
     pub fn rebootstrap(&mut self, now: Time) {
         self.brokers = self.all;
         self.partitions.clear();
@@ -253,6 +252,7 @@ impl ClientMetadata {
         self.attempt_started
     }
 
+    /// True when it was news: an epoch newer than the one known.
     fn learn(
         &mut self,
         partition: PartitionId,
@@ -262,23 +262,17 @@ impl ClientMetadata {
         if self.partitions.len() <= partition.index() {
             self.partitions.resize(partition.index() + 1, KnownPartition::UNKNOWN);
         }
-        if self.last_seen.len() <= partition.index() {
-            self.last_seen.resize(partition.index() + 1, LeaderEpoch::NONE);
-        }
         let known = &mut self.partitions[partition.index()];
-        let last_seen = &mut self.last_seen[partition.index()];
-        let new = KnownPartition { leader, leader_epoch };
-        let news = leader_epoch >= *last_seen && *known != new;
-        if news {
-            *known = new;
-            *last_seen = leader_epoch;
+        let before = known.leader_epoch;
+        if leader_epoch >= before {
+            *known = KnownPartition { leader, leader_epoch };
         }
-        news
+        leader_epoch > before
     }
 
     /// Adds this cache to a fingerprint.
     pub fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
-        into.add((self.brokers, &self.partitions, &self.last_seen, self.needed, self.in_progress));
+        into.add((self.brokers, &self.partitions, self.needed, self.in_progress));
         if let Some(at) = self.attempt_started {
             into.add_time(now, at);
         }
@@ -326,16 +320,38 @@ mod tests {
     }
 
     #[test]
-    fn who_falls_back_on_bootstrap_servers_forgets_who_leads_but_not_what_is_old() {
+    fn who_falls_back_on_bootstrap_servers_forgets_who_leads_and_believes_whoever_answers() {
         let (mut metadata, mut fx) = metadata();
         let one: BrokerSet = [BrokerId(2)].into_iter().collect();
         metadata.update(Time::ZERO, one, &answer(Some(2), 5), &mut fx);
         metadata.rebootstrap(Time::ZERO);
         assert_eq!((metadata.partition(P), metadata.brokers().len()), (None, 3));
         metadata.update(Time::ZERO, one, &answer(Some(2), 4), &mut fx);
-        assert_eq!(metadata.partition(P), None, "an older epoch is not believed, before or after");
-        metadata.update(Time::ZERO, one, &answer(Some(2), 5), &mut fx);
-        assert_eq!(metadata.leader(P), Some(BrokerId(2)));
+        assert_eq!(
+            metadata.leader_epoch(P),
+            LeaderEpoch(4),
+            "the topic's id was forgotten as well"
+        );
+        metadata.update(Time::ZERO, one, &answer(Some(2), 3), &mut fx);
+        assert_eq!(metadata.leader_epoch(P), LeaderEpoch(4));
+    }
+
+    #[test]
+    fn only_a_newer_epoch_ends_the_growing_back_off() {
+        let (mut metadata, mut fx) = metadata();
+        let (all, fewer) = (metadata.brokers(), [BrokerId(1)].into_iter().collect());
+        let mut wait_after = |brokers, answer: &[PartitionMetadata]| {
+            metadata.update(Time::ZERO, brokers, answer, &mut fx);
+            metadata.request_update(false);
+            metadata.next_update()
+        };
+        let at_most_120_ms = Time::ZERO + Duration::from_millis(120);
+        assert!(wait_after(all, &answer(Some(1), 0)) <= at_most_120_ms);
+        for brokers in [all, fewer, all, fewer] {
+            wait_after(brokers, &answer(Some(1), 0));
+        }
+        assert!(wait_after(all, &answer(Some(1), 0)) > at_most_120_ms, "other brokers are no news");
+        assert!(wait_after(all, &answer(Some(1), 1)) <= at_most_120_ms);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::base::ids::{
 };
 use crate::base::names::Names;
 use crate::base::time::Time;
-use crate::event::{Event, EventKind, WireLabel};
+use crate::event::{Event, EventKind, FaultKind, WireLabel};
 use crate::view::paged::Paged;
 use fencing::IdentityView;
 use group::{ConsumerView, GroupView, ReaderView};
@@ -39,11 +39,29 @@ pub enum ProcessState {
     #[default]
     Up,
     /// `SIGSTOP`.
-    Frozen,
+    Frozen {
+        /// It was shutting down, and goes on with that when it thaws.
+        stopping: bool,
+    },
     /// It is shutting down in order.
     Stopping,
     /// It does not exist.
     Down,
+}
+
+impl ProcessState {
+    /// What becomes of a process by a fault.
+    fn after(self, fault: FaultKind) -> Self {
+        match (fault, self) {
+            (FaultKind::Kill | FaultKind::PowerLoss | FaultKind::Stopped, _) => Self::Down,
+            (FaultKind::Freeze, _) => Self::Frozen { stopping: self == Self::Stopping },
+            (FaultKind::Stop, _) | (FaultKind::Thaw, Self::Frozen { stopping: true }) => {
+                Self::Stopping
+            }
+            (FaultKind::Thaw | FaultKind::Start, _) => Self::Up,
+            _ => self,
+        }
+    }
 }
 
 /// One broker.
@@ -213,7 +231,7 @@ impl ClusterView {
         let (b, p) = (&self.brokers[broker.index()], self.partition(partition));
         match b.process {
             ProcessState::Down => ReplicaState::Down,
-            ProcessState::Frozen => ReplicaState::Frozen,
+            ProcessState::Frozen { .. } => ReplicaState::Frozen,
             _ if b.cut_off => ReplicaState::Cut,
             _ if b.registered && b.fenced => ReplicaState::Fenced,
             _ if p.leader == Some(broker) => ReplicaState::Lead,
@@ -306,7 +324,7 @@ mod tests {
     use super::message::Told;
     use super::*;
     use crate::base::ids::Generation;
-    use crate::event::{FaultKind, GroupState};
+    use crate::event::GroupState;
     use crate::view::story::{P0, P1, Story};
 
     fn log(view: &ClusterView, broker: u8, story: &Story) -> Vec<(i64, u32)> {
@@ -339,6 +357,19 @@ mod tests {
         let view = story.view();
         assert_eq!(view.groups[0].coordinator, Some(BrokerId(2)));
         assert_eq!(view.groups[0].state, GroupState::Empty);
+    }
+
+    #[test]
+    fn who_froze_while_it_shut_down_goes_on_shutting_down_when_it_thaws() {
+        use FaultKind::{Freeze, Start, Stop, Stopped, Thaw};
+        let after = |faults: &[FaultKind]| {
+            faults.iter().fold(ProcessState::Up, |process, fault| process.after(*fault))
+        };
+        assert_eq!(after(&[Freeze, Thaw]), ProcessState::Up);
+        assert_eq!(after(&[Stop, Freeze]), ProcessState::Frozen { stopping: true });
+        assert_eq!(after(&[Stop, Freeze, Thaw]), ProcessState::Stopping);
+        assert_eq!(after(&[Stop, Freeze, Thaw, Stopped]), ProcessState::Down);
+        assert_eq!(after(&[Stop, Stopped, Start]), ProcessState::Up);
     }
 
     #[test]

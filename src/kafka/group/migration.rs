@@ -139,6 +139,7 @@ impl GroupCoordinator {
             return false;
         };
         let Some(Group::Consumer(group)) = self.groups.get(&id) else { return false };
+        let group = group.as_ref().clone();
         let joins = matches!(message, Message::JoinGroup { .. });
         if joins && group.state() == GroupState::Empty {
             // It becomes a classic group, which the join then finds.
@@ -150,17 +151,17 @@ impl GroupCoordinator {
             return false;
         }
         let outcome = match message {
-            Message::JoinGroup { .. } => self.join_consumer(out, token, message),
+            Message::JoinGroup { .. } => self.join_consumer(out, token, group, message),
             Message::SyncGroup { member, instance, generation, .. } => {
-                self.sync_consumer(out, (id, token), Caller { member, instance }, generation)
+                self.sync_consumer(out, token, group, (Caller { member, instance }, generation))
             }
             Message::Heartbeat { member, instance, generation, .. } => {
-                self.beat_consumer(out, (id, token), Caller { member, instance }, generation)
+                self.beat_consumer(out, token, group, (Caller { member, instance }, generation))
             }
             Message::LeaveGroup { member, poll_timeout, .. } => {
                 let reason =
                     if poll_timeout { LeaveReason::PollTimeout } else { LeaveReason::Left };
-                self.leave_consumer(out, (id, token), member, reason)
+                self.leave_consumer(out, token, group, (member, reason))
             }
             _ => unreachable!("only these were let through"),
         };
@@ -174,26 +175,23 @@ impl GroupCoordinator {
         &mut self,
         out: &mut Output<'_>,
         token: Token,
+        mut group: ConsumerGroup,
         message: Message,
     ) -> Result<(), ErrorCode> {
         let Message::JoinGroup {
-            group: id,
             member,
             instance,
             session_timeout_ms,
             rebalance_timeout_ms,
             protocols,
             subscription,
+            ..
         } = message
         else {
             unreachable!("called for JoinGroup only")
         };
-        let config = std::sync::Arc::clone(&self.config);
-        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else {
-            unreachable!("the caller found the group")
-        };
-        let view =
-            View { now: out.now, config: &config.brokers.consumer_group, names: &out.fx.names };
+        let config = &self.config.brokers.consumer_group;
+        let view = View { now: out.now, config, names: &out.fx.names };
         let is_new = member == MemberId::UNKNOWN;
         group.refuse_classic(&view, (Caller { member, instance }, protocols))?;
         let rank = match token.from {
@@ -202,6 +200,7 @@ impl GroupCoordinator {
         };
         let member = if is_new { group.new_member_id(rank) } else { member };
         if is_new && instance.is_none() {
+            self.take_group(out, group);
             out.fx.reply(token, join_failed(member, ErrorCode::MemberIdRequired));
             return Ok(());
         }
@@ -215,11 +214,10 @@ impl GroupCoordinator {
         };
         let replaced = instance.filter(|_| is_new).and_then(|i| group.static_member(i));
         let records = group.join_classic(&view, &join)?;
-        let before = group.as_ref().clone();
+        let before = group.clone();
         group.replay_all(&records);
-        group.heard_of(out.now, member, &config.brokers.consumer_group);
+        group.heard_of(out.now, member, config);
         group.await_sync(out.now, member);
-        let group = group.as_ref().clone();
         group.say_changes(&before, LeaveReason::Replaced, out.fx);
         let (generation, protocol) = group.joined_classic(member);
         let answer = Answer::Joined { member, generation, protocol };
@@ -232,7 +230,7 @@ impl GroupCoordinator {
             return Ok(());
         }
         self.take_group(out, group);
-        self.answer_member(out, id, token, (records, before, answer));
+        self.answer_member(out, token, (records, before, answer));
         Ok(())
     }
 
@@ -240,10 +238,10 @@ impl GroupCoordinator {
     fn answer_member(
         &mut self,
         out: &mut Output<'_>,
-        id: GroupId,
         token: Token,
         (records, before, answer): (Vec<ConsumerGroupRecord>, ConsumerGroup, Answer),
     ) {
+        let id = before.id;
         if records.is_empty() {
             return self.answer_member_in_order(out, id, token, answer);
         }
@@ -255,77 +253,62 @@ impl GroupCoordinator {
     fn sync_consumer(
         &mut self,
         out: &mut Output<'_>,
-        (id, token): (GroupId, Token),
-        caller: Caller,
-        generation: Generation,
+        token: Token,
+        mut group: ConsumerGroup,
+        (caller, generation): (Caller, Generation),
     ) -> Result<(), ErrorCode> {
-        let assignment =
-            self.with_member(out, id, |group, now| group.sync_classic(now, caller, generation))?;
-        self.hear(out, id, caller.member);
-        self.answer_member_in_order(out, id, token, Answer::Synced(assignment));
+        let id = group.id;
+        let assignment = group.sync_classic(out.now, caller, generation);
+        self.take_group_of(out, group, assignment.is_ok().then_some(caller.member));
+        self.answer_member_in_order(out, id, token, Answer::Synced(assignment?));
         Ok(())
     }
 
     fn beat_consumer(
         &mut self,
         out: &mut Output<'_>,
-        (id, token): (GroupId, Token),
-        caller: Caller,
-        generation: Generation,
+        token: Token,
+        mut group: ConsumerGroup,
+        (caller, generation): (Caller, Generation),
     ) -> Result<(), ErrorCode> {
-        let error = self
-            .with_member(out, id, |group, now| group.heartbeat_classic(now, caller, generation))?;
-        self.hear(out, id, caller.member);
+        let id = group.id;
+        let error = group.heartbeat_classic(out.now, caller, generation)?;
+        self.take_group_of(out, group, Some(caller.member));
         self.answer_in_order(out, id, token, (error, false));
         Ok(())
     }
 
-    /// Lets `act` look at the group and note when something is due; its timer is set anew.
-    fn with_member<T>(
+    /// The group is as said; the session of the member that was `heard` begins anew.
+    fn take_group_of(
         &mut self,
         out: &mut Output<'_>,
-        id: GroupId,
-        act: impl FnOnce(&mut ConsumerGroup, Time) -> Result<T, ErrorCode>,
-    ) -> Result<T, ErrorCode> {
-        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else {
-            unreachable!("the caller found the group")
-        };
-        let outcome = act(group, out.now);
-        let group = group.as_ref().clone();
-        self.take_group(out, group);
-        outcome
-    }
-
-    fn hear(&mut self, out: &mut Output<'_>, id: GroupId, member: MemberId) {
-        let config = std::sync::Arc::clone(&self.config);
-        if let Some(Group::Consumer(group)) = self.groups.get_mut(&id) {
-            group.heard_of(out.now, member, &config.brokers.consumer_group);
+        mut group: ConsumerGroup,
+        heard: Option<MemberId>,
+    ) {
+        if let Some(member) = heard {
+            group.heard_of(out.now, member, &self.config.brokers.consumer_group);
         }
+        self.take_group(out, group);
     }
 
     fn leave_consumer(
         &mut self,
         out: &mut Output<'_>,
-        (id, token): (GroupId, Token),
-        member: MemberId,
-        reason: LeaveReason,
+        token: Token,
+        mut group: ConsumerGroup,
+        (member, reason): (MemberId, LeaveReason),
     ) -> Result<(), ErrorCode> {
-        let config = std::sync::Arc::clone(&self.config);
-        let Some(Group::Consumer(group)) = self.groups.get_mut(&id) else {
-            unreachable!("the caller found the group")
-        };
         if !group.leaves_classic(member) {
             return Err(ErrorCode::UnknownMemberId);
         }
-        let view =
-            View { now: out.now, config: &config.brokers.consumer_group, names: &out.fx.names };
-        let before = group.as_ref().clone();
+        let config = &self.config.brokers.consumer_group;
+        let view = View { now: out.now, config, names: &out.fx.names };
+        let before = group.clone();
         let records = group.fence(&view, &[member]);
         group.replay_all(&records);
-        let group = group.as_ref().clone();
         group.say_changes(&before, reason, out.fx);
         self.take_group(out, group);
-        self.answer_member(out, id, token, (records, before, Answer::Left));
+        self.answer_member(out, token, (records, before, Answer::Left));
         Ok(())
     }
 }

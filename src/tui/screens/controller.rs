@@ -138,7 +138,7 @@ impl<'a> Scene<'a> {
                 (format!("{have} of {voters} are enough"), Role::Plain)
             }
             ProcessState::Down => (format!("{have} of {voters}: no majority"), Role::Broken),
-            ProcessState::Frozen => ("its process stands still".to_owned(), Role::Now),
+            ProcessState::Frozen { .. } => ("its process stands still".to_owned(), Role::Now),
             _ if quorum.active() == Some(n) => {
                 (format!("active; majority {need} of {voters}"), Role::Plain)
             }
@@ -313,7 +313,7 @@ fn seconds(span: Duration) -> String {
 fn state(process: ProcessState, cut_off: bool) -> Option<(&'static str, Role)> {
     match process {
         ProcessState::Down => Some(("DOWN", Role::Broken)),
-        ProcessState::Frozen => Some(("frzn", Role::Now)),
+        ProcessState::Frozen { .. } => Some(("frzn", Role::Now)),
         ProcessState::Stopping => Some(("stops", Role::Now)),
         ProcessState::Up if cut_off => Some(("cut", Role::Now)),
         ProcessState::Up => None,

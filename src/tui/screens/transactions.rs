@@ -311,7 +311,7 @@ fn fenced(canvas: &mut Canvas<'_>, view: &ClusterView, zombies: &[Zombie], mut y
     for zombie in zombies {
         let name = &view.names.producers[usize::from(zombie.producer)].name;
         let process = match view.producers[usize::from(zombie.producer)] {
-            ProcessState::Frozen => ", frozen",
+            ProcessState::Frozen { .. } => ", frozen",
             _ => "",
         };
         let text = match zombie.fenced {

@@ -454,29 +454,20 @@ impl ClusterView {
         batches: &BatchTable,
     ) {
         self.clear_cuts();
-        let process = match kind {
-            FaultKind::Kill | FaultKind::PowerLoss | FaultKind::Stopped => Some(ProcessState::Down),
-            FaultKind::Freeze => Some(ProcessState::Frozen),
-            FaultKind::Stop => Some(ProcessState::Stopping),
-            FaultKind::Thaw | FaultKind::Start => Some(ProcessState::Up),
-            _ => None,
-        };
         match node {
-            NodeId::Broker(b) => self.apply_broker_fault(seq, b, kind, process, batches),
-            NodeId::Controller(n) => {
-                self.quorum.fault(n, kind, process, self.now);
-            }
+            NodeId::Broker(b) => self.apply_broker_fault(seq, b, kind, batches),
+            NodeId::Controller(n) => self.quorum.fault(n, kind, self.now),
             NodeId::Producer(n) => {
-                let old = &mut self.producers[usize::from(n)];
-                *old = process.unwrap_or(*old);
-                if process == Some(ProcessState::Down) {
+                let process = &mut self.producers[usize::from(n)];
+                *process = process.after(kind);
+                if *process == ProcessState::Down {
                     self.open_become_unknown(Some(n));
                 }
             }
             NodeId::Consumer(n) => {
                 let consumer = &mut self.consumers[usize::from(n)];
-                consumer.process = process.unwrap_or(consumer.process);
-                if process == Some(ProcessState::Down) {
+                consumer.process = consumer.process.after(kind);
+                if consumer.process == ProcessState::Down {
                     consumer.forget();
                 } else if kind == FaultKind::Start {
                     consumer.closed = false;
@@ -491,11 +482,11 @@ impl ClusterView {
         seq: EventSeq,
         broker: BrokerId,
         kind: FaultKind,
-        process: Option<ProcessState>,
         batches: &BatchTable,
     ) {
         let b = &mut self.brokers[broker.index()];
-        b.process = process.unwrap_or(b.process);
+        b.process = b.process.after(kind);
+        let is_down = b.process == ProcessState::Down;
         b.since = self.now;
         b.cut_off = match kind {
             FaultKind::CutOff => true,
@@ -518,7 +509,7 @@ impl ClusterView {
                 }
                 _ => {}
             }
-            if process == Some(ProcessState::Down) {
+            if is_down {
                 let replica = self.replica_mut(id, broker);
                 (replica.acting, replica.isr) = (Acting::Unknown, BrokerSet::EMPTY);
                 replica.last_stable = None;

@@ -217,15 +217,9 @@ impl QuorumView {
         }
     }
 
-    pub(super) fn fault(
-        &mut self,
-        n: u8,
-        kind: FaultKind,
-        process: Option<ProcessState>,
-        at: Time,
-    ) {
+    pub(super) fn fault(&mut self, n: u8, kind: FaultKind, at: Time) {
         let view = &mut self.controllers[usize::from(n)];
-        view.process = process.unwrap_or(view.process);
+        view.process = view.process.after(kind);
         view.since = at;
         view.cut_off = match kind {
             FaultKind::CutOff => true,
@@ -234,7 +228,7 @@ impl QuorumView {
         };
         match kind {
             FaultKind::Start => view.heard_leader = Some(at),
-            _ if process == Some(ProcessState::Down) => view.leads = None,
+            _ if view.process == ProcessState::Down => view.leads = None,
             _ => {}
         }
     }
@@ -267,7 +261,7 @@ mod tests {
         }
         assert_eq!((view.active(), view.majority()), (Some(1), 2));
         tell(&mut view, 5, 1, MetadataAppended { epoch, end: Offset(7) });
-        view.fault(1, FaultKind::Kill, Some(ProcessState::Down), Time(6));
+        view.fault(1, FaultKind::Kill, Time(6));
         assert_eq!((view.leader(), view.active()), (None, None));
 
         let epoch = LeaderEpoch(2);

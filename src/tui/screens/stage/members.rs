@@ -48,7 +48,9 @@ impl Members {
             let owned = ranges(&run.names, &assigned);
             let (glyph, role, owns) = match (consumer.process, member) {
                 (ProcessState::Down, _) => (glyphs::GONE, Role::Broken, "killed".to_owned()),
-                (ProcessState::Frozen, _) => (glyphs::TOLD_UNKNOWN, Role::Now, "frozen".to_owned()),
+                (ProcessState::Frozen { .. }, _) => {
+                    (glyphs::TOLD_UNKNOWN, Role::Now, "frozen".to_owned())
+                }
                 _ if consumer.closed => (glyphs::NOT_YET, Role::Plain, "closed".to_owned()),
                 (_, None) => continue,
                 _ if stopped => (glyphs::STOPPED, Role::Now, "rebalance".to_owned()),
