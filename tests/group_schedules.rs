@@ -399,7 +399,7 @@ fn lives_through(seed: u64) -> Result<Duration, String> {
     Drive::new(&world, judge(&world, PROMISES)).run()
 }
 
-const SEEDS: u64 = if cfg!(debug_assertions) { 80 } else { 25_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 400 } else { 25_000 };
 
 fn hold_for(quarter: u64) {
     for seed in seeds::seeds(quarter * SEEDS..(quarter + 1) * SEEDS) {

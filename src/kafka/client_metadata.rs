@@ -184,8 +184,8 @@ impl ClientMetadata {
         self.failures += 1;
     }
 
-    /// Takes an answer in. An older leader epoch than the one known is not believed; only a newer one is news, for which
-    /// the back-off starts from the beginning.
+    /// Takes an answer in. An older leader epoch than the one known is not believed; only a newer one is news, for
+    /// which the back-off starts from the beginning.
     pub fn update(
         &mut self,
         now: Time,
@@ -233,8 +233,8 @@ impl ClientMetadata {
 
     /// Forgets brokers and partitions and falls back on `bootstrap.servers` (KIP-899, KIP-1102,
     /// `metadata.recovery.strategy=rebootstrap`): nobody leads anything any more, and the next `send()` of a producer
-    /// waits for metadata as its first one did. Whoever answers next is believed, how old its epochs may be: a topic whose
-    /// id was forgotten counts as a new one (`Metadata.updateLatestMetadata`).
+    /// waits for metadata as its first one did. Whoever answers next is believed, however old its epochs are: a topic
+    /// whose id was forgotten counts as a new one (`Metadata.updateLatestMetadata`).
     pub fn rebootstrap(&mut self, now: Time) {
         self.brokers = self.all;
         self.partitions.clear();
