@@ -13,7 +13,7 @@ use crate::base::error::{ErrorCode, Exception};
 use crate::base::group_records::MemberState;
 use crate::base::ids::{
     BatchHandle, BrokerId, EventSeq, Generation, GroupId, LeaderEpoch, MemberId, MessageId, NodeId,
-    Offset, PartitionId, ProducerEpoch, TopicId, TransactionalId,
+    Offset, PartitionId, ProducerEpoch, RegexId, TopicId, TransactionalId,
 };
 use crate::base::share::{AcknowledgeType, RecordState};
 use crate::base::tables::TableId;
@@ -185,6 +185,8 @@ pub enum EventKind {
     /// A group of the consumer protocol is in another state, or in another epoch: its members or what they subscribe to
     /// changed.
     ConsumerGroupChanged { group: GroupId, state: GroupState, epoch: i32 },
+    /// The coordinator looked which topics fit a regular expression of the group: so many, and others than before.
+    RegexResolved { group: GroupId, regex: RegexId, topics: u16 },
     /// The coordinator computed what members are to own in `epoch`; [`EventKind::MemberTarget`]s follow.
     TargetComputed { group: GroupId, epoch: i32 },
     /// `member` is to own `partition`.

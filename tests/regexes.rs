@@ -5,12 +5,13 @@
 #[path = "common/tell.rs"]
 mod tell;
 
-use highwater::scenario::{Limits, load};
+use highwater::event::EventKind;
+use highwater::scenario::{Limits, Run, load};
 
 use tell::tell;
 
 /// Three brokers, two topics that fit `orders-.*`, one that does not, and one that the script creates.
-fn story(consumers: &str, script: &str, expect: &str) {
+fn story(consumers: &str, script: &str, expect: &str) -> Vec<Run> {
     tell(&format!(
         r#"Scenario(
             title: {{"en": "a test"}},
@@ -24,7 +25,7 @@ fn story(consumers: &str, script: &str, expect: &str) {
             script: [{script}],
             expect: {{"default": [{expect}]}},
         )"#
-    ));
+    ))
 }
 
 /// A member with a loop that starts at once.
@@ -56,11 +57,19 @@ fn what_fits_survives_the_coordinator() {
 
 #[test]
 fn looking_again_without_news_changes_nothing() {
-    story(
+    let runs = story(
         &member("A", r#"regex: "orders-.*""#, CONSUMER),
         r#"Sleep("2min"), Observe("epoch", Generation("g")), Observe("callbacks", Count(Callbacks("A")))"#,
         r#"Observed("epoch", 2), Observed("callbacks", 2)"#,
     );
+    for run in runs {
+        let events = run.simulation().trace().events().iter();
+        let found = events.filter_map(|event| match event.kind {
+            EventKind::RegexResolved { topics, .. } => Some(topics),
+            _ => None,
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [2], "said once");
+    }
 }
 
 #[test]

@@ -144,6 +144,7 @@ words! {
     crate::event::SettleReason: |v| *v as u64;
     TopicId: |v| u64::from(v.0);
     crate::base::tables::TableId: |v| u64::from(v.0);
+    crate::base::ids::RegexId: |v| u64::from(v.0);
     ReplicaList: |v| v.as_slice().iter().fold(0, |word, broker| mix(word, u64::from(broker.0)));
     TopicSetting: |v| match v {
         TopicSetting::MinInsyncReplicas(n) => mix(1, u64::from(*n)),
@@ -283,6 +284,7 @@ encodings! {
     82: MemberTarget { group, member, partition };
     83: MemberEpoch { group, member, epoch, state };
     84: MemberReleased { group, member, partition };
+    85: RegexResolved { group, regex, topics };
     90: SharePartitionLoaded { group, partition, start };
     91: RecordsAcquired { group, partition, member, first, count, delivery };
     92: RecordsSettled { group, partition, first, count, state, reason };

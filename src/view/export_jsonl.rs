@@ -368,6 +368,12 @@ impl Writer<'_> {
                     vec![self.group_name(group), state, ("epoch", epoch.into())],
                 )
             }
+            EventKind::RegexResolved { group, regex, topics } => {
+                let text = self.names.regexes[regex.index()].text.as_str();
+                let fields =
+                    vec![self.group_name(group), ("regex", text.into()), ("topics", topics.into())];
+                ("RegexResolved", fields)
+            }
             EventKind::TargetComputed { group, epoch } => {
                 ("TargetComputed", vec![self.group_name(group), ("epoch", epoch.into())])
             }

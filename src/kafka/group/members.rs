@@ -10,7 +10,7 @@ use crate::base::error::ErrorCode;
 use crate::base::group_records::{ConsumerGroupKey, ConsumerGroupRecord};
 use crate::base::ids::{Generation, GroupId, KeyId, MemberId, PartitionId};
 use crate::base::time::Time;
-use crate::event::{GroupState, LeaveReason};
+use crate::event::{EventKind, GroupState, LeaveReason};
 use crate::kafka::api::Message;
 use crate::kafka::effects::{Effects, List, TimerKind, Token};
 use crate::kafka::group::classic::Parked;
@@ -167,6 +167,13 @@ impl GroupCoordinator {
             View { now: out.now, config: &config.brokers.consumer_group, names: &out.fx.names };
         let records = before.look_for_topics(&view);
         group.replay_all(&records);
+        for (regex, found) in &group.resolved {
+            let known = before.resolved.get(regex);
+            if known.is_none_or(|known| known.topics != found.topics) {
+                let (group, regex, topics) = (id, *regex, found.topics.len() as u16);
+                out.fx.event(EventKind::RegexResolved { group, regex, topics });
+            }
+        }
         group.say_changes(&before, LeaveReason::Replaced, out.fx);
         let undo = Some(Box::new(Group::Consumer(Box::new(before))));
         self.write_consumer_group(out, id, (records, false), After::Members { parked: None, undo });

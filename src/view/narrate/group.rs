@@ -32,6 +32,7 @@ pub(super) fn sentence(scene: &Scene<'_>, event: &Event) -> Option<String> {
             }
         }
         EventKind::ConsumerGroupChanged { .. }
+        | EventKind::RegexResolved { .. }
         | EventKind::TargetComputed { .. }
         | EventKind::MemberTarget { .. }
         | EventKind::MemberEpoch { .. }
@@ -110,6 +111,16 @@ fn consumer_protocol(scene: &Scene<'_>, event: &Event) -> Option<String> {
             GroupState::Empty => format!("{} has no members any more.", group(id)),
             _ => format!("{} is {} in epoch {epoch}.", group(id), state.name().to_lowercase()),
         },
+        EventKind::RegexResolved { group: id, regex, topics } => {
+            let (broker, text) =
+                (scene.node(event.node), &scene.names().regexes[regex.index()].text);
+            let found = match topics {
+                0 => "no topic".to_owned(),
+                1 => "one topic".to_owned(),
+                n => format!("{n} topics"),
+            };
+            format!("{broker} finds {found} for {text}, an expression of {}.", group(id))
+        }
         EventKind::TargetComputed { group: id, epoch } => {
             let broker = scene.node(event.node);
             format!("{broker} works out who is to own what in epoch {epoch} of {}.", group(id))

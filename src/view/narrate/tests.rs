@@ -6,8 +6,9 @@ use crate::base::config::Acks;
 use crate::base::error::{ErrorCode, Exception};
 use crate::base::group_records::MemberState;
 use crate::base::ids::{
-    BatchHandle, BrokerId, Generation, LeaderEpoch, MessageId, Offset, ProducerEpoch,
+    BatchHandle, BrokerId, Generation, LeaderEpoch, MessageId, Offset, ProducerEpoch, RegexId,
 };
+use crate::base::names::Regex;
 use crate::event::{
     Api, CommitKind, LeaveReason, LossReason, PositionReason, RebalanceCallback, WireLabel,
 };
@@ -181,6 +182,7 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
         (b, MemberLeft { group, member, reason: LeaveReason::SessionTimeout }),
         (b, MemberAssigned { group, member, partition }),
         (b, ConsumerGroupChanged { group, state: GroupState::Reconciling, epoch: 3 }),
+        (b, RegexResolved { group, regex: RegexId(0), topics: 2 }),
         (b, TargetComputed { group, epoch: 3 }),
         (b, MemberTarget { group, member, partition }),
         (b, MemberEpoch { group, member, epoch: 3, state: MemberState::UnrevokedPartitions }),
@@ -202,7 +204,9 @@ fn every_kind(batch: BatchHandle) -> Vec<(NodeId, EventKind)> {
 
 #[test]
 fn every_kind_of_event_has_one_short_sentence_in_kafkas_words() {
-    let (story, batch) = alone();
+    let (mut story, batch) = alone();
+    let regex = Regex { text: "orders-.*".to_owned(), fits: None };
+    std::sync::Arc::make_mut(&mut story.names).regexes.push(regex);
     let view = story.view();
     for facts in [Facts::default(), facts(Acks::All)] {
         let scene = Scene { before: &view, batches: &story.batches, facts: &facts };
