@@ -239,6 +239,9 @@ pub enum EventKind {
     LockRenewed { group: GroupId, partition: PartitionId, member: MemberId, first: Offset, count: u32 },
     /// The share partition's start offset moved: everything below is done with.
     ShareStart { group: GroupId, partition: PartitionId, offset: Offset },
+    /// An administrator had the group begin anew at `start`; negative: by `share.auto.offset.reset`. Said by the share
+    /// coordinator, which forgets what it knew of records; leaders are told when they read or write next.
+    ShareReset { group: GroupId, partition: PartitionId, start: Offset },
     /// A member of a share group is to read `partition`, besides others. One event a partition.
     ShareAssigned { group: GroupId, member: MemberId, partition: PartitionId },
     /// A member of a share group is not to read `partition` any more.

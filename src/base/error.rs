@@ -251,6 +251,8 @@ pub enum Exception {
     MaxPollExceeded,
     /// Not an exception: what `kafka-consumer-groups.sh` prints when it is to reset offsets of a group with members.
     GroupIsActive,
+    /// Not an exception: what `kafka-share-groups.sh` prints when it is to reset offsets of a group with members.
+    ShareGroupIsNotEmpty,
     /// Not an exception: what `kafka-transactions.sh abort` prints when no open transaction begins there.
     NoOpenTransaction,
     /// `UnsupportedOperationException`: the protocol of the consumer does not have it.
@@ -281,6 +283,7 @@ impl Exception {
             Self::NoOffset => "_NO_OFFSET",
             Self::MaxPollExceeded => "_MAX_POLL_EXCEEDED",
             Self::GroupIsActive => "Assignments can only be reset if the group is inactive",
+            Self::ShareGroupIsNotEmpty => "Share group is not empty",
             Self::NoOpenTransaction => "Could not find any open transactions starting at offset",
         }
     }

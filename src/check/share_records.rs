@@ -92,6 +92,10 @@ impl Check for DoneStaysDone {
                 let stored = self.stored.get(&(group, partition)).cloned().unwrap_or_default();
                 self.known.insert((node, group, partition), stored);
             }
+            // What leaders know they learned before.
+            EventKind::ShareReset { group, partition, .. } => {
+                self.stored.remove(&(group, partition));
+            }
             EventKind::RecordsSettled { group, partition, first, count, state, reason } => {
                 if !state.is_terminal() {
                     return;
@@ -146,6 +150,10 @@ impl Check for AcceptedStored {
             | EventKind::ShareStart { group, partition, offset } => {
                 let start = self.start.entry((group, partition)).or_insert(offset.0);
                 *start = offset.0.max(*start);
+            }
+            EventKind::ShareReset { group, partition, .. } => {
+                self.start.remove(&(group, partition));
+                self.stored.retain(|(g, p, _)| (*g, *p) != (group, partition));
             }
             EventKind::RecordsSettled {
                 group,

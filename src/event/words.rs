@@ -148,6 +148,12 @@ pub enum AdminCall {
     DeleteGroups,
     /// `kafka-consumer-groups.sh --reset-offsets`.
     ResetOffsets,
+    /// `alterShareGroupOffsets`.
+    AlterShareGroupOffsets,
+    /// `deleteShareGroupOffsets`.
+    DeleteShareGroupOffsets,
+    /// `kafka-share-groups.sh --reset-offsets`.
+    ResetShareOffsets,
     /// `abortTransaction`: ends a hanging transaction in one partition.
     AbortTransaction,
     /// `createTopics`.
@@ -168,6 +174,9 @@ impl AdminCall {
             Self::DeleteGroupOffsets => "deleteConsumerGroupOffsets",
             Self::DeleteGroups => "deleteConsumerGroups",
             Self::ResetOffsets => "kafka-consumer-groups.sh --reset-offsets",
+            Self::AlterShareGroupOffsets => "alterShareGroupOffsets",
+            Self::DeleteShareGroupOffsets => "deleteShareGroupOffsets",
+            Self::ResetShareOffsets => "kafka-share-groups.sh --reset-offsets",
             Self::AbortTransaction => "abortTransaction",
             Self::CreateTopics => "createTopics",
         }

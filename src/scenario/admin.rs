@@ -2,7 +2,7 @@
 
 use crate::base::config::TopicConfig;
 use crate::base::error::{ErrorCode, Exception};
-use crate::base::ids::{BrokerId, Offset};
+use crate::base::ids::{BrokerId, GroupId, Offset, PartitionId, TopicId};
 use crate::base::properties;
 use crate::base::time::Time;
 use crate::event::{ElectionType, TopicSetting};
@@ -11,9 +11,9 @@ use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::group::expiry::GroupCall;
 use crate::scenario::schema::Settings;
 use crate::scenario::state::State;
-use crate::scenario::step::{Election, Reset, Step};
+use crate::scenario::step::{Election, Reset, ResetOffsets, Step};
 use crate::scenario::value::TopicPartition;
-use crate::sim::command::{Command, ResetTo};
+use crate::sim::command::{Command, ResetTo, ShareCall};
 
 /// The call that `step` makes; `None` when it makes none, or about a partition this variant lacks.
 pub(super) fn admin_request(state: &State, step: &Step) -> Option<AdminRequest> {
@@ -62,6 +62,9 @@ pub(super) fn group_command(state: &State, step: &Step) -> Option<Result<Command
         Some(call.map(|call| Command::AdministerGroup { group, call }).ok_or(unknown))
     };
     let existing = |at: &TopicPartition| state.at(at).filter(|id| state.view.exists(*id));
+    if let Some(call) = share_call(state, step) {
+        return Some(Ok(call));
+    }
     match step {
         Step::AlterOffsets(group, offsets) => {
             let offset = |(at, offset): (&TopicPartition, &i64)| {
@@ -76,26 +79,56 @@ pub(super) fn group_command(state: &State, step: &Step) -> Option<Result<Command
         }
         Step::DeleteGroup(group) => administer(group, Some(GroupCall::Delete)),
         Step::ResetOffsets(reset) => {
-            let topic = state.names().find_topic(&reset.topic)?;
-            let all = state.names().topics[topic.index()].partitions.iter().copied();
-            let partitions = all.filter(|id| state.view.exists(*id)).collect();
-            let now = state.sim.now();
-            let to = match reset.to {
-                Reset::Earliest => ResetTo::Earliest,
-                Reset::Latest => ResetTo::Latest,
-                Reset::Current => ResetTo::Current,
-                Reset::Offset(offset) => ResetTo::Offset(Offset(offset)),
-                Reset::ShiftBy(by) => ResetTo::ShiftBy(by),
-                Reset::Datetime(at) => ResetTo::Since((Time::ZERO + at.0).timestamp()),
-                Reset::ByDuration(span) => {
-                    ResetTo::Since(now.timestamp() - span.0.as_millis() as i64)
-                }
-            };
-            let group = state.group(&reset.group)?;
+            let (group, partitions, to) = reset_plan(state, reset)?;
             Some(Ok(Command::ResetOffsets { group, partitions, to }))
         }
         _ => None,
     }
+}
+
+/// The command of a call about a share group; `None` when `step` makes none.
+fn share_call(state: &State, step: &Step) -> Option<Command> {
+    let existing = |at: &TopicPartition| state.at(at).filter(|id| state.view.exists(*id));
+    let (group, call) = match step {
+        Step::AlterShareOffsets(group, named) => {
+            let known = named.iter().filter_map(|(at, offset)| {
+                Some(PartitionOffset { partition: existing(at)?, offset: Offset(*offset) })
+            });
+            let offsets: Vec<PartitionOffset> = known.collect();
+            let some_unknown = offsets.len() < named.len();
+            (state.group(group)?, ShareCall::Alter { offsets, some_unknown })
+        }
+        Step::DeleteShareOffsets(group, named) => {
+            let topics: Vec<TopicId> =
+                named.iter().filter_map(|topic| state.names().find_topic(topic)).collect();
+            let some_unknown = topics.len() < named.len();
+            (state.group(group)?, ShareCall::Delete { topics, some_unknown })
+        }
+        Step::ResetShareOffsets(reset) => {
+            let (group, partitions, to) = reset_plan(state, reset)?;
+            (group, ShareCall::Reset { partitions, to })
+        }
+        _ => return None,
+    };
+    Some(Command::AdministerShareGroup { group, call })
+}
+
+/// Which offsets are reset, and where to.
+fn reset_plan(state: &State, reset: &ResetOffsets) -> Option<(GroupId, Vec<PartitionId>, ResetTo)> {
+    let topic = state.names().find_topic(&reset.topic)?;
+    let all = state.names().topics[topic.index()].partitions.iter().copied();
+    let partitions = all.filter(|id| state.view.exists(*id)).collect();
+    let now = state.sim.now();
+    let to = match reset.to {
+        Reset::Earliest => ResetTo::Earliest,
+        Reset::Latest => ResetTo::Latest,
+        Reset::Current => ResetTo::Current,
+        Reset::Offset(offset) => ResetTo::Offset(Offset(offset)),
+        Reset::ShiftBy(by) => ResetTo::ShiftBy(by),
+        Reset::Datetime(at) => ResetTo::Since((Time::ZERO + at.0).timestamp()),
+        Reset::ByDuration(span) => ResetTo::Since(now.timestamp() - span.0.as_millis() as i64),
+    };
+    Some((state.group(&reset.group)?, partitions, to))
 }
 
 /// The settings of a topic after some of them were altered; `None` when Kafka refuses them, which the loader has seen.

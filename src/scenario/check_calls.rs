@@ -3,7 +3,7 @@
 use crate::scenario::check_script::Script;
 use crate::scenario::pattern::{Fault, Pattern};
 use crate::scenario::schema::Override;
-use crate::scenario::step::Step;
+use crate::scenario::step::{Reset, Step};
 
 /// The names of all marks in `steps`.
 fn marks<'a>(steps: &'a [Step], into: &mut Vec<&'a str>) {
@@ -139,6 +139,19 @@ impl Script<'_, '_, '_> {
             Step::ResetOffsets(reset) => {
                 self.group(&reset.group);
                 self.topic(&reset.topic);
+            }
+            Step::AlterShareOffsets(group, _) | Step::DeleteShareOffsets(group, _) => {
+                self.group(group);
+            }
+            Step::ResetShareOffsets(reset) => {
+                self.group(&reset.group);
+                self.topic(&reset.topic);
+                if matches!(reset.to, Reset::ShiftBy(_) | Reset::ByDuration(_)) {
+                    let message = "kafka-share-groups.sh has neither --shift-by nor --by-duration";
+                    let help =
+                        "write `Earliest`, `Latest`, `Current`, `Offset(5)` or `Datetime(\"20s\")`";
+                    self.problem("to", message, Some(help.into()));
+                }
             }
             other => self.transaction_step(other),
         }

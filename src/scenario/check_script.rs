@@ -531,6 +531,7 @@ impl Script<'_, '_, '_> {
             | Probe::OffsetRecords(group)
             | Probe::Deliveries(group)
             | Probe::ShareOffsets(group)
+            | Probe::ShareLag(group)
             | Probe::Lag(group) => {
                 self.group(group);
             }

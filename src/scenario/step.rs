@@ -179,10 +179,16 @@ pub enum Step {
     AlterOffsets(String, BTreeMap<TopicPartition, i64>),
     /// `deleteConsumerGroupOffsets`.
     DeleteOffsets(String, Vec<TopicPartition>),
-    /// `deleteConsumerGroups`.
+    /// `deleteConsumerGroups`, `deleteShareGroups`.
     DeleteGroup(String),
     /// `kafka-consumer-groups.sh --reset-offsets --execute`.
     ResetOffsets(ResetOffsets),
+    /// `alterShareGroupOffsets`.
+    AlterShareOffsets(String, BTreeMap<TopicPartition, i64>),
+    /// `deleteShareGroupOffsets`, of these topics.
+    DeleteShareOffsets(String, Vec<String>),
+    /// `kafka-share-groups.sh --reset-offsets --execute`.
+    ResetShareOffsets(ResetOffsets),
     /// `deleteRecords`: the partition's log starts at this offset afterwards; -1: at its high watermark.
     DeleteRecords(TopicPartition, i64),
 
@@ -232,6 +238,8 @@ mod tests {
             r#"[AbortHangingTransaction(partition:"t-0"),AbortHangingTransaction(partition:"t-0",start_offset:3)]"#,
             r#"[DeleteRecords("t-0",-1),CreatePartitions("t",6),CreateTopic("t"),DeleteGroup("g")]"#,
             r#"[AlterOffsets("g",{"t-0":3}),DeleteOffsets("g",["t-0"])]"#,
+            r#"[AlterShareOffsets("g",{"t-0":3}),DeleteShareOffsets("g",["t"])]"#,
+            r#"[ResetShareOffsets(group:"g",topic:"t",to:Datetime("20s"))]"#,
             r#"[ResetOffsets(group:"g",topic:"t",to:ShiftBy(-3)),Send(from:"p",to:"t",tombstone:true)]"#,
             r#"[InitTransactions("p"),SendOffsetsToTransaction(producer:"p",consumer:"A")]"#,
             r#"[Reassign("t-0",[4,2]),CancelReassignment("t-0"),Observe("x",AdminException)]"#,

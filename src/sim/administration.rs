@@ -64,7 +64,12 @@ impl Simulation {
             GroupCall::DeleteOffsets(_) => AdminCall::DeleteGroupOffsets,
             GroupCall::Delete => AdminCall::DeleteGroups,
         };
+        let shared = match call {
+            GroupCall::Delete => self.share_state_of(group),
+            _ => Vec::new(),
+        };
         let done = self.ask_coordinator(group, call);
+        let done = done.and_then(|()| self.delete_share_state(group, &shared));
         self.called(word, done);
     }
 
@@ -95,29 +100,38 @@ impl Simulation {
         if state.is_some_and(|state| !matches!(state, GroupState::Empty | GroupState::Dead)) {
             return Err(Exception::GroupIsActive);
         }
-        let mut offsets = Vec::new();
-        for partition in partitions.iter().copied() {
-            let leader = self.acting_leader(partition).ok_or(Exception::Timeout)?;
-            let leader: &Broker = &self.world.brokers[leader.index() - 1];
-            let (start, end) = leader.bounds(partition).ok_or(Exception::Timeout)?;
+        let offset = |partition: PartitionId| {
             let committed = coordinator.committed_offset(group, partition);
-            let offset = match to {
-                ResetTo::Earliest => start,
-                ResetTo::Latest => end,
-                ResetTo::Offset(offset) => offset.clamp(start, end),
-                ResetTo::Since(time) => {
-                    leader.offset_since(partition, time, &self.effects).unwrap_or(end)
-                }
-                ResetTo::Current if committed == Offset::NONE => end,
-                ResetTo::Current => committed,
-                ResetTo::ShiftBy(_) if committed == Offset::NONE => {
-                    return Err(Exception::IllegalArgument);
-                }
-                ResetTo::ShiftBy(by) => (committed + by).clamp(start, end),
-            };
-            offsets.push(PartitionOffset { partition, offset });
-        }
-        Ok(offsets)
+            let offset = self.reset_offset(partition, committed, to)?;
+            Ok(PartitionOffset { partition, offset })
+        };
+        partitions.iter().copied().map(offset).collect()
+    }
+
+    /// Where a group that has `current` of a partition is reset to.
+    pub(super) fn reset_offset(
+        &self,
+        partition: PartitionId,
+        current: Offset,
+        to: ResetTo,
+    ) -> Result<Offset, Exception> {
+        let leader = self.acting_leader(partition).ok_or(Exception::Timeout)?;
+        let leader: &Broker = &self.world.brokers[leader.index() - 1];
+        let (start, end) = leader.bounds(partition).ok_or(Exception::Timeout)?;
+        Ok(match to {
+            ResetTo::Earliest => start,
+            ResetTo::Latest => end,
+            ResetTo::Offset(offset) => offset.clamp(start, end),
+            ResetTo::Since(time) => {
+                leader.offset_since(partition, time, &self.effects).unwrap_or(end)
+            }
+            ResetTo::Current if current == Offset::NONE => end,
+            ResetTo::Current => current,
+            ResetTo::ShiftBy(_) if current == Offset::NONE => {
+                return Err(Exception::IllegalArgument);
+            }
+            ResetTo::ShiftBy(by) => (current + by).clamp(start, end),
+        })
     }
 
     fn ask_coordinator(&mut self, group: GroupId, call: &GroupCall) -> Result<(), Exception> {
@@ -129,11 +143,11 @@ impl Simulation {
     }
 
     /// Does something at whoever leads `partition`.
-    fn at_leader(
+    pub(super) fn at_leader<T>(
         &mut self,
         partition: PartitionId,
-        act: impl FnOnce(&mut Self, BrokerId) -> Result<(), ErrorCode>,
-    ) -> Result<(), Exception> {
+        act: impl FnOnce(&mut Self, BrokerId) -> Result<T, ErrorCode>,
+    ) -> Result<T, Exception> {
         let leader = self.acting_leader(partition).ok_or(Exception::Timeout)?;
         let done = act(self, leader);
         self.carry_out(NodeId::Broker(leader), self.script_cause);
@@ -141,7 +155,7 @@ impl Simulation {
     }
 
     /// Of those that run and act as leader the one of the highest epoch.
-    fn acting_leader(&self, partition: PartitionId) -> Option<BrokerId> {
+    pub(super) fn acting_leader(&self, partition: PartitionId) -> Option<BrokerId> {
         let leads = |broker: &BrokerId| {
             let machine = &self.world.brokers[broker.index() - 1];
             let replica = machine.replica(partition).filter(|replica| replica.is_leader());
@@ -152,7 +166,7 @@ impl Simulation {
         leaders.filter_map(|broker| Some((leads(&broker)?, broker))).max().map(|(_, broker)| broker)
     }
 
-    fn called(&mut self, call: AdminCall, done: Result<(), Exception>) {
+    pub(super) fn called(&mut self, call: AdminCall, done: Result<(), Exception>) {
         self.event(EventKind::AdminCalled { call, exception: done.err() });
     }
 }

@@ -3,9 +3,10 @@
 
 use crate::app::HandCall;
 use crate::base::error::ErrorCode;
-use crate::base::ids::{BrokerId, GroupId, MessageId, NodeId, Offset, PartitionId};
+use crate::base::ids::{BrokerId, GroupId, MessageId, NodeId, Offset, PartitionId, TopicId};
 use crate::base::time::Duration;
 use crate::event::{Api, FaultKind, TransactionCall, WireLabel};
+use crate::kafka::api::PartitionOffset;
 use crate::kafka::controller::admin::AdminRequest;
 use crate::kafka::group::expiry::GroupCall;
 use crate::kafka::producer::{GroupOffsets, SendRequest};
@@ -133,12 +134,45 @@ pub enum Command {
         /// Where to.
         to: ResetTo,
     },
+    /// An administrator's call about a share group.
+    AdministerShareGroup {
+        /// Which group.
+        group: GroupId,
+        /// The call.
+        call: ShareCall,
+    },
     /// A call of a consumer's application, by hand.
     Consumer {
         /// Which consumer.
         consumer: u16,
         /// The call.
         call: HandCall,
+    },
+}
+
+/// What an administrator asks of a share group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ShareCall {
+    /// `alterShareGroupOffsets`.
+    Alter {
+        /// The start offsets from now on.
+        offsets: Vec<PartitionOffset>,
+        /// It names other partitions too, which do not exist.
+        some_unknown: bool,
+    },
+    /// `deleteShareGroupOffsets`.
+    Delete {
+        /// Of which topics.
+        topics: Vec<TopicId>,
+        /// It names other topics too, which do not exist.
+        some_unknown: bool,
+    },
+    /// `kafka-share-groups.sh --reset-offsets --execute`.
+    Reset {
+        /// Of which partitions.
+        partitions: Vec<PartitionId>,
+        /// Where to.
+        to: ResetTo,
     },
 }
 

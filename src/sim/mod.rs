@@ -11,6 +11,7 @@ pub mod network;
 mod node;
 pub mod queue;
 pub mod schedule;
+mod share_administration;
 pub mod simulation;
 pub mod trace;
 mod wire;

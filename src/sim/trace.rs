@@ -292,6 +292,7 @@ encodings! {
     94: ShareStart { group, partition, offset };
     95: ShareAssigned { group, member, partition };
     100: ShareRevoked { group, member, partition };
+    101: ShareReset { group, partition, start };
     96: Delivered { partition, batch, base_offset, first, count, delivery };
     97: AcknowledgeCalled { partition, first, count, kind };
     98: AcknowledgeSent { partition, first, count, kind };

@@ -26,7 +26,7 @@ mod produce;
 mod purgatory;
 mod queries;
 mod replicas;
-mod share;
+pub mod share;
 mod socket;
 mod storage;
 #[cfg(test)]

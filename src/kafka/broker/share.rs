@@ -3,12 +3,15 @@
 //! is stored and the second found, or its time is over. A fetch that finds nothing waits; those that wait for one
 //! partition are served in the order they came.
 //!
-//! `isolation` is what a group reads of transactions; `persister` has what is stored at share coordinators;
+//! `admin` is what administrators do to share groups, `isolation` what a group reads of transactions; `persister` has what is stored at share coordinators;
 //! `dead_letters` writes to dead-letter topics (KIP-1191).
 //!
-//! Simplified: no limit of locks on reading a partition, since a read takes no time; no remote storage; when a group
-//! empties its share partitions stay in memory.
+//! When the last member of a group that fetched here hangs up, the group's share partitions are forgotten: the next
+//! fetch begins with what is stored (`ShareGroupListener.onGroupEmpty`).
+//!
+//! Simplified: no limit of locks on reading a partition, since a read takes no time; no remote storage.
 
+pub mod admin;
 mod dead_letters;
 mod isolation;
 mod members;
@@ -20,7 +23,7 @@ use crate::base::config::Defect;
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
 use crate::base::ids::{BrokerId, GroupId, LeaderEpoch, MemberId, Offset, PartitionId};
-use crate::base::share::ShareStateBatch;
+use crate::base::share::{ShareSnapshot, ShareStateBatch};
 use crate::base::time::{Duration, Time};
 use crate::event::{EventKind, SettleReason};
 use crate::kafka::api::{
@@ -46,6 +49,8 @@ enum Todo {
     Answer(Answered),
     /// Fetches of this group that wait for the partition may be served.
     Wake(ShareKey),
+    /// Locks of these records ran out while a write that failed was to decide about them.
+    Lapsed(ShareKey, Vec<ShareStateBatch>),
     /// Records go to the dead-letter queue.
     Bury(ShareKey, DeadLetters),
     /// They are there, or will never be.
@@ -534,6 +539,11 @@ impl Broker {
                 reason,
             });
         }
+    }
+
+    /// What is stored of a share partition, where this broker coordinates it.
+    pub fn stored_share_state(&self, key: ShareKey) -> Option<&ShareSnapshot> {
+        self.ram.share.coordinator.state(key)
     }
 
     /// A share partition in this process.

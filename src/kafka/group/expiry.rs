@@ -86,7 +86,9 @@ impl GroupCoordinator {
         id: GroupId,
         partitions: &[PartitionId],
     ) -> Result<(), ErrorCode> {
-        let group = self.groups.get(&id).ok_or(ErrorCode::GroupIdNotFound)?;
+        // A share group has none (`ShareGroup.validateOffsetDelete`).
+        let group = self.groups.get(&id).filter(|group| group.share().is_none());
+        let group = group.ok_or(ErrorCode::GroupIdNotFound)?;
         let names = std::sync::Arc::clone(&out.fx.names);
         let topic = |p: &PartitionId| names.partitions[p.index()].topic;
         if partitions.iter().any(|partition| group.subscribes_to(topic(partition))) {
@@ -139,6 +141,10 @@ impl GroupCoordinator {
     /// Tombstones of the expired offsets of a group, and of itself when it has no others and no members.
     fn expired(&self, out: &Output<'_>, id: GroupId) -> Vec<Record> {
         let Some(group) = self.groups.get(&id) else { return Vec::new() };
+        // A share group has no committed offsets and never expires (`ShareGroup.shouldExpire`).
+        if matches!(group, Group::Share(_)) {
+            return Vec::new();
+        }
         let now = out.now.timestamp();
         let retention = self.config.brokers.offsets_retention.as_millis() as i64;
         let topic = |partition: PartitionId| -> TopicId {

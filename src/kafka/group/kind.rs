@@ -58,6 +58,14 @@ impl Group {
         }
     }
 
+    /// The group, where it is a share group.
+    pub fn share(&self) -> Option<&ShareGroup> {
+        match self {
+            Self::Classic(_) | Self::Consumer(_) => None,
+            Self::Share(group) => Some(group),
+        }
+    }
+
     /// The group, where it is one of the classic protocol.
     pub(super) fn classic_mut(&mut self) -> Option<&mut ClassicGroup> {
         match self {

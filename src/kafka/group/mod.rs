@@ -12,6 +12,7 @@ mod migration;
 mod offsets;
 mod rebalance;
 pub mod share;
+pub mod share_admin;
 mod share_members;
 mod static_members;
 mod sync;

@@ -148,6 +148,28 @@ impl ShareGroup {
         self.epoch
     }
 
+    /// Partitions whose share state is there, in order.
+    pub fn initialized(&self) -> &[PartitionId] {
+        &self.initialized
+    }
+
+    /// These partitions have share state.
+    pub(super) fn initialize(&mut self, partitions: &[PartitionId]) {
+        for partition in partitions {
+            if let Err(at) = self.initialized.binary_search(partition) {
+                self.initialized.insert(at, *partition);
+            }
+        }
+    }
+
+    /// These partitions have no share state any more. Returns those that had.
+    pub(super) fn uninitialize(&mut self, partitions: &[PartitionId]) -> Vec<PartitionId> {
+        let all = std::mem::take(&mut self.initialized);
+        let (gone, kept) = all.into_iter().partition(|p| partitions.contains(p));
+        self.initialized = kept;
+        gone
+    }
+
     /// Its members with their partitions.
     pub fn members(&self) -> impl Iterator<Item = (MemberId, &[PartitionId])> {
         self.members.iter().map(|(id, member)| (*id, member.assigned.as_slice()))
@@ -172,7 +194,7 @@ impl ShareGroup {
         }
     }
 
-    fn say_state(&self, fx: &mut Effects) {
+    pub(super) fn say_state(&self, fx: &mut Effects) {
         let (group, state) = (self.id, self.state());
         fx.event(EventKind::GroupChanged { group, state, generation: Generation(self.epoch) });
     }
@@ -215,11 +237,7 @@ impl ShareGroup {
             self.compute(now, &fx.names.clone());
         }
         let changed = self.reconcile(id, fx);
-        for partition in subscribed {
-            if let Err(at) = self.initialized.binary_search(&partition) {
-                self.initialized.insert(at, partition);
-            }
-        }
+        self.initialize(&subscribed);
         let member = self.members.get_mut(&id).ok_or(ErrorCode::UnknownMemberId)?;
         member.session = now + times.session;
         let told = epoch == JOIN || full || changed;

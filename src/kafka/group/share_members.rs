@@ -52,7 +52,7 @@ impl GroupCoordinator {
         }
     }
 
-    fn write_share_group(&mut self, out: &mut Output<'_>, id: GroupId) {
+    pub(super) fn write_share_group(&mut self, out: &mut Output<'_>, id: GroupId) {
         let Some(Group::Share(group)) = self.groups.get(&id) else { return };
         let snapshot = group.snapshot();
         let bytes = 60 + 100 * snapshot.members.len() as u32;

@@ -132,7 +132,10 @@ impl ShareCoordinator {
         if !self.led.contains_key(&home) {
             return refused(ErrorCode::NotCoordinator);
         }
-        let state = self.states.entry(key).or_insert_with(untouched);
+        // Who writes has read before: the state was deleted since, and will have a later epoch.
+        let Some(state) = self.states.get_mut(&key) else {
+            return refused(ErrorCode::FencedStateEpoch);
+        };
         if leader_epoch.0 < state.leader_epoch {
             return refused(ErrorCode::FencedLeaderEpoch);
         }
@@ -146,25 +149,40 @@ impl ShareCoordinator {
     }
 
     /// An administrator sets the start offset of a share partition (`InitializeShareGroupState`): what was stored of
-    /// its records is gone, and the leader that knows it is fenced.
+    /// its records is gone, and a leader that knows it is fenced when its state epoch is an earlier one.
     ///
     /// # Errors
-    /// `NOT_COORDINATOR`.
-    pub fn reset(
+    /// `NOT_COORDINATOR`, `FENCED_STATE_EPOCH`.
+    pub fn initialize(
         &mut self,
         out: &mut Output<'_>,
         key: ShareKey,
-        start: Offset,
+        (state_epoch, start): (i32, Offset),
     ) -> Result<(), ErrorCode> {
-        let home = out.fx.names.share_home(key.0, key.1);
-        let home = home.filter(|home| self.led.contains_key(home));
-        let home = home.ok_or(ErrorCode::NotCoordinator)?;
-        let state = self.states.entry(key).or_insert_with(untouched);
-        state.state_epoch += 1;
-        state.start = start;
-        state.batches.clear();
+        let home = self.home_of(key, out.fx).ok_or(ErrorCode::NotCoordinator)?;
+        if self.states.get(&key).is_some_and(|state| state_epoch < state.state_epoch) {
+            return Err(ErrorCode::FencedStateEpoch);
+        }
+        self.states.insert(key, ShareSnapshot { state_epoch, start, ..untouched() });
         self.store(out, (home, key), Asker::Nobody, false);
         Ok(())
+    }
+
+    /// The state of a share partition is deleted (`DeleteShareGroupState`): whoever reads it next resets.
+    ///
+    /// # Errors
+    /// `NOT_COORDINATOR`.
+    pub fn delete(&mut self, out: &mut Output<'_>, key: ShareKey) -> Result<(), ErrorCode> {
+        let home = self.home_of(key, out.fx).ok_or(ErrorCode::NotCoordinator)?;
+        if self.states.remove(&key).is_some() {
+            self.append(out, (home, key), None, (Asker::Nobody, false));
+        }
+        Ok(())
+    }
+
+    /// The partition that keeps the state, where this broker leads it.
+    fn home_of(&self, key: ShareKey, fx: &Effects) -> Option<PartitionId> {
+        fx.names.share_home(key.0, key.1).filter(|home| self.led.contains_key(home))
     }
 
     /// What is stored of a share partition, where this broker coordinates it.
@@ -180,11 +198,23 @@ impl ShareCoordinator {
         is_read: bool,
     ) {
         let state = self.states[&key].clone();
+        self.append(out, (home, key), Some(state), (asker, is_read));
+    }
+
+    /// Writes the state of a share partition; `None`: there is none any more.
+    fn append(
+        &mut self,
+        out: &mut Output<'_>,
+        (home, key): (PartitionId, ShareKey),
+        state: Option<ShareSnapshot>,
+        (asker, is_read): (Asker, bool),
+    ) {
+        let is_tombstone = state.is_none();
+        let state = state.unwrap_or_else(untouched);
         let bytes = 80 + 32 * state.batches.len() as u32;
         let snapshot = out.fx.batches.add_share(state);
         let body = RecordBody::ShareState { group: key.0, partition: key.1, snapshot };
         let timestamp = out.now.timestamp();
-        let is_tombstone = false;
         let record = Record { body, key: KeyId::NONE, bytes, timestamp, is_tombstone };
         let batch = out.fx.batches.add(NodeId::Broker(self.broker), None, &[record]);
         self.last_ticket += 1;
@@ -253,9 +283,13 @@ impl ShareCoordinator {
         self.led.insert(home, epoch);
         for (_, batch) in log {
             for n in 0..fx.batches[batch].count {
-                if let RecordBody::ShareState { group, partition, snapshot } =
-                    fx.batches.record(batch, n).body
-                {
+                let record = *fx.batches.record(batch, n);
+                let RecordBody::ShareState { group, partition, snapshot } = record.body else {
+                    continue;
+                };
+                if record.is_tombstone {
+                    self.states.remove(&(group, partition));
+                } else {
                     let state = fx.batches.share(snapshot).as_ref().clone();
                     self.states.insert((group, partition), state);
                 }

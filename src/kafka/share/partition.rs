@@ -77,6 +77,8 @@ pub struct Settled {
     pub wake: bool,
     /// What goes to the dead-letter queue now.
     pub dead: Vec<DeadLetters>,
+    /// Records whose lock ran out while the write was under way, which failed: what they are now.
+    pub lapsed: Vec<ShareStateBatch>,
 }
 
 /// A write under way.
@@ -299,22 +301,28 @@ impl SharePartition {
             return Settled::default();
         };
         let write = self.writes.remove(at);
-        self.complete(now, id, stored, limit);
+        let lapsed = self.complete(now, id, stored, limit);
         if !stored && !write.timed_out {
-            return Settled { wake: self.find_next, dead: Vec::new() };
+            return Settled { wake: self.find_next, dead: Vec::new(), lapsed };
         }
         let moved = self.move_start();
-        Settled { wake: moved || self.find_next, dead: write.dead }
+        Settled { wake: moved || self.find_next, dead: write.dead, lapsed }
     }
 
-    /// Ends the transitions of a write.
-    fn complete(&mut self, now: Time, id: u32, stored: bool, limit: Limit) {
-        let mut freed = false;
-        for (_, _, state) in self.cached.values_mut().flat_map(InFlightBatch::parts_mut) {
-            let ended = state.complete(id, stored, now, limit);
-            freed |= ended && state.state == RecordState::Available;
+    /// Ends the transitions of a write. Returns what became of records that went back and whose lock was over.
+    fn complete(&mut self, now: Time, id: u32, stored: bool, limit: Limit) -> Vec<ShareStateBatch> {
+        let (mut freed, mut lapsed) = (false, Vec::new());
+        for (first, last, state) in self.cached.values_mut().flat_map(InFlightBatch::parts_mut) {
+            if !state.complete(id, stored, now, limit) {
+                continue;
+            }
+            freed |= state.state == RecordState::Available;
+            if !stored && state.state != RecordState::Acquired {
+                lapsed.push(state_batch((first, last), state.state, state.delivery_count));
+            }
         }
         self.find_next |= freed;
+        lapsed
     }
 
     /// The dead-letter queue has these records, or will never have them (`initiateDLQAndArchive`): they are done with.

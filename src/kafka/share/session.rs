@@ -4,7 +4,7 @@
 //!
 //! Simplified: a request names all its partitions (Kafka's name what changed); no limit on their number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::ErrorCode;
 use crate::base::fingerprint::Fingerprint;
@@ -29,6 +29,8 @@ struct ShareSession {
 #[derive(Clone, Default, Debug)]
 pub struct ShareSessions {
     sessions: BTreeMap<(GroupId, MemberId), ShareSession>,
+    /// For which groups somebody has opened a session on a connection that is still there.
+    opened: BTreeSet<(NodeId, GroupId)>,
 }
 
 impl ShareSessions {
@@ -45,6 +47,7 @@ impl ShareSessions {
         if epoch == OPEN {
             let partitions = asked.to_vec();
             self.sessions.insert(key, ShareSession { peer, epoch: 1, partitions });
+            self.opened.insert((peer, key.0));
             return Ok(());
         }
         let session = self.go_on(key, epoch)?;
@@ -93,8 +96,18 @@ impl ShareSessions {
         own.map(|(key, _)| *key).collect()
     }
 
+    /// The connection to `peer` is closed, and its sessions are over: the groups that nobody fetches for any more.
+    pub fn hung_up(&mut self, peer: NodeId) -> Vec<GroupId> {
+        let (gone, kept) = std::mem::take(&mut self.opened).into_iter().partition(|o| o.0 == peer);
+        self.opened = kept;
+        let gone: BTreeSet<(NodeId, GroupId)> = gone;
+        let idle = |group: &GroupId| !self.sessions.keys().any(|key| key.0 == *group);
+        gone.into_iter().map(|(_, group)| group).filter(idle).collect()
+    }
+
     /// Adds the sessions to a fingerprint.
     pub fn fingerprint(&self, into: &mut Fingerprint) {
+        into.add(&self.opened);
         for (key, session) in &self.sessions {
             into.add((key, session));
         }
@@ -122,5 +135,19 @@ mod tests {
         assert_eq!(sessions.of(PEER), [KEY]);
         assert_eq!(sessions.remove(KEY), Some(vec![PartitionId(0), PartitionId(1)]));
         assert_eq!(sessions.acknowledge(KEY, CLOSE), Err(ErrorCode::ShareSessionNotFound));
+    }
+
+    #[test]
+    fn a_group_is_nobodys_when_the_last_that_fetched_for_it_hangs_up() {
+        let mut sessions = ShareSessions::default();
+        let other = (NodeId::Consumer(1), (GroupId(0), MemberId(2)));
+        for (peer, key) in [(PEER, KEY), other] {
+            assert_eq!(sessions.fetch(key, (peer, OPEN), &[]), Ok(()));
+        }
+        sessions.remove(KEY);
+        assert_eq!(sessions.hung_up(PEER), [], "another fetches for it");
+        sessions.remove(other.1);
+        assert_eq!(sessions.hung_up(PEER), [], "it has hung up before");
+        assert_eq!(sessions.hung_up(other.0), [GroupId(0)]);
     }
 }

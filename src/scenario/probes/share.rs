@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::base::batch::RecordBody;
 use crate::base::ids::{GroupId, MessageId, NodeId, Offset, PartitionId};
-use crate::base::share::ShareReset;
+use crate::base::share::{ShareReset, ShareSnapshot};
+use crate::kafka::group::share::ShareGroup;
 use crate::scenario::probes::{number, text};
 use crate::scenario::state::State;
 use crate::scenario::step::Probe;
@@ -15,7 +16,8 @@ pub(super) fn fact(state: &State, probe: &Probe) -> Option<Fact> {
     match probe {
         Probe::Deliveries(group) => Some(deliveries(state, state.group(group)?)),
         Probe::DeliveryCount(group, id) => Some(delivery_count(state, state.group(group)?, id)),
-        Probe::ShareOffsets(group) => Some(offsets(state, state.group(group)?)),
+        Probe::ShareOffsets(group) => Some(offsets(state, state.group(group)?, false)),
+        Probe::ShareLag(group) => Some(offsets(state, state.group(group)?, true)),
         Probe::RecordStates(group, at) => record_states(state, state.group(group)?, state.at(at)?),
         _ => None,
     }
@@ -43,15 +45,35 @@ fn delivery_count(state: &State, group: GroupId, id: &str) -> Fact {
     number(own.map(|(_, _, count)| *count).max().unwrap_or(0))
 }
 
-/// What `listShareGroupOffsets` finds: start offsets as the share coordinators have stored them.
-fn offsets(state: &State, group: GroupId) -> Fact {
-    let homes = state.names().share_homes.iter().filter(|((of, _), _)| *of == group);
-    let start = |partition: PartitionId, home: PartitionId| {
-        let coordinator = state.leader(home)?;
-        let start = state.sim.broker(coordinator).stored_share_start(group, partition);
-        (start != Offset::NONE).then(|| (state.names().partition(partition), number(start.0)))
-    };
-    Fact::Map(homes.filter_map(|((_, partition), home)| start(*partition, *home)).collect())
+/// What `listShareGroupOffsets` finds of the partitions that have share state: start offsets as the share coordinators
+/// have stored them, or the lag. None where no start offset is set.
+fn offsets(state: &State, group: GroupId, lag: bool) -> Fact {
+    let home = state.names().group_partitions[group.index()];
+    let coordinator = state.leader(home).map(|leader| state.sim.broker(leader).coordinator());
+    let share = coordinator.and_then(|coordinator| coordinator.group(group)?.share());
+    let partitions = share.map_or(&[][..], ShareGroup::initialized).iter().copied();
+    let found = partitions.map(|partition| {
+        let stored = stored(state, group, partition).filter(|stored| stored.start >= Offset(0));
+        let offset = stored.map(|stored| stored.start.0);
+        let value = if lag { stored.and_then(|s| stored_lag(state, partition, s)) } else { offset };
+        (state.names().partition(partition), value.map_or(Fact::None, Fact::Number))
+    });
+    Fact::Map(found.collect())
+}
+
+/// What the share coordinator has stored of a share partition.
+fn stored(state: &State, group: GroupId, partition: PartitionId) -> Option<&ShareSnapshot> {
+    let home = state.names().share_home(group, partition)?;
+    state.sim.broker(state.leader(home)?).stored_share_state((group, partition))
+}
+
+/// From the start offset to the end of the partition, less what is done with in between (KIP-1226). `None` below zero,
+/// and while the leader is missing.
+fn stored_lag(state: &State, partition: PartitionId, stored: &ShareSnapshot) -> Option<i64> {
+    let end = state.view.partition(partition).leader_replica()?.high_watermark;
+    let done = stored.batches.iter().filter(|batch| batch.state.is_terminal());
+    let done: i64 = done.map(|batch| batch.last.0 - batch.first.0 + 1).sum();
+    Some(end.0 - stored.start.0 - done).filter(|lag| *lag >= 0)
 }
 
 /// Every record that the leader of a partition has in flight for a group.
@@ -111,6 +133,10 @@ pub(in crate::scenario) fn open_records(
     let replica = state.view.partition(partition).leader_replica()?;
     let end = replica.high_watermark;
     let Some(share) = state.sim.broker(leader).share_state(group, partition) else {
+        let stored = stored(state, group, partition);
+        if let Some(stored) = stored.filter(|stored| stored.start >= Offset(0)) {
+            return Some(stored_lag(state, partition, stored).unwrap_or(0));
+        }
         let reset = state.sim.spec().config.groups.get(group.index()).map(|config| config.reset);
         let all = reset.is_some_and(|reset| reset != ShareReset::Latest);
         return Some(if all { end - replica.log_start } else { 0 });

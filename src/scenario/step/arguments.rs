@@ -301,7 +301,7 @@ pub struct SendOffsets {
     pub offsets: BTreeMap<TopicPartition, i64>,
 }
 
-/// What `kafka-consumer-groups.sh --reset-offsets` is told.
+/// What `kafka-consumer-groups.sh --reset-offsets`, or `kafka-share-groups.sh`, is told.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResetOffsets {

@@ -85,8 +85,10 @@ pub enum Probe {
     Deliveries(String),
     /// How often a message was given to members of a share group: one number.
     DeliveryCount(String, String),
-    /// Start offsets of a share group as `listShareGroupOffsets` finds them: `{"orders-0": 5}`.
+    /// Start offsets of a share group as `listShareGroupOffsets` finds them: `{"orders-0": 5}`, none where none is set.
     ShareOffsets(String),
+    /// The lag of a share group as `listShareGroupOffsets` finds it: `{"orders-0": 5}`, none where it is not known.
+    ShareLag(String),
     /// The records of a partition that a share group is not done with, from its start offset up to the end of what was
     /// handed out: `[[offset, id, "ACQUIRED", delivery count]]`.
     RecordStates(String, TopicPartition),

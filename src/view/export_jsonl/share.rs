@@ -48,6 +48,10 @@ impl Writer<'_> {
                 let offset = ("offset", offset.0.into());
                 ("ShareStart", vec![self.group_name(group), self.partition(partition), offset])
             }
+            EventKind::ShareReset { group, partition, start } => {
+                let start = ("start", start.0.into());
+                ("ShareReset", vec![self.group_name(group), self.partition(partition), start])
+            }
             EventKind::ShareAssigned { group, member, partition } => {
                 let partition = self.partition(partition);
                 ("ShareAssigned", vec![self.group_name(group), self.member(member), partition])

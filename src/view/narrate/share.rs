@@ -66,6 +66,16 @@ fn leader(scene: &Scene<'_>, event: &Event) -> Option<String> {
             let (group, partition) = (names.group(group), scene.partition(partition));
             format!("{group} is done with everything below offset {offset} of {partition}.")
         }
+        EventKind::ShareReset { group, partition, start } => {
+            let (group, partition) = (names.group(group), scene.partition(partition));
+            let from = match start.0 {
+                0.. => format!("at offset {}", start.0),
+                _ => "by share.auto.offset.reset".to_owned(),
+            };
+            format!(
+                "{node} forgets what {group} did with records of {partition}: it begins anew {from}."
+            )
+        }
         EventKind::ShareAssigned { group, member, partition } => {
             let (who, partition) = (who(scene, member), scene.partition(partition));
             format!("{} lets {who} work on {partition}, besides others.", names.group(group))

@@ -53,6 +53,9 @@ impl Broker {
         for key in self.ram.share.sessions.of(peer) {
             self.end_share_session(now, key, fx);
         }
+        for group in self.ram.share.sessions.hung_up(peer) {
+            self.ram.share.partitions.retain(|key, _| key.0 != group);
+        }
     }
 
     /// A partition of `__share_group_state` is led here from now on.
@@ -127,6 +130,9 @@ impl Broker {
                 Todo::Append(append) => self.write_for_share(now, append, fx),
                 Todo::Answer((asker, message)) => self.answer_asker(now, asker, message, fx),
                 Todo::Wake(key) => self.wake(now, key, fx),
+                Todo::Lapsed(key, batches) => {
+                    Self::say_settled(key, &batches, SettleReason::LockTimeout, fx);
+                }
                 Todo::Bury(key, dead) => self.bury(now, key, dead, fx),
                 Todo::Buried(key, dead) => self.buried(now, key, dead, fx),
             }

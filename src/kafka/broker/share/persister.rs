@@ -358,13 +358,15 @@ impl Broker {
             }
             other => other,
         };
-        let key = match own.wish {
-            Wish::Read(key, ..) => key,
+        // The share partition that asked, and no other that was opened since.
+        let (key, numbers) = match own.wish {
+            Wish::Read(key, _, number) => (key, number..=number),
             Wish::Write { key, write, reason, .. } => {
                 let now = self.ram.last_step;
                 let limit = self.share_rules(key.0, Defect::None).limit;
                 if let Some(share) = self.ram.share.partitions.get_mut(&key) {
-                    share.written(now, write, false, limit);
+                    let settled = share.written(now, write, false, limit);
+                    self.ram.share.todo.push_back(Todo::Lapsed(key, settled.lapsed));
                 }
                 self.acknowledged(own.id, error);
                 self.ram.share.todo.push_back(Todo::Wake(key));
@@ -372,13 +374,17 @@ impl Broker {
                 if !is_fenced(error) || reason == SettleReason::LockTimeout {
                     return;
                 }
-                key
+                (key, 0..=write - 1)
             }
             // It is archived all the same.
             Wish::Produce { key, dead, .. } => {
                 return self.ram.share.todo.push_back(Todo::Buried(key, dead));
             }
         };
+        let asker = self.ram.share.partitions.get(&key);
+        if asker.is_none_or(|share| !numbers.contains(&share.number)) {
+            return;
+        }
         self.ram.share.partitions.remove(&key);
         for asked in &mut self.ram.share.asked {
             if asked.group == key.0 && asked.is_fetching() && asked.wanted.contains(&key.1) {

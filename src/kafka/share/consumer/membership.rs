@@ -39,6 +39,8 @@ pub(super) struct Membership {
     next_at: Time,
     interval: Duration,
     in_flight: bool,
+    /// The last heartbeat had no good answer, so the next says everything again, and is told everything.
+    in_full: bool,
     failures: u32,
     /// `max.poll.interval.ms` after the last `poll()`.
     poll_at: Time,
@@ -61,6 +63,7 @@ impl Default for Membership {
             next_at: Time::NEVER,
             interval: Duration::from_secs(5),
             in_flight: false,
+            in_full: false,
             failures: 0,
             poll_at: Time::NEVER,
             coordinator: None,
@@ -108,7 +111,7 @@ impl Membership {
 
     pub(super) fn fingerprint(&self, now: Time, into: &mut Fingerprint) {
         into.add((self.member, self.state, &self.topics, self.epoch, &self.assigned));
-        into.add((self.in_flight, self.failures, self.coordinator, self.finding));
+        into.add((self.in_flight, self.in_full, self.failures, self.coordinator, self.finding));
         into.add(self.find_failures);
         for at in [self.next_at, self.poll_at, self.find_at] {
             into.add_time(now, at);
@@ -176,19 +179,21 @@ impl ShareConsumer {
         if at != Time::NEVER && at > now {
             return self.coordinator_lost(now, fx);
         }
-        let Membership { member, state, in_flight, next_at, .. } = self.membership;
+        let Membership { member, state, in_flight, in_full, next_at, .. } = self.membership;
         if in_flight || next_at > now || !self.network.ready(now, broker, fx) {
             return;
         }
         let (epoch, topics) = match state {
             State::Leaving | State::Stale => (LEAVE, List::EMPTY),
             State::Joining => (JOIN, fx.keep(&self.membership.topics)),
+            _ if in_full => (self.membership.epoch, fx.keep(&self.membership.topics)),
             _ => (self.membership.epoch, List::EMPTY),
         };
         let message = Message::ShareGroupHeartbeat { group, member, epoch, topics };
         let timeout = self.config.request_timeout;
         self.network.send(now, broker, (message, Request::Heartbeat { epoch }), timeout, fx);
         self.membership.in_flight = true;
+        self.membership.in_full = false;
         self.membership.next_at = now + self.membership.interval;
     }
 
@@ -233,6 +238,7 @@ impl ShareConsumer {
             self.membership.next_at = Time::NEVER;
             return;
         }
+        self.membership.in_full = error != ErrorCode::None;
         match error {
             ErrorCode::None => {}
             ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => {
@@ -277,7 +283,6 @@ impl ShareConsumer {
 
     /// The heartbeat will not be answered.
     pub(super) fn heartbeat_lost(&mut self, now: Time, fx: &mut Effects) {
-        self.membership.in_flight = false;
         self.coordinator_lost(now, fx);
         self.back_off_heartbeat(now, fx);
     }
@@ -289,6 +294,7 @@ impl ShareConsumer {
 
     fn coordinator_lost(&mut self, now: Time, fx: &mut Effects) {
         self.membership.coordinator = None;
+        self.membership.in_full |= self.membership.in_flight;
         self.membership.in_flight = false;
         self.membership.next_at = now;
         self.look_up_coordinator(now, fx);

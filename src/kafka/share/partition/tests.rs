@@ -188,8 +188,9 @@ fn a_write_that_fails_takes_the_acknowledgement_back_but_not_past_the_lock() {
         assert_eq!(rig.fetch(B, 500, false, &[(0, 3)]), [], "nobody gets it while it is open");
         assert_eq!(rig.share.next_lock(), Time::NEVER);
         rig.now = if late { Time(31_000_000) } else { Time(1) };
-        rig.share.written(rig.now, write.id, false, rig.rules.limit);
+        let settled = rig.share.written(rig.now, write.id, false, rig.rules.limit);
         assert_eq!(rig.states()[0], (0, state, 1));
+        assert_eq!(settled.lapsed.iter().any(|batch| batch.state == Available), late);
     }
 }
 
