@@ -70,9 +70,7 @@ impl Simulation {
                 self.abort_transaction(*partition, *start);
             }
             Command::AdministerGroup { group, call } => self.administer_group(*group, call),
-            Command::AdministerShareGroup { group, call } => {
-                self.administer_share_group(*group, call);
-            }
+            Command::AdministerShareGroup { group, call } => self.share_call(*group, call),
             Command::ResetOffsets { group, partitions, to } => {
                 self.reset_offsets(*group, partitions, *to);
             }

@@ -10,13 +10,14 @@ use crate::event::{AdminCall, GroupState};
 use crate::kafka::api::PartitionOffset;
 use crate::kafka::broker::share::admin::ShareStateCall;
 use crate::kafka::group::kind::Group;
+use crate::kafka::group::share::ShareGroup;
 use crate::kafka::group::share_admin::{ShareGroupAnswer, ShareGroupCall};
 use crate::sim::command::{ResetTo, ShareCall};
 use crate::sim::simulation::Simulation;
 
 impl Simulation {
     /// A call about a share group.
-    pub(super) fn administer_share_group(&mut self, group: GroupId, call: &ShareCall) {
+    pub(super) fn share_call(&mut self, group: GroupId, call: &ShareCall) {
         let (word, done) = match call {
             ShareCall::Alter { offsets, some_unknown } => {
                 let done = self.alter_share_offsets(group, offsets, *some_unknown);
@@ -101,7 +102,7 @@ impl Simulation {
         let home = self.names().group_partitions[group.index()];
         let coordinator = self.acting_leader(home).ok_or(Exception::Timeout)?;
         let coordinator = self.world.brokers[coordinator.index() - 1].coordinator();
-        let state = coordinator.group(group).and_then(Group::share).map(|group| group.state());
+        let state = coordinator.group(group).and_then(Group::share).map(ShareGroup::state);
         if state.is_some_and(|state| state != GroupState::Empty) {
             return Err(Exception::ShareGroupIsNotEmpty);
         }

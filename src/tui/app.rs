@@ -374,6 +374,7 @@ impl App {
             Action::Stage => self.show(Screen::Stage),
             Action::Compare => self.compare(),
             Action::Why if self.screen == Screen::Transactions => self.why_held(),
+            Action::Why if self.screen == Screen::Group => self.why_twice(),
             Action::Why => self.why(),
             Action::Log => self.show(Screen::Log),
             Action::Controller => self.show(Screen::Controller),

@@ -82,6 +82,12 @@ impl App {
         }
     }
 
+    /// The journey of a record that the selected member's group processed more than once, if there is one.
+    pub(super) fn why_twice(&mut self) {
+        self.picked = group::twice::of_chosen(self).or(self.picked);
+        self.why();
+    }
+
     /// Lists the records of the batch, or hides them. Side by side there is no room for them.
     pub(super) fn toggle_records(&mut self) {
         self.log.opened = self.log.beside || !self.log.opened;

@@ -1,7 +1,9 @@
 //! Group anatomy: who stopped, for how long, and who did the same work twice? Members against time, a row each; where a
 //! rebalance stops partitions and not members, a row for each of those; below, what it cost.
 
+mod crowd;
 mod detail;
+pub mod twice;
 
 use crate::base::config::{AssignorName, ConsumerConfig, GroupProtocol};
 use crate::base::ids::{GroupId, NodeId, PartitionId};
@@ -15,6 +17,10 @@ use crate::view::anatomy::{self, Doing, Window};
 use crate::view::cluster::ClusterView;
 use crate::view::cluster::group::{GroupView, MemberView};
 use crate::view::cluster::handover::Rebalance;
+use crate::view::words::fold_ids;
+
+use crowd::{CROWD, Crowd};
+use twice::Again;
 
 /// Where the reader stands on this screen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -88,6 +94,8 @@ struct Scene<'a> {
     window: Window,
     /// The rebalance the screen is about: the last one that began before the window ends.
     last: Option<Rebalance>,
+    /// What was processed more than once.
+    twice: Vec<Again>,
 }
 
 /// Draws the screen.
@@ -109,7 +117,8 @@ pub fn draw(canvas: &mut Canvas<'_>, app: &App) {
     let window = window(app, group, columns);
     let last = group.handovers().rebalances().filter(|r| r.began < window.to()).last().copied();
     let members = all.iter().filter(|(group, _)| *group == id).map(|(_, n)| *n).collect();
-    let scene = Scene { app, view, id, group, chosen, members, window, last };
+    let twice = twice::all(app, id);
+    let scene = Scene { app, view, id, group, chosen, members, window, last, twice };
     header(canvas, &scene);
     band(canvas, &scene);
     axis(canvas, &scene);
@@ -268,19 +277,7 @@ fn rows(canvas: &mut Canvas<'_>, scene: &Scene<'_>) -> u16 {
         Detail::Variants => 0,
         Detail::Owns | Detail::Timers => (moved.len() as u16).min(6).min(room / 2),
     };
-    let fits = usize::from(room - for_partitions).max(1);
-    let at = scene.members.iter().position(|n| *n == scene.chosen).unwrap_or(0);
-    let first = (at + 1).saturating_sub(fits).min(scene.members.len().saturating_sub(fits));
-    let mut y = 3;
-    for consumer in scene.members.iter().skip(first).take(fits) {
-        member(canvas, scene, y, *consumer, since);
-        y += 1;
-    }
-    let hidden = scene.members.len().saturating_sub(fits);
-    if hidden > 0 {
-        canvas.text(1, y, &format!("… {hidden} more members: j, k"), Role::Plain);
-        y += 1;
-    }
+    let mut y = each_member(canvas, scene, usize::from(room - for_partitions).max(1), since);
     for partition in moved.iter().take(usize::from(for_partitions)) {
         let name = scene.view.names.partition(*partition);
         canvas.fit(2, y, &name, LEFT - 3, Role::Plain);
@@ -290,6 +287,34 @@ fn rows(canvas: &mut Canvas<'_>, scene: &Scene<'_>) -> u16 {
         let owner = owner.map_or_else(|| "nobody".to_owned(), |node| scene.view.names.node(node));
         let end = canvas.width().saturating_sub(RIGHT);
         canvas.fit(end + 1, y, &format!("now {owner}"), RIGHT - 2, Role::Plain);
+        y += 1;
+    }
+    y
+}
+
+/// The members, as many as fit into so many rows. Returns the next free row.
+fn each_member(canvas: &mut Canvas<'_>, scene: &Scene<'_>, fits: usize, since: Time) -> u16 {
+    let (mut y, all) = (3, &scene.members);
+    let (shown, others) = if all.len() > fits && all.len() > CROWD {
+        let crowd = Crowd::new(scene);
+        y = crowd.heat(canvas, scene, y);
+        let rows = (fits + 3).saturating_sub(usize::from(y)).max(1);
+        let shown = crowd.shown(scene, rows);
+        let others = crowd.others(scene, &shown);
+        (shown, Some(others))
+    } else {
+        let at = all.iter().position(|n| *n == scene.chosen).unwrap_or(0);
+        let first = (at + 1).saturating_sub(fits).min(all.len().saturating_sub(fits));
+        let hidden = all.len().saturating_sub(fits);
+        let others = (hidden > 0).then(|| format!("… {hidden} more members: j, k"));
+        (all.iter().copied().skip(first).take(fits).collect(), others)
+    };
+    for consumer in shown {
+        member(canvas, scene, y, consumer, since);
+        y += 1;
+    }
+    if let Some(others) = others {
+        canvas.fit(1, y, &others, canvas.width().saturating_sub(2), Role::Plain);
         y += 1;
     }
     y
@@ -317,6 +342,7 @@ fn member(canvas: &mut Canvas<'_>, scene: &Scene<'_>, y: u16, consumer: u16, sin
     canvas.text(x, y, &note, Role::Plain);
     let handovers = scene.group.handovers();
     strip(canvas, y, &anatomy::member(handovers, consumer, &scene.window));
+    twice::mark(canvas, scene, y, consumer);
     let end = canvas.width().saturating_sub(RIGHT);
     let owned: Vec<PartitionId> = handovers
         .tenures()
@@ -412,8 +438,11 @@ fn cost(canvas: &mut Canvas<'_>, scene: &Scene<'_>, y: u16) -> u16 {
     );
     let role = if stopped.0 > 0 { Role::Now } else { Role::Plain };
     canvas.fit(1, y + 1, &text, room, role);
-    let twice = scene.app.moment(scene.app.world).tally.repeated.len();
-    let role = if twice > 0 { Role::Broken } else { Role::Plain };
-    canvas.fit(1, y + 2, &format!("processed twice {twice}"), room, role);
+    let twice = twice::messages(&scene.twice);
+    let (text, role) = match twice.len() {
+        0 => ("processed twice 0".to_owned(), Role::Plain),
+        n => (format!("processed twice {n}: {}   w: why", fold_ids(names, &twice)), Role::Broken),
+    };
+    canvas.fit(1, y + 2, &text, room, role);
     y + 3
 }

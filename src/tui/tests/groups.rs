@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{PLAIN, Tape, at, film_world, render, text};
 use crate::base::config::{AssignorName, Assignors, ConsumerConfig, GroupProtocol};
 use crate::base::group_records::MemberState;
-use crate::base::ids::{Generation, NodeId, PartitionId};
+use crate::base::ids::{Generation, MessageId, NodeId, PartitionId};
 use crate::base::names::{Client, Partition};
 use crate::event::{EventKind, FaultKind, GroupState, RebalanceCallback};
 use crate::tui::app::{App, Screen};
@@ -271,4 +271,112 @@ fn who_died_is_marked_and_an_empty_screen_says_why() {
     assert!(row(&shown, "c2").contains("█✗"), "{shown}");
     let shown = screen(&at(film(), 500));
     assert!(shown.contains("Nobody has joined a group yet."), "{shown}");
+}
+
+/// c2 and c3 both process m0 and m1: c2 before the rebalance took the partition, c3 after it.
+fn done_twice() -> World {
+    let mut tape = Tape::new();
+    tape.four_partitions();
+    tape.at(1_000);
+    tape.group(GroupState::PreparingRebalance, 0);
+    (0..3).for_each(|n| tape.joins(n));
+    tape.at(2_000);
+    tape.group(GroupState::Stable, 1);
+    tape.owners(&[&P[..2], &P[2..], &[]]);
+    tape.told_of(0, RebalanceCallback::Assigned, &P[..2]);
+    tape.told_of(1, RebalanceCallback::Assigned, &P[2..]);
+    let batch = tape.story.send(&[0, 1]);
+    tape.story.replicate(&[1, 2, 3], batch, 0, 0);
+    for (millis, n) in [(3_000, 1), (9_000, 2)] {
+        tape.at(millis);
+        tape.story.poll(n, batch, 0);
+        tape.story.process(n, batch, 0, (0, 2));
+    }
+    tape.at(12_000);
+    tape.story.push(NodeId::Script, EventKind::Ended);
+    in_world(tape, Kind::Eager)
+}
+
+fn film_of(world: World) -> App {
+    let film = Film {
+        scenario: "twice".to_owned(),
+        title: "Who did the same work twice?".to_owned(),
+        seed: 1,
+        questions: Vec::new(),
+        worlds: vec![world],
+        takeaway: String::new(),
+        difference: String::new(),
+    };
+    let mut app = App::new(film, Mode::Play, PLAIN);
+    app.act(Action::Group);
+    app
+}
+
+#[test]
+fn work_that_is_done_twice_is_marked_in_both_rows_and_w_says_why() {
+    let mut app = at(film_of(done_twice()), 11_000);
+    let shown = screen(&app);
+    let marks = |shown: &str| {
+        let marked =
+            |name| row(shown, name).chars().skip(12).take(49).filter(|c| *c == '2').count();
+        ["c1", "c2", "c3"].map(marked)
+    };
+    assert_eq!(marks(&shown), [0, 1, 1], "{shown}");
+    assert!(shown.contains("processed twice 2: m0 m1   w: why"), "{shown}");
+    let before = screen(&at(film_of(done_twice()), 5_000));
+    assert_eq!(marks(&before), [0, 0, 0], "{before}");
+    assert!(before.contains("processed twice 0"), "{before}");
+    app.key(Key::Char('j'));
+    app.key(Key::Char('w'));
+    assert_eq!((app.screen, app.picked), (Screen::Why, Some(MessageId(0))));
+}
+
+/// 100 members with a partition each; c7 dies, c42 freezes.
+fn crowd() -> World {
+    let mut tape = Tape::new();
+    let names = Arc::make_mut(&mut tape.story.names);
+    let first = names.partitions[0].clone();
+    names.partitions = (0..100).map(|index| Partition { index, ..first.clone() }).collect();
+    names.topics[0].partitions = (0..100).map(PartitionId).collect();
+    names.topics[0].partition_count = 100;
+    let client = |n: u16| Client { name: format!("c{n}"), group: Some(BILLING), rank: n };
+    names.consumers = (1..=100).map(client).collect();
+    tape.at(1_000);
+    tape.group(GroupState::PreparingRebalance, 0);
+    (0..100).for_each(|n| tape.joins(n));
+    tape.at(2_000);
+    tape.group(GroupState::Stable, 1);
+    for n in 0..100 {
+        let (group, member, partition) = (BILLING, member(n), PartitionId(n));
+        tape.story.broker(1, EventKind::MemberAssigned { group, member, partition });
+        tape.told_of(n, RebalanceCallback::Assigned, &[partition]);
+    }
+    tape.at(30_000);
+    tape.story.push(NodeId::Consumer(6), EventKind::Fault { kind: FaultKind::Kill });
+    tape.at(31_000);
+    tape.story.push(NodeId::Consumer(41), EventKind::Fault { kind: FaultKind::Freeze });
+    tape.at(32_500);
+    tape.story.consumer(0, EventKind::PollCalled);
+    tape.at(34_000);
+    tape.story.push(NodeId::Script, EventKind::Ended);
+    let mut world = in_world(tape, Kind::Eager);
+    world.settings.consumers = vec![world.settings.consumers[0].clone(); 100];
+    world
+}
+
+#[test]
+fn of_a_hundred_members_each_has_a_cell_and_those_that_changed_a_row() {
+    let mut app = at(film_of(crowd()), 33_000);
+    // The window begins when all have what they have.
+    app.key(Key::Char('Z'));
+    let shown = screen(&app);
+    let cells: String = shown.lines().skip(4).take(2).collect();
+    let count = |glyph: char| cells.chars().filter(|c| *c == glyph).count();
+    assert_eq!((count('✗'), count('?')), (1, 1), "{shown}");
+    assert!(row(&shown, "c7").contains("█✗") && row(&shown, "c42").contains("█?"), "{shown}");
+    assert!(shown.contains("… 97 more members: 97 working"), "{shown}");
+    app.key(Key::Char('j'));
+    let next = screen(&app);
+    assert!(next.contains(" c2 ") && !row(&next, "c2").is_empty(), "{next}");
+    assert_eq!(next.lines().filter(|line| line.starts_with(" c1 ")).count(), 0, "{next}");
 }
