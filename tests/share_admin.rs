@@ -28,7 +28,7 @@ fn story(group_config: &str, script: &str, expect: &str) -> String {
     )
 }
 
-/// `kafka-share-groups.sh --reset-offsets`: where each option leads, and what it says of a group with members. The stored
+/// `kafka-share-groups.sh --reset-offsets`: where each option leads, what it says of a group with members. The stored
 /// start offset is still 0 when everything is accepted, so `--to-current` delivers it all again.
 #[test]
 fn the_tool_resets_a_share_group_without_members() {
@@ -40,10 +40,12 @@ fn the_tool_resets_a_share_group_without_members() {
     };
     let script = [
         reset("Earliest", "of no group"),
-        r#"Start(Client("A")), Poll(consumer: "A", records: 4, within: "10s"), Acknowledge(consumer: "A", how: Accept), Commit(consumer: "A"),"#
+        r#"Start(Client("A")), Poll(consumer: "A", records: 4, within: "10s"),
+        Acknowledge(consumer: "A", how: Accept), Commit(consumer: "A"),"#
             .to_owned(),
         reset("Earliest", "active"),
-        r#"Close("A"), Await(Group("g", "Empty")), Sleep("100s"), Observe("state", GroupState("g")), Send(from: "p", to: "t", count: 2),
+        r#"Close("A"), Await(Group("g", "Empty")), Sleep("100s"),
+        Observe("state", GroupState("g")), Send(from: "p", to: "t", count: 2),
         Await(Completed("p")), Observe("lag", ShareLag("g")),"#
             .to_owned(),
         reset("Current", "current"),
@@ -63,8 +65,8 @@ fn the_tool_resets_a_share_group_without_members() {
     tell::tell(&story("", &script.concat(), expect));
 }
 
-/// The group empties while its member is frozen, and its offsets are changed. The leader of the partition does not know:
-/// the next write under the older state epoch is fenced, and it begins with what is stored.
+/// The group empties while its member is frozen, and its offsets are changed. The partition's leader does not know: the
+/// next write under the older state epoch is fenced, and it begins with what is stored.
 #[test]
 fn what_a_member_says_under_an_older_state_epoch_is_fenced() {
     for (call, epoch) in [
@@ -78,7 +80,8 @@ fn what_a_member_says_under_an_older_state_epoch_is_fenced() {
         ),
     ] {
         let script = format!(
-            r#"Start(Client("A")), Poll(consumer: "A", records: 4, within: "10s"), Freeze(Client("A")), Await(Group("g", "Empty")),
+            r#"Start(Client("A")), Poll(consumer: "A", records: 4, within: "10s"),
+            Freeze(Client("A")), Await(Group("g", "Empty")),
             {call}, Observe("said", AdminException), Thaw(Client("A")),
             Acknowledge(consumer: "A", how: Accept), Commit(consumer: "A"), Observe("late", Returned("A")),
             Poll(consumer: "A", records: 1, within: "20s"), Acknowledge(consumer: "A", how: Accept),

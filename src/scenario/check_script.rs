@@ -532,6 +532,7 @@ impl Script<'_, '_, '_> {
             | Probe::Deliveries(group)
             | Probe::ShareOffsets(group)
             | Probe::ShareLag(group)
+            | Probe::Inversions(group)
             | Probe::Lag(group) => {
                 self.group(group);
             }

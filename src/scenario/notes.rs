@@ -1,9 +1,11 @@
 //! What a script wants to know and the cluster view does not keep: what each call of an application returned, in
 //! order. Folded from events like the view.
 
+use std::collections::BTreeMap;
+
 use crate::base::batch::BatchTable;
 use crate::base::error::Exception;
-use crate::base::ids::{MessageId, NodeId, Offset, PartitionId};
+use crate::base::ids::{GroupId, MessageId, NodeId, Offset, PartitionId};
 use crate::base::names::Names;
 use crate::event::{CommitKind, Event, EventKind, FaultKind, RebalanceCallback};
 
@@ -54,6 +56,11 @@ pub struct Notes {
     pub deliveries: Vec<(u16, MessageId, u16)>,
     /// What the administrator's last call threw.
     pub admin: Option<Exception>,
+    /// Of each partition that a group reads, the highest offset that a member finished, and how often one finished a
+    /// record below it.
+    pub finished: BTreeMap<(GroupId, PartitionId), (Offset, u64)>,
+    /// The group of each consumer.
+    groups: Vec<Option<GroupId>>,
 }
 
 impl Notes {
@@ -65,6 +72,8 @@ impl Notes {
             told: vec![Vec::new(); names.producers.len()],
             deliveries: Vec::new(),
             admin: None,
+            finished: BTreeMap::new(),
+            groups: names.consumers.iter().map(|consumer| consumer.group).collect(),
         }
     }
 
@@ -101,9 +110,17 @@ impl Notes {
                 notes.exception = exception.or(notes.exception);
             }
             EventKind::PollEmpty => notes.polls += 1,
-            EventKind::Processed { batch, first, count, .. } => {
+            EventKind::Processed { partition, batch, base_offset, first, count } => {
                 notes.processed.extend(messages(batch, first, count));
                 notes.processed_by_process += u64::from(count);
+                if let Some(group) = self.groups[usize::from(n)] {
+                    let key = (group, partition);
+                    let (highest, late) = self.finished.entry(key).or_insert((Offset::NONE, 0));
+                    let start = base_offset + i64::from(first);
+                    let end = start + i64::from(count);
+                    *late += (highest.0.min(end.0 - 1) + 1 - start.0).max(0) as u64;
+                    *highest = (*highest).max(end + -1);
+                }
             }
             EventKind::Callback { callback, .. } => {
                 notes.callbacks.push(CallbackNote { callback, partitions: Vec::new() });

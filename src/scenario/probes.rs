@@ -75,6 +75,7 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
     | Probe::Generation(name)
     | Probe::Members(name)
     | Probe::OffsetRecords(name)
+    | Probe::Inversions(name)
     | Probe::Lag(name)) = probe
     else {
         return None;
@@ -96,6 +97,10 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
         Probe::GroupState(_) => text(group.state.name()),
         Probe::Generation(_) => number(group.generation.0),
         Probe::OffsetRecords(_) => offset_records(state, id),
+        Probe::Inversions(_) => {
+            let own = state.notes.finished.iter().filter(|((group, _), _)| *group == id);
+            number(own.map(|(_, (_, late))| *late).sum::<u64>() as i64)
+        }
         Probe::Members(_) => {
             let mut members = BTreeMap::new();
             for member in &group.members {

@@ -3,8 +3,8 @@
 //! is stored and the second found, or its time is over. A fetch that finds nothing waits; those that wait for one
 //! partition are served in the order they came.
 //!
-//! `admin` is what administrators do to share groups, `isolation` what a group reads of transactions; `persister` has what is stored at share coordinators;
-//! `dead_letters` writes to dead-letter topics (KIP-1191).
+//! `admin` is what administrators do to share groups, `isolation` what a group reads of transactions; `persister` has
+//! what is stored at share coordinators; `dead_letters` writes to dead-letter topics (KIP-1191).
 //!
 //! When the last member of a group that fetched here hangs up, the group's share partitions are forgotten: the next
 //! fetch begins with what is stored (`ShareGroupListener.onGroupEmpty`).

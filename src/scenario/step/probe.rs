@@ -81,6 +81,8 @@ pub enum Probe {
     Members(String),
     /// Lag of a group: one number.
     Lag(String),
+    /// How often members of a group finished a record after a later one of its partition: one number.
+    Inversions(String),
     /// Delivery counts of each message that members of a share group were given, in order: `{"m0": [1, 2]}`.
     Deliveries(String),
     /// How often a message was given to members of a share group: one number.

@@ -32,7 +32,7 @@ impl Broker {
     /// Does what an administrator asks of a share group that this broker coordinates.
     ///
     /// # Errors
-    /// See [`GroupCoordinator::administer_share`](crate::kafka::group::coordinator::GroupCoordinator::administer_share).
+    /// `NOT_COORDINATOR`, `GROUP_ID_NOT_FOUND`, `NON_EMPTY_GROUP`.
     pub fn administer_share_group(
         &mut self,
         now: Time,

@@ -37,10 +37,10 @@ impl Crowd {
         y + (self.0.len() as u16).div_ceil(columns)
     }
 
-    /// Who gets one of `rows` rows, in the order of the group: the selected member, those whose state changed, those
-    /// with the largest lag.
+    /// Who gets one of `rows` rows, in the order of the group: the selected member, those whose state changed or is no
+    /// good, those with the largest lag.
     pub(super) fn shown(&self, scene: &Scene<'_>, rows: usize) -> Vec<u16> {
-        let changed = self.0.iter().filter(|(_, row)| is_changing(scene, row)).map(|(n, _)| *n);
+        let changed = self.0.iter().filter(|(_, row)| is_news(scene, row)).map(|(n, _)| *n);
         let mut behind: Vec<(Reverse<i64>, u16)> =
             self.0.iter().map(|(n, _)| (Reverse(lag(scene, *n)), *n)).collect();
         behind.retain(|(lag, _)| lag.0 > 0);
@@ -85,15 +85,16 @@ fn current(scene: &Scene<'_>, row: &[Doing]) -> Doing {
     known.map_or(Doing::Absent, |n| row[n])
 }
 
-/// It did not do the same all the time.
-fn is_changing(scene: &Scene<'_>, row: &[Doing]) -> bool {
+/// It did not do the same all the time, or it does neither work nor wait for work.
+fn is_news(scene: &Scene<'_>, row: &[Doing]) -> bool {
     let known = (0..).zip(row).filter(|(n, _)| {
         let (from, to) = scene.window.stretch(*n);
         from < to
     });
     let mut known = known.map(|(_, doing)| *doing);
     let first = known.next();
-    known.any(|doing| Some(doing) != first)
+    let is_fine = matches!(first, None | Some(Doing::Works | Doing::Idle | Doing::Absent));
+    !is_fine || known.any(|doing| Some(doing) != first)
 }
 
 /// How many records its partitions hold beyond what is committed.
