@@ -136,16 +136,17 @@ impl BuiltInPartitioner {
 
     /// `bytes` were appended to the current partition. Once `sticky_batch_size` bytes were, another choice is due,
     /// unless a batch is still open (`enable_switch` is false) and twice the size is not reached. Returns true when it
-    /// is; [`BuiltInPartitioner::current`] then chooses, perhaps the same partition.
+    /// is; [`BuiltInPartitioner::current`] then chooses, perhaps the same partition. Kafka counts in 32 bits with a sign:
+    /// twice a `batch.size` of 1 GiB is below zero there, and every record may bring another partition.
     pub fn appended(
         &mut self,
         (bytes, sticky_batch_size): (u32, u32),
         enable_switch: bool,
     ) -> bool {
         let Some(sticky) = &mut self.current else { return false };
-        sticky.produced += bytes;
-        let enough = sticky.produced >= sticky_batch_size && enable_switch;
-        let switch = enough || sticky.produced >= sticky_batch_size.saturating_mul(2);
+        sticky.produced = sticky.produced.wrapping_add(bytes);
+        let (produced, size) = (sticky.produced as i32, sticky_batch_size as i32);
+        let switch = (produced >= size && enable_switch) || produced >= size.wrapping_mul(2);
         if switch {
             self.current = None;
         }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::kafka::group::assignor::{
     Assignment, Member, NO_GENERATION, Partitions, Topics, java_order,
 };
-use crate::kafka::group::hash::hash_map_order;
+use crate::kafka::group::hash::compute_if_absent_order;
 use racks::RackInfo;
 
 /// Assigns the partitions of `topics` to `members`, given in the order in which the leader's map hands them out: who of
@@ -28,13 +28,9 @@ pub fn assign<'a>(members: &[Member<'a>], topics: &Topics<'a>) -> Assignment<'a>
 /// What a member owns in the order in which its user data names it (`serializeTopicPartitionAssignment`): topic by
 /// topic, topics in the order of a hash map.
 pub fn user_data<'a>(owned: &[(&'a str, u32)]) -> Partitions<'a> {
-    let mut seen = BTreeSet::new();
-    let topics = owned.iter().map(|(topic, _)| *topic).filter(|topic| seen.insert(*topic));
-    let mut topics: Vec<&str> = topics.collect();
-    // `computeIfAbsent` puts a new key at the head of its bucket, not at the end like `put`.
-    topics.reverse();
     let of_topic = |topic| owned.iter().copied().filter(move |(other, _)| *other == topic);
-    hash_map_order(&topics).into_iter().flat_map(of_topic).collect()
+    let topics = compute_if_absent_order(owned.iter().map(|(topic, _)| *topic));
+    topics.into_iter().flat_map(of_topic).collect()
 }
 
 /// A partition: its topic's place in [`Group::topics`], and its number. Its order is that of Kafka's

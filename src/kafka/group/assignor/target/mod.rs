@@ -1,6 +1,9 @@
 //! Assignors of the consumer protocol (KIP-848), which the coordinator runs: from subscriptions and the previous target
 //! assignment to the next one. [`range`] and [`uniform`]; the group's members agree on one (`group.remote.assignor`).
 //! Neither looks at racks in 4.4.
+//!
+//! Simplified: the partitions of a previous target come in ascending order; in Kafka's sets those that came later may
+//! stand behind others of their bucket (of 16 or more), which shows when a member gives some of them up.
 
 mod heterogeneous;
 mod homogeneous;
@@ -10,7 +13,7 @@ pub mod uniform;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kafka::group::hash::hash_order;
+use crate::kafka::group::hash::{hash_order, hash_set_order};
 
 /// A topic id: upper and lower half of Kafka's `Uuid`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +59,7 @@ impl Member<'_> {
         let topics: Vec<(Uuid, &Vec<u32>)> =
             self.target.iter().map(|(id, own)| (*id, own)).collect();
         let topics = hash_order(&topics, |(id, _)| id.java_hash());
-        let numbers = |own: &[u32]| hash_order(own, |number| *number as i32);
+        let numbers = |own: &[u32]| hash_set_order(own, |number| *number as i32);
         topics.into_iter().map(|(id, own)| (id, numbers(own))).collect()
     }
 }
