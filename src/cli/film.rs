@@ -27,11 +27,11 @@ pub fn film(stories: &[Story], lang: Lang) -> Film {
     let scenario = first.run.scenario();
     Film {
         scenario: first.source.id.clone(),
-        title: text(&scenario.title, lang).to_owned(),
+        title: text(&scenario.title, lang),
         seed: first.run.seed(),
         worlds: stories.iter().map(|story| world(story, lang)).collect(),
         questions: questions::of(stories, lang),
-        takeaway: text(&scenario.takeaway, lang).to_owned(),
+        takeaway: text(&scenario.takeaway, lang),
         difference: if stories.len() > 1 { difference(first) } else { String::new() },
     }
 }
@@ -93,7 +93,7 @@ fn causes(story: &Story, lang: Lang) -> (BTreeMap<MessageId, Vec<Because>>, Vec<
 
 /// The questions of the lesson by number.
 fn texts(run: &Run, lang: Lang) -> Vec<String> {
-    run.code().questions.iter().map(|question| text(&question.text, lang).to_owned()).collect()
+    run.code().questions.iter().map(|question| text(&question.text, lang)).collect()
 }
 
 /// `orders-0 RF 3 min ISR 2`: the first partition that is no internal one.
@@ -192,7 +192,7 @@ fn captions(run: &Run, lang: Lang) -> Vec<(EventSeq, String)> {
         if let EventKind::Step { step } = event.kind
             && let Some(Step::Say(texts)) = run.code().ops.get(usize::from(step)).map(|op| &op.step)
         {
-            captions.push((at, text(texts, lang).to_owned()));
+            captions.push((at, text(texts, lang)));
         }
         for narration in &run.scenario().narration {
             let kind = format!("{:?}", event.kind);

@@ -11,9 +11,10 @@ use crate::cli::source::{Source, open};
 use crate::scenario::value::Texts;
 use crate::scenario::{Limits, builtins, template};
 
-/// The text in `lang`, or in English.
-pub fn text(texts: &Texts, lang: Lang) -> &str {
-    texts.get(lang.code()).or_else(|| texts.get("en")).map_or("", String::as_str)
+/// The text in `lang`, or in English. A line break, and what indents the next line in the file, is one space.
+pub fn text(texts: &Texts, lang: Lang) -> String {
+    let text = texts.get(lang.code()).or_else(|| texts.get("en")).map_or("", String::as_str);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Every built-in scenario, loaded.

@@ -25,8 +25,8 @@ pub fn of(stories: &[Story], lang: Lang) -> Vec<Question> {
     all.sort_by_key(|(number, _)| *number);
     all.into_iter()
         .map(|(number, question)| Question {
-            text: text(&question.text, lang).to_owned(),
-            hints: question.hints.iter().map(|hint| text(hint, lang).to_owned()).collect(),
+            text: text(&question.text, lang),
+            hints: question.hints.iter().map(|hint| text(hint, lang)).collect(),
             asks: stories.iter().map(|story| ask(stories, story, number, question, lang)).collect(),
         })
         .collect()
@@ -37,7 +37,7 @@ pub fn with_choices(story: &Story, lang: Lang) -> Vec<String> {
     let asked = of(std::slice::from_ref(story), lang);
     let numbers = story.run.questions().map(|(_, asked)| usize::from(asked.number));
     let mut texts: Vec<String> =
-        story.run.code().questions.iter().map(|q| text(&q.text, lang).to_owned()).collect();
+        story.run.code().questions.iter().map(|q| text(&q.text, lang)).collect();
     let mut numbers: Vec<usize> = numbers.collect();
     numbers.sort_unstable();
     numbers.dedup();
@@ -74,7 +74,7 @@ fn ask(
     };
     for belief in &question.beliefs {
         let number = belief.says.parse().ok();
-        let belief_text = text(&belief.text, lang).to_owned();
+        let belief_text = text(&belief.text, lang);
         add(Choice { text: belief.says.clone(), number, belief: belief_text });
     }
     for other in stories.iter().filter(|other| other.run.variant() != story.run.variant()) {
@@ -132,6 +132,7 @@ fn words(story: &Story, fact: &Fact) -> String {
                 None => items.iter().map(|item| words(story, item)).collect::<Vec<_>>().join(" "),
             }
         }
+        Fact::Map(entries) if entries.is_empty() => "none".to_owned(),
         Fact::Map(entries) => {
             let entries =
                 entries.iter().map(|(key, value)| format!("{key} {}", words(story, value)));

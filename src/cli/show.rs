@@ -116,7 +116,7 @@ fn entry(source: &Source, common: &Common) -> HomeEntry {
     HomeEntry {
         id: source.id.clone(),
         level: scenario.level,
-        title: text(&scenario.title, common.lang).to_owned(),
+        title: text(&scenario.title, common.lang),
         facts: facts.join(" · "),
         variants,
     }
