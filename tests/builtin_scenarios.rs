@@ -180,7 +180,6 @@ fn answers_are_those_of_the_whole_story() {
         ("no-group-id", "latest", &[Some(20)]),
         ("assignors-compared", "range (default)", &[Some(6)]),
         ("slow-peer-does-not-help", "100 records a poll", &[Some(300)]),
-        ("partition-increase-breaks-order", "drain, then grow", &[Some(20)]),
         ("rolling-restart-static", "dynamic members", &[Some(13)]),
         ("rolling-restart-static", "static members", &[Some(1)]),
         ("rebalance-storm", "6 s and eager", &[Some(11)]),
