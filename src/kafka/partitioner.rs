@@ -136,8 +136,8 @@ impl BuiltInPartitioner {
 
     /// `bytes` were appended to the current partition. Once `sticky_batch_size` bytes were, another choice is due,
     /// unless a batch is still open (`enable_switch` is false) and twice the size is not reached. Returns true when it
-    /// is; [`BuiltInPartitioner::current`] then chooses, perhaps the same partition. Kafka counts in 32 bits with a sign:
-    /// twice a `batch.size` of 1 GiB is below zero there, and every record may bring another partition.
+    /// is; [`BuiltInPartitioner::current`] then chooses, perhaps the same partition. Kafka counts in 32 bits with a
+    /// sign: twice a `batch.size` of 1 GiB is below zero there, and every record may bring another partition.
     pub fn appended(
         &mut self,
         (bytes, sticky_batch_size): (u32, u32),
