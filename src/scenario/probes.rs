@@ -91,7 +91,10 @@ fn group_fact(state: &State, probe: &Probe) -> Option<Fact> {
                 .collect(),
         ),
         // Who describes a group that is gone, or never was there, is told so with an exception.
-        Probe::GroupState(_) if group.state == GroupState::Dead || group.is_unheard_of() => {
+        Probe::GroupState(_)
+            if group.state == GroupState::Dead
+                || (group.is_unheard_of() && share::group(state, id).is_none()) =>
+        {
             text(ErrorCode::GroupIdNotFound.exception())
         }
         Probe::GroupState(_) => text(group.state.name()),

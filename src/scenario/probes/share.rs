@@ -48,10 +48,8 @@ fn delivery_count(state: &State, group: GroupId, id: &str) -> Fact {
 /// What `listShareGroupOffsets` finds of the partitions that have share state: start offsets as the share coordinators
 /// have stored them, or the lag. None where no start offset is set.
 fn offsets(state: &State, group: GroupId, lag: bool) -> Fact {
-    let home = state.names().group_partitions[group.index()];
-    let coordinator = state.leader(home).map(|leader| state.sim.broker(leader).coordinator());
-    let share = coordinator.and_then(|coordinator| coordinator.group(group)?.share());
-    let partitions = share.map_or(&[][..], ShareGroup::initialized).iter().copied();
+    let partitions =
+        self::group(state, group).map_or(&[][..], ShareGroup::initialized).iter().copied();
     let found = partitions.map(|partition| {
         let stored = stored(state, group, partition).filter(|stored| stored.start >= Offset(0));
         let offset = stored.map(|stored| stored.start.0);
@@ -59,6 +57,13 @@ fn offsets(state: &State, group: GroupId, lag: bool) -> Fact {
         (state.names().partition(partition), value.map_or(Fact::None, Fact::Number))
     });
     Fact::Map(found.collect())
+}
+
+/// The share group at its coordinator; an administrator makes one that nobody has joined.
+pub(super) fn group(state: &State, group: GroupId) -> Option<&ShareGroup> {
+    let home = state.names().group_partitions[group.index()];
+    let coordinator = state.sim.broker(state.leader(home)?).coordinator();
+    coordinator.group(group)?.share()
 }
 
 /// What the share coordinator has stored of a share partition.
