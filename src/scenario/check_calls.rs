@@ -1,7 +1,7 @@
 //! Checking the calls of consumers and of transactional producers by hand.
 
 use crate::scenario::check_script::Script;
-use crate::scenario::pattern::{Fault, Pattern};
+use crate::scenario::pattern::Pattern;
 use crate::scenario::schema::Override;
 use crate::scenario::step::{Reset, Step};
 
@@ -57,11 +57,8 @@ impl Script<'_, '_, '_> {
             Step::SubscribePattern(name, text) | Step::SubscribeRegex(name, text) => {
                 self.consumer(name);
                 // What RE2/J refuses is the coordinator's to tell.
-                let may_be_invalid = matches!(step, Step::SubscribeRegex(..));
-                match Pattern::parse(text) {
-                    Err(Fault::Invalid(_)) if may_be_invalid => {}
-                    Err(fault) => self.problem(text, fault.message(), None),
-                    Ok(_) => {}
+                if let (Step::SubscribePattern(..), Err(fault)) = (step, Pattern::parse(text)) {
+                    self.problem(text, fault.message(), None);
                 }
             }
             Step::Unsubscribe(name) | Step::EnforceRebalance(name) => self.consumer(name),

@@ -11,7 +11,7 @@ use crate::scenario::check_script::check_scripts;
 use crate::scenario::diagnostics::{Problem, did_you_mean};
 use crate::scenario::expect::Expectation;
 use crate::scenario::load::{Limits, Places, is_clean};
-use crate::scenario::pattern::{Fault, Pattern};
+use crate::scenario::pattern::Pattern;
 use crate::scenario::resolve::{Resolved, path};
 use crate::scenario::schema::{LoopStep, Members, Override, Producer, Scenario, StartAt, Topic};
 use crate::scenario::settings;
@@ -262,14 +262,10 @@ impl Check<'_> {
                 "a consumer subscribes to topics, by `pattern` or by `regex`, one of them";
             self.problem(at.clone(), place, message, None);
         }
-        for (text, is_regex) in [(pattern, false), (regex, true)] {
-            let Some(text) = text else { continue };
-            match Pattern::parse(text) {
-                // What RE2/J refuses is the coordinator's to tell.
-                Err(Fault::Invalid(_)) if is_regex && !text.is_empty() => {}
-                Err(fault) => self.problem(at.clone(), place, fault.message(), None),
-                Ok(_) => {}
-            }
+        // What RE2/J refuses is the coordinator's to tell.
+        let told_at_once = pattern.or(regex.filter(|text| text.is_empty()));
+        if let Some(Err(fault)) = told_at_once.map(|text| Pattern::parse(text)) {
+            self.problem(at, place, fault.message(), None);
         }
     }
 
