@@ -210,10 +210,16 @@ impl ClientMetadata {
         self.needed = false;
         self.attempt_started = None;
         self.failures = 0;
+        // An update for its age alone repeats nothing, and may always come when it is due (`timeToAllowUpdate`).
+        let aged = self.last_success.is_some_and(|last| last + self.max_age <= now);
+        self.equivalent_responses = match (news, aged) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => self.equivalent_responses + 1,
+        };
         self.last_success = Some(now);
-        self.equivalent_responses = if news { 0 } else { self.equivalent_responses + 1 };
         let wait = self.backoff.backoff(self.equivalent_responses.saturating_sub(1), fx);
-        self.allowed_at = now + wait;
+        self.allowed_at = now + wait.min(self.max_age.max(self.backoff.term(0)));
     }
 
     /// A produce or fetch answer named a newer leader (KIP-951). Returns true when that was news.
@@ -352,6 +358,20 @@ mod tests {
         }
         assert!(wait_after(all, &answer(Some(1), 0)) > at_most_120_ms, "other brokers are no news");
         assert!(wait_after(all, &answer(Some(1), 1)) <= at_most_120_ms);
+    }
+
+    #[test]
+    fn updates_for_their_age_alone_never_wait_longer() {
+        let (mut metadata, mut fx) = metadata();
+        let all = metadata.brokers();
+        for n in 0..9 {
+            let now = Time::ZERO + Duration::from_secs(300 * n);
+            assert!(metadata.is_update_due(now), "update {n}");
+            metadata.update(now, all, &answer(Some(1), 0), &mut fx);
+            metadata.request_update(false);
+            assert!(metadata.is_update_due(now + Duration::from_millis(120)), "update {n}");
+            metadata.needed = false;
+        }
     }
 
     #[test]
