@@ -34,6 +34,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("rand_chacha", &["base/chooser.rs"]),
     ("serde_json", &["view/export", "conform/", "cli/"]),
     ("annotate_snippets", &["scenario/"]),
+    ("regex", &["scenario/pattern.rs"]),
+    ("regex_syntax", &["scenario/pattern.rs"]),
     ("strsim", &["scenario/", "cli/", "base/"]),
     ("proptest", &["sim/schedule.rs"]),
     ("clap", &["cli/"]),

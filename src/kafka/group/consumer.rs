@@ -20,7 +20,7 @@
 pub(super) mod classic_members;
 pub(super) mod heartbeat;
 mod reconcile;
-pub(super) mod regex;
+pub(super) mod regexes;
 mod say;
 mod target;
 

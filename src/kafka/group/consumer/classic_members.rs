@@ -18,7 +18,7 @@ use crate::event::EventKind;
 use crate::kafka::effects::Effects;
 use crate::kafka::group::classic::{Caller, ClassicGroup, Member};
 use crate::kafka::group::consumer::heartbeat::{Change, View};
-use crate::kafka::group::consumer::regex::RegexUpdate;
+use crate::kafka::group::consumer::regexes::RegexUpdate;
 use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember};
 
 /// A `JoinGroup` of a member with an id.

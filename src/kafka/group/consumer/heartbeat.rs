@@ -9,7 +9,7 @@ use crate::base::names::Names;
 use crate::base::time::{Duration, Time};
 use crate::kafka::api::HeartbeatField;
 use crate::kafka::group::consumer::reconcile::{Step, validate_epoch};
-use crate::kafka::group::consumer::regex::RegexUpdate;
+use crate::kafka::group::consumer::regexes::RegexUpdate;
 use crate::kafka::group::consumer::{ConsumerGroup, ConsumerGroupMember, LEFT_FOR_A_WHILE, target};
 
 /// A `ConsumerGroupHeartbeat` request. What is `None` is as it was.
